@@ -1,0 +1,224 @@
+//! `takt run`
+
+use std::{sync::Arc, time::Duration};
+
+use serde::Serialize;
+use taktline_core::{Cancellation, Diagnostic};
+use taktline_engine::{FailureKind, RunOptions, RunSummary, StageOutcome, Store, run as run_plan, write_atomically};
+use taktline_spec::Plan;
+
+use crate::{
+    args::RunArguments,
+    diagnostics, exit,
+    output::{Align, BAD, BOLD, FAINT, GOOD, Output, Table, duration, figure, styled, thousands},
+    progress, project,
+};
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum RunReport {
+    Finished {
+        #[serde(flatten)]
+        summary: RunSummary,
+        passed: bool,
+        report: String,
+    },
+    Failed {
+        diagnostics: Vec<Diagnostic>,
+    },
+}
+
+pub(crate) fn run(arguments: &RunArguments, output: &mut Output) -> anyhow::Result<u8> {
+    let registry = project::registry()?;
+    let loaded = project::load(&arguments.file, &arguments.spec, &registry);
+    loaded.print(output);
+    let (false, Some(plan)) = (loaded.failed(), &loaded.checked.plan) else {
+        if output.is_json() {
+            output.json(&RunReport::Failed { diagnostics: loaded.checked.diagnostics })?;
+        }
+        return Ok(exit::USAGE);
+    };
+    let directory = project::directory();
+    let store = Store::new(&directory);
+    let cancellation = cancellation()?;
+    let observer = progress::observer(output.is_watched());
+    let options = RunOptions { fresh: arguments.fresh };
+    let result = run_plan(plan, &store, &directory, &options, observer.as_ref(), &cancellation);
+    drop(observer);
+    match result {
+        Ok(summary) => {
+            let report = write_report(plan, &store, &summary)?;
+            let passed = summary.passed();
+            if output.is_json() {
+                output.json(&RunReport::Finished { summary, passed, report })?;
+            } else {
+                text(&summary, &report, output)?;
+            }
+            Ok(if passed { exit::OK } else { exit::GATE })
+        }
+        Err(failure) => {
+            diagnostics::print(std::slice::from_ref(&failure.diagnostic), loaded.text.as_deref(), output);
+            if output.is_json() {
+                output.json(&RunReport::Failed { diagnostics: vec![*failure.diagnostic] })?;
+            }
+            Ok(match failure.kind {
+                FailureKind::Stage => exit::FAILED,
+                FailureKind::Expectation => exit::GATE,
+                FailureKind::Interrupted => exit::INTERRUPTED,
+            })
+        }
+    }
+}
+
+/// Ctrl-C (and a termination signal) asks the run to end. What looks ends by itself; a query that does not look is left
+/// where it is after a moment: everything on disk is whole at any time.
+fn cancellation() -> anyhow::Result<Arc<Cancellation>> {
+    const PATIENCE: Duration = Duration::from_millis(800);
+    let cancellation = Arc::new(Cancellation::default());
+    let asked = Arc::clone(&cancellation);
+    ctrlc::set_handler(move || {
+        asked.cancel();
+        std::thread::spawn(|| {
+            std::thread::sleep(PATIENCE);
+            std::process::exit(i32::from(exit::INTERRUPTED));
+        });
+    })?;
+    Ok(cancellation)
+}
+
+/// Writes the run's record and its report; answers where the report is.
+fn write_report(plan: &Plan, store: &Store, summary: &RunSummary) -> anyhow::Result<String> {
+    let folder = store.run_folder(&summary.run)?;
+    write_atomically(&folder.join("run.json"), &serde_json::to_vec_pretty(summary)?)?;
+    for (stage, evaluation) in &summary.evaluations {
+        for plot in &evaluation.plots {
+            write_atomically(&folder.join(format!("{stage}-{}.svg", plot.name)), plot.svg.as_bytes())?;
+        }
+    }
+    let mut facts = vec![
+        ("pipeline".to_owned(), plan.pipeline.clone()),
+        ("run".to_owned(), summary.run.clone()),
+        ("seed".to_owned(), summary.seed.to_string()),
+        ("time".to_owned(), duration(summary.seconds)),
+    ];
+    if let Some(rows) = summary.stages.first().and_then(|stage| stage.rows_out) {
+        facts.push(("rows read".to_owned(), thousands(rows)));
+    }
+    if let Some(bundle) = &summary.bundle {
+        facts.push(("bundle".to_owned(), bundle.display().to_string()));
+    }
+    for gate in &summary.gates {
+        let verdict = if gate.passed { "kept" } else { "not kept" };
+        facts.push((format!("gate: {} {}", gate.metric, gate.bound), format!("{verdict} ({})", figure(gate.value))));
+    }
+    let title = plan.about.clone().unwrap_or_else(|| plan.pipeline.clone());
+    let report = folder.join("report.html");
+    let html = taktline_evaluate::report_html(&title, &facts, &summary.evaluations);
+    write_atomically(&report, html.as_bytes())?;
+    Ok(report.display().to_string())
+}
+
+fn text(summary: &RunSummary, report: &str, output: &mut Output) -> anyhow::Result<()> {
+    let mut stages = Table::new([
+        ("stage", Align::Left),
+        ("rows in", Align::Right),
+        ("rows out", Align::Right),
+        ("time", Align::Right),
+        ("", Align::Left),
+    ]);
+    for stage in &summary.stages {
+        let rows = |rows: Option<u64>| rows.map(thousands).unwrap_or_default();
+        let (time, how) = match &stage.outcome {
+            StageOutcome::Ran => (duration(stage.seconds), String::new()),
+            StageOutcome::Cached if stage.seconds > 0.005 => (duration(stage.seconds), "cached".to_owned()),
+            StageOutcome::Cached => (String::new(), "cached".to_owned()),
+            StageOutcome::Fused { into } => (String::new(), format!("in the query of {into}")),
+            StageOutcome::NotNeeded => (String::new(), "not needed".to_owned()),
+        };
+        stages.row([stage.id.clone(), rows(stage.rows_in), rows(stage.rows_out), time, how]);
+    }
+    output.line("")?;
+    for line in stages.lines(output.width()) {
+        output.line(line)?;
+    }
+    for (stage, evaluation) in &summary.evaluations {
+        output.line("")?;
+        output.line(format!(
+            "{} {}",
+            styled(BOLD, stage),
+            styled(FAINT, format!("on {} rows ({})", thousands(evaluation.rows as u64), evaluation.part))
+        ))?;
+        let has_train = !evaluation.train_metrics.is_empty();
+        let mut headings = vec![("metric", Align::Left), ("value", Align::Right)];
+        if has_train {
+            headings.push(("on train", Align::Right));
+        }
+        let mut metrics = Table::new(headings);
+        for (name, value) in &evaluation.metrics {
+            let mut cells = vec![name.clone(), figure(*value)];
+            if has_train {
+                let train = evaluation.train_metrics.iter().find(|(known, _)| known == name);
+                cells.push(train.map(|(_, value)| figure(*value)).unwrap_or_default());
+            }
+            metrics.row(cells);
+        }
+        for line in metrics.lines(output.width()) {
+            output.line(line)?;
+        }
+        for table in evaluation.tables.iter().filter(|table| table.name == "confusion_matrix") {
+            output.line("")?;
+            output.line(styled(FAINT, &table.title))?;
+            for line in plain_table(&table.columns, &table.rows) {
+                output.line(line)?;
+            }
+        }
+    }
+    let warned: Vec<_> = summary
+        .expectations
+        .iter()
+        .flat_map(|(stage, rules)| rules.iter().map(move |rule| (stage, rule)))
+        .filter(|(_, rule)| rule.violations > 0)
+        .collect();
+    for (stage, rule) in warned {
+        output.note(format!(
+            "warning: stage `{stage}`: `{}` does not hold for {} of {} rows",
+            rule.rule,
+            thousands(rule.violations as u64),
+            thousands(rule.rows as u64)
+        ));
+    }
+    output.line("")?;
+    for gate in &summary.gates {
+        let verdict = if gate.passed { styled(GOOD, "kept") } else { styled(BAD, "not kept") };
+        output.line(format!("gate    {} {}: {verdict} ({})", gate.metric, gate.bound, figure(gate.value)))?;
+    }
+    for (stage, path) in &summary.outputs {
+        output.line(format!("output  {} ({stage})", path.display()))?;
+    }
+    match &summary.bundle {
+        Some(bundle) => output.line(format!("bundle  {}", bundle.display()))?,
+        None if !summary.passed() => output.line(styled(BAD, "no bundle: a gate is not kept"))?,
+        None => {}
+    }
+    output.line(format!("report  {report}"))?;
+    output.line(format!("time    {}", duration(summary.seconds)))
+}
+
+/// Cells under their headings, numbers to the right.
+fn plain_table(columns: &[String], rows: &[Vec<String>]) -> Vec<String> {
+    let width = |index: usize| {
+        rows.iter().filter_map(|row| row.get(index)).chain(columns.get(index)).map(|cell| cell.chars().count()).max()
+    };
+    let line = |cells: &[String]| {
+        let cells: Vec<String> = cells
+            .iter()
+            .enumerate()
+            .map(|(index, cell)| {
+                let width = width(index).unwrap_or_default();
+                if index == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+            })
+            .collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    std::iter::once(line(columns)).chain(rows.iter().map(|row| line(row))).collect()
+}

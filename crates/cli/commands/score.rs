@@ -1,0 +1,93 @@
+//! `takt score`
+
+use std::path::Path;
+
+use serde::Serialize;
+use taktline_core::Error;
+use taktline_engine::{Bundle, BundleError};
+use taktline_ops::files;
+
+use crate::{
+    args::ScoreArguments,
+    exit,
+    output::{BAD, Output, duration, styled, thousands},
+    project,
+};
+
+#[derive(Serialize)]
+struct ScoreReport {
+    rows: usize,
+    output: String,
+    pipeline: String,
+    bundle: String,
+    seconds: f64,
+}
+
+pub(crate) fn score(arguments: &ScoreArguments, output: &mut Output) -> anyhow::Result<u8> {
+    let began = std::time::Instant::now();
+    let registry = project::registry()?;
+    let bundle = match Bundle::open(&arguments.bundle, &registry) {
+        Ok(bundle) => bundle,
+        Err(error) => return refuse(&error, bundle_help(&arguments.bundle), output),
+    };
+    let rows = match files::read_file(&arguments.input, Some(&bundle.input_schema())) {
+        Ok(rows) => rows,
+        Err(error) => return failed(&error, output),
+    };
+    let count = rows.height();
+    let scored = match bundle.score(rows) {
+        Ok(scored) => scored,
+        Err(error) => {
+            let help = match &error {
+                BundleError::Input { help, .. } => help.clone(),
+                _ => None,
+            };
+            return refuse(&error, help, output);
+        }
+    };
+    if let Err(error) = files::write_file(&arguments.output, scored) {
+        return failed(&error, output);
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    if output.is_json() {
+        output.json(&ScoreReport {
+            rows: count,
+            output: arguments.output.display().to_string(),
+            pipeline: bundle.manifest.pipeline,
+            bundle: arguments.bundle.display().to_string(),
+            seconds,
+        })?;
+    } else {
+        output.line(format!(
+            "{} rows scored in {}: {}",
+            thousands(count as u64),
+            duration(seconds),
+            arguments.output.display()
+        ))?;
+    }
+    Ok(exit::OK)
+}
+
+fn failed(error: &Error, output: &mut Output) -> anyhow::Result<u8> {
+    refuse(error, error.help().map(str::to_owned), output)
+}
+
+fn refuse(error: &dyn std::error::Error, help: Option<String>, output: &mut Output) -> anyhow::Result<u8> {
+    output.note(format!("{}: {error}", styled(BAD, "error")));
+    if let Some(help) = help {
+        output.note(format!("help: {help}"));
+    }
+    Ok(exit::FAILED)
+}
+
+/// A folder that holds bundles is not one itself: say which there are.
+fn bundle_help(folder: &Path) -> Option<String> {
+    let mut found: Vec<String> = std::fs::read_dir(folder)
+        .ok()?
+        .flatten()
+        .filter(|entry| entry.path().join("SHA256SUMS").is_file())
+        .map(|entry| entry.path().display().to_string())
+        .collect();
+    found.sort();
+    (!found.is_empty()).then(|| format!("bundles in this folder: {}", found.join(", ")))
+}

@@ -1,0 +1,77 @@
+//! `takt`: declared analytics pipelines, from YAML to a trusted decision.
+
+mod args;
+mod commands;
+mod diagnostics;
+mod output;
+mod progress;
+mod project;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{
+    args::{Command, Takt},
+    output::Output,
+};
+
+/// Exit codes, the same for every command.
+mod exit {
+    /// All is well.
+    pub(crate) const OK: u8 = 0;
+    /// The pipeline failed.
+    pub(crate) const FAILED: u8 = 1;
+    /// Bad usage or a bad spec.
+    pub(crate) const USAGE: u8 = 2;
+    /// A gate said no.
+    pub(crate) const GATE: u8 = 3;
+    /// The user interrupted.
+    pub(crate) const INTERRUPTED: u8 = 130;
+}
+
+fn main() -> ExitCode {
+    let arguments = Takt::parse();
+    let mut output = Output::new(arguments.format, arguments.color);
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("TAKT_LOG").unwrap_or_else(|_| "warn".into()))
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .without_time()
+        .init();
+    match dispatch(arguments, &mut output).and_then(|code| output.finish().map(|()| code)) {
+        Ok(code) => ExitCode::from(code),
+        // `takt stages | head` closes our output early: that is no error of ours.
+        Err(error) if is_broken_pipe(&error) => ExitCode::from(exit::OK),
+        Err(error) => {
+            output.error(&error);
+            ExitCode::from(exit::FAILED)
+        }
+    }
+}
+
+fn dispatch(arguments: Takt, output: &mut Output) -> anyhow::Result<u8> {
+    if let Some(directory) = &arguments.directory
+        && let Err(error) = std::env::set_current_dir(directory)
+    {
+        output.error(&anyhow::anyhow!("cannot work in `{}`: {error}", directory.display()));
+        return Ok(exit::USAGE);
+    }
+    match arguments.command {
+        Command::Check(arguments) => commands::check::check(&arguments, output),
+        Command::Plan(arguments) => commands::plan::plan(&arguments, output),
+        Command::Run(arguments) => commands::run::run(&arguments, output),
+        Command::Score(arguments) => commands::score::score(&arguments, output),
+        Command::Stages(arguments) => commands::stages::stages(&arguments, output),
+        Command::Schema => commands::schema::schema(output),
+        Command::Init(arguments) => commands::init::init(&arguments, output),
+        Command::Completions(arguments) => commands::completions::completions(&arguments, output),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,189 @@
+//! Where things are printed: results on standard output, everything else on standard error.
+
+use std::{
+    fmt::Display,
+    io::{self, IsTerminal, Write},
+};
+
+use anstream::{AutoStream, ColorChoice};
+use serde::Serialize;
+
+use crate::args::{Color, Format};
+
+/// Bold, for headings.
+pub(crate) const BOLD: anstyle::Style = anstyle::Style::new().bold();
+/// Faint, for what is of second importance.
+pub(crate) const FAINT: anstyle::Style = anstyle::Style::new().dimmed();
+/// What is well.
+pub(crate) const GOOD: anstyle::Style =
+    anstyle::Style::new().fg_color(Some(anstyle::Color::Ansi(anstyle::AnsiColor::Green)));
+/// What is not.
+pub(crate) const BAD: anstyle::Style =
+    anstyle::Style::new().fg_color(Some(anstyle::Color::Ansi(anstyle::AnsiColor::Red))).bold();
+
+/// Text in a style; streams without colour drop the codes.
+pub(crate) fn styled(style: anstyle::Style, text: impl Display) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// The two streams and how to write to them.
+pub(crate) struct Output {
+    format: Format,
+    stdout: AutoStream<io::Stdout>,
+    stderr: AutoStream<io::Stderr>,
+}
+
+impl Output {
+    pub(crate) fn new(format: Format, color: Color) -> Self {
+        let choice = match color {
+            Color::Auto => ColorChoice::Auto,
+            Color::Always => ColorChoice::AlwaysAnsi,
+            Color::Never => ColorChoice::Never,
+        };
+        Self { format, stdout: AutoStream::new(io::stdout(), choice), stderr: AutoStream::new(io::stderr(), choice) }
+    }
+
+    /// Whether a script reads our results.
+    pub(crate) fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Whether a person watches standard error.
+    pub(crate) fn is_watched(&self) -> bool {
+        io::stderr().is_terminal()
+    }
+
+    /// The width of the terminal that shows our results; 100 where there is none.
+    pub(crate) fn width(&self) -> usize {
+        let terminal = if io::stdout().is_terminal() {
+            terminal_size::terminal_size_of(io::stdout())
+        } else {
+            terminal_size::terminal_size_of(io::stderr())
+        };
+        terminal.map_or(100, |(width, _)| usize::from(width.0).max(20))
+    }
+
+    /// A line of the result.
+    pub(crate) fn line(&mut self, text: impl Display) -> anyhow::Result<()> {
+        writeln!(self.stdout, "{text}")?;
+        Ok(())
+    }
+
+    /// The result as JSON.
+    pub(crate) fn json(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
+        serde_json::to_writer_pretty(&mut self.stdout, value)?;
+        writeln!(self.stdout)?;
+        Ok(())
+    }
+
+    /// Something beside the result: a message, a diagnostic.
+    pub(crate) fn note(&mut self, text: impl Display) {
+        // Nobody is left to tell when standard error is closed.
+        let _ = writeln!(self.stderr, "{text}");
+    }
+
+    /// An error without a place in a file.
+    pub(crate) fn error(&mut self, error: &anyhow::Error) {
+        self.note(format!("{}: {error:#}", styled(BAD, "error")));
+    }
+
+    pub(crate) fn finish(&mut self) -> anyhow::Result<()> {
+        self.stdout.flush()?;
+        Ok(())
+    }
+}
+
+/// A table without borders; its last column is cut to the terminal's width by wrapping.
+pub(crate) struct Table {
+    columns: Vec<(&'static str, Align)>,
+    rows: Vec<Vec<String>>,
+}
+
+/// On which side a column's cells stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Align {
+    Left,
+    Right,
+}
+
+impl Table {
+    pub(crate) fn new(columns: impl IntoIterator<Item = (&'static str, Align)>) -> Self {
+        Self { columns: columns.into_iter().collect(), rows: Vec::new() }
+    }
+
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().collect());
+    }
+
+    /// Lines of at most `width` columns where that is possible.
+    pub(crate) fn lines(&self, width: usize) -> Vec<String> {
+        use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, presets::NOTHING};
+        let mut table = comfy_table::Table::new();
+        table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_width(u16::try_from(width).unwrap_or(u16::MAX)).force_no_tty();
+        table.set_header(self.columns.iter().map(|(heading, _)| Cell::new(heading).add_attribute(Attribute::Bold)));
+        for row in &self.rows {
+            table.add_row(row);
+        }
+        for (index, (_, align)) in self.columns.iter().enumerate() {
+            if let Some(column) = table.column_mut(index) {
+                column.set_padding((if index == 0 { 0 } else { 1 }, 1));
+                if *align == Align::Right {
+                    column.set_cell_alignment(CellAlignment::Right);
+                }
+            }
+        }
+        table.lines().map(|line| line.trim_end().to_owned()).collect()
+    }
+}
+
+/// 12345678 as `12,345,678`.
+pub(crate) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Seconds as people read them: `0.02 s`, `1 min 12 s`.
+pub(crate) fn duration(seconds: f64) -> String {
+    if seconds < 10.0 {
+        format!("{seconds:.2} s")
+    } else if seconds < 60.0 {
+        format!("{seconds:.1} s")
+    } else {
+        let whole = seconds.round() as u64;
+        format!("{} min {:02} s", whole / 60, whole % 60)
+    }
+}
+
+/// A metric's value: four digits behind the point, whole numbers without.
+pub(crate) fn figure(value: f64) -> String {
+    if value.fract() == 0.0 && value.abs() < 1e15 && value.abs() >= 2.0 {
+        format!("{value:.0}")
+    } else if value != 0.0 && (value.abs() < 1e-3 || value.abs() >= 1e6) {
+        format!("{value:.3e}")
+    } else {
+        format!("{value:.4}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_numbers_as_people_read_them() {
+        assert_eq!(thousands(1_000_000), "1,000,000");
+        assert_eq!(thousands(999), "999");
+        assert_eq!(duration(72.4), "1 min 12 s");
+        assert_eq!(figure(0.96254), "0.9625");
+        assert_eq!(figure(2000.0), "2000");
+        assert_eq!(figure(1.0), "1.0000");
+    }
+}

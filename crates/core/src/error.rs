@@ -1,0 +1,79 @@
+//! What can go wrong in a stage's own work.
+
+use std::path::PathBuf;
+
+use polars::prelude::PolarsError;
+
+/// An error of a stage while it works on data. The engine adds the stage's id and place in the spec.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data is not what the stage needs; the message says which rows or columns and what to do.
+    #[error("{0}")]
+    Data(String),
+    /// A file could not be read or written.
+    #[error("cannot {action} `{}`: {source}", path.display())]
+    File {
+        /// What was tried: `read`, `write`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system answered.
+        source: std::io::Error,
+    },
+    /// A file's content is not in the format it should have.
+    #[error("`{}`: {message}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where in the file.
+        message: String,
+    },
+    /// Fitted state that this version cannot read.
+    #[error("fitted state: {0}")]
+    State(String),
+    /// Something that the stage needs is not there (libtorch).
+    #[error("{message}")]
+    Unavailable {
+        /// What is missing.
+        message: String,
+        /// How to get it.
+        help: String,
+    },
+    /// The user interrupted; a checkpoint holds what was done.
+    #[error("interrupted")]
+    Interrupted,
+    /// polars said no.
+    #[error("{0}")]
+    Polars(#[from] PolarsError),
+    /// A model's own failure: did not converge, not a number.
+    #[error("{0}")]
+    Model(String),
+}
+
+impl Error {
+    /// Data that does not fit, with a message.
+    pub fn data(message: impl Into<String>) -> Self {
+        Self::Data(message.into())
+    }
+
+    /// A file that could not be read.
+    pub fn reading(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+        Self::File { action: "read", path: path.into(), source }
+    }
+
+    /// A file that could not be written.
+    pub fn writing(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+        Self::File { action: "write", path: path.into(), source }
+    }
+
+    /// What to do about it, where the error knows.
+    pub fn help(&self) -> Option<&str> {
+        match self {
+            Self::Unavailable { help, .. } => Some(help),
+            _ => None,
+        }
+    }
+}
+
+/// A result of a stage's work.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

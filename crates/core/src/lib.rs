@@ -1,0 +1,49 @@
+//! The words that every other crate of taktline speaks: schemas with column roles, expressions and
+//! relational operations, stage kinds and their registry, fitted state, diagnostics.
+//!
+//! This crate does no I/O and knows no engine, no libtorch and no YAML positions.
+
+mod context;
+mod diagnostic;
+mod error;
+mod evaluation;
+mod expression;
+mod kind;
+mod label;
+mod operation;
+mod requirement;
+mod schema;
+pub mod sql;
+mod stage;
+mod state;
+mod suggest;
+mod typing;
+
+pub use context::{
+    Cancellation, Capabilities, CheckContext, Checkpoints, FitContext, NoCheckpoints, Progress,
+    ProgressEvent, Silent, SourceContext,
+};
+pub use diagnostic::{Diagnostic, Location, ParamPath, ParamStep, Problem, Severity};
+pub use error::{Error, Result};
+pub use evaluation::{Evaluation, Plot, Table};
+pub use expression::{
+    Aggregate, BinaryOperator, Expression, Function, Literal, UnaryOperator,
+};
+pub use kind::{Kind, Registry};
+pub use label::{Classes, Label};
+pub use operation::{
+    AsOfDirection, JoinKind, Keep, Local, Operation, SortKey, WindowFrame, output_schema,
+};
+pub use requirement::{Comparison, Requirement};
+pub use schema::{Column, Facts, PARTITION, Partition, Role, Schema, type_name};
+pub use stage::{
+    Deploy, Estimator, Evaluate, Expect, Expectation, Fingerprint, Frame, Model, Predictor, Relational, Shape, Sink,
+    Source, Split, Stage,
+};
+pub use state::{State, Tensor, TensorData};
+pub use typing::data_type;
+pub use suggest::{closest, did_you_mean};
+
+// Used by `register_kind!` in other crates.
+#[doc(hidden)]
+pub use {inventory, schemars, serde_yaml};

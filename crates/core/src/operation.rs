@@ -1,0 +1,319 @@
+//! The few relational operations that cleaning and feature stages lower to; an engine turns them into its own.
+
+use std::{collections::BTreeSet, fmt, sync::Arc};
+
+use polars::prelude::{DataType, LazyFrame};
+
+use crate::{Column, Expression, Result, Role, Schema, typing::data_type};
+
+/// Which of several equal rows stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// The first in row order.
+    First,
+    /// The last in row order.
+    Last,
+    /// None of them.
+    None,
+}
+
+/// How two frames are joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JoinKind {
+    /// Rows with a partner.
+    Inner,
+    /// All rows of the left; nulls where there is no partner.
+    Left,
+    /// All rows of both.
+    Full,
+    /// Rows of the left with a partner, without the partner's columns.
+    Semi,
+    /// Rows of the left without a partner.
+    Anti,
+}
+
+/// Which neighbour an as-of join takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AsOfDirection {
+    /// The last at or before.
+    Backward,
+    /// The first at or after.
+    Forward,
+    /// The nearest.
+    Nearest,
+}
+
+/// A sort key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SortKey {
+    /// The column.
+    pub column: String,
+    /// Largest first.
+    pub descending: bool,
+}
+
+/// Which rows a window function looks at, besides the row itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WindowFrame {
+    /// The row and the `n - 1` rows before it, in the order of the `over` column.
+    Rows(usize),
+    /// Rows with `at - duration < t <= at`, the row itself included; microseconds. For a whole-number `over` column, its own unit.
+    Span(i64),
+    /// All rows of the group up to and with this one.
+    Growing,
+}
+
+/// A closure for the local engine only, for what has no relational form.
+#[derive(Clone)]
+pub struct Local {
+    /// What it does, for `takt plan`.
+    pub name: &'static str,
+    /// Columns it reads.
+    pub reads: BTreeSet<String>,
+    /// Whether each row stays, in its place.
+    pub keeps_rows: bool,
+    /// The schema after it.
+    pub schema: Schema,
+    /// The work: lazy in, lazy out.
+    pub apply: Arc<dyn Fn(LazyFrame) -> Result<LazyFrame> + Send + Sync>,
+}
+
+impl fmt::Debug for Local {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Local").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A relational operation on the frame so far.
+///
+/// A stage with several inputs starts from its first; `Join` and `Union` name others by their index among the stage's inputs.
+#[derive(Debug, Clone)]
+pub enum Operation {
+    /// Only these columns, in this order.
+    Project(Vec<(String, Expression)>),
+    /// These columns besides the others; a name that exists is replaced. All read the frame as it was before.
+    With(Vec<(String, Expression)>),
+    /// Only rows for which this is true (null is not).
+    Filter(Expression),
+    /// One row for each different value of these columns (of all, where empty), in row order.
+    Distinct {
+        /// The columns; empty means all.
+        on: Vec<String>,
+        /// Which row stays.
+        keep: Keep,
+    },
+    /// Joined with another input on equal keys; a right column whose name is taken gets the suffix.
+    Join {
+        /// The right side: an index among the stage's inputs.
+        right: usize,
+        /// Left and right key columns.
+        on: Vec<(String, String)>,
+        /// How.
+        kind: JoinKind,
+        /// For right columns whose name is taken.
+        suffix: String,
+    },
+    /// Each row joined with its neighbour in time of another input.
+    AsOfJoin {
+        /// The right side: an index among the stage's inputs.
+        right: usize,
+        /// Left and right time columns.
+        on: (String, String),
+        /// Left and right columns that must be equal.
+        by: Vec<(String, String)>,
+        /// Which neighbour.
+        direction: AsOfDirection,
+        /// No farther than this, in microseconds.
+        tolerance: Option<i64>,
+        /// For right columns whose name is taken.
+        suffix: String,
+    },
+    /// One row a group, in order of first appearance: the keys and these aggregates.
+    Aggregate {
+        /// The keys.
+        by: Vec<String>,
+        /// Output name and aggregate expression.
+        aggregates: Vec<(String, Expression)>,
+    },
+    /// New columns, each an aggregate over a window of rows of the same group; rows stay in their place.
+    Window {
+        /// The groups; empty means one.
+        by: Vec<String>,
+        /// The order inside a group: a time or whole-number column.
+        over: String,
+        /// Which rows.
+        frame: WindowFrame,
+        /// Output name and aggregate expression.
+        aggregates: Vec<(String, Expression)>,
+    },
+    /// Sorted; equal rows keep their order. Nulls last.
+    Sort(Vec<SortKey>),
+    /// The rows of all inputs, one after the other, columns matched by name.
+    Union {
+        /// Indices among the stage's inputs.
+        others: Vec<usize>,
+    },
+    /// A random sample of rows, in row order.
+    Sample {
+        /// The share of rows to keep, 0 to 1.
+        fraction: f64,
+        /// The seed.
+        seed: u64,
+    },
+    /// Something only the local engine can do.
+    Local(Local),
+}
+
+impl Operation {
+    /// Whether each row stays, in its place.
+    pub fn keeps_rows(&self) -> bool {
+        match self {
+            Self::Project(_) | Self::With(_) | Self::Window { .. } => true,
+            Self::Local(local) => local.keeps_rows,
+            Self::AsOfJoin { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// The columns of the frame so far that it reads, where it does not pass them through untouched.
+    pub fn reads(&self) -> BTreeSet<String> {
+        let of = |columns: &[(String, Expression)]| {
+            columns.iter().flat_map(|(_, expression)| expression.columns()).collect::<BTreeSet<_>>()
+        };
+        match self {
+            Self::Project(columns) | Self::With(columns) => of(columns),
+            Self::Filter(condition) => condition.columns(),
+            Self::Distinct { on, .. } => on.iter().cloned().collect(),
+            Self::Join { on, .. } => on.iter().map(|(left, _)| left.clone()).collect(),
+            Self::AsOfJoin { on, by, .. } => {
+                by.iter().map(|(left, _)| left).chain([&on.0]).cloned().collect()
+            }
+            Self::Aggregate { by, aggregates } => by.iter().cloned().chain(of(aggregates)).collect(),
+            Self::Window { by, over, aggregates, .. } => {
+                by.iter().chain([over]).cloned().chain(of(aggregates)).collect()
+            }
+            Self::Sort(keys) => keys.iter().map(|key| key.column.clone()).collect(),
+            Self::Union { .. } | Self::Sample { .. } => BTreeSet::new(),
+            Self::Local(local) => local.reads.clone(),
+        }
+    }
+}
+
+/// The schema after these operations on these inputs: names, types, roles and lineage.
+///
+/// An expression whose type cannot be told (a stage above was wrong) leaves its column out and marks the schema incomplete.
+pub fn output_schema(operations: &[Operation], inputs: &[Schema]) -> Schema {
+    let mut schema = inputs.first().cloned().unwrap_or_default();
+    for operation in operations {
+        schema = step(operation, schema, inputs);
+    }
+    schema
+}
+
+fn step(operation: &Operation, mut schema: Schema, inputs: &[Schema]) -> Schema {
+    match operation {
+        Operation::Project(columns) => {
+            let mut next = Schema { columns: Vec::new(), facts: schema.facts.clone(), incomplete: schema.incomplete };
+            for (name, expression) in columns {
+                add(&mut next, computed(name, expression, &schema));
+            }
+            next
+        }
+        Operation::With(columns) => {
+            let before = schema.clone();
+            for (name, expression) in columns {
+                add(&mut schema, computed(name, expression, &before));
+            }
+            schema
+        }
+        Operation::Filter(_) | Operation::Distinct { .. } | Operation::Sort(_) | Operation::Sample { .. } => schema,
+        Operation::Join { right, on, kind, suffix } => {
+            if matches!(kind, JoinKind::Semi | JoinKind::Anti) {
+                return schema;
+            }
+            let keys: BTreeSet<&str> = on.iter().map(|(_, right)| right.as_str()).collect();
+            append_right(&mut schema, inputs.get(*right), &keys, suffix);
+            schema
+        }
+        Operation::AsOfJoin { right, on, by, suffix, .. } => {
+            let keys: BTreeSet<&str> = by.iter().map(|(_, right)| right.as_str()).chain([on.1.as_str()]).collect();
+            append_right(&mut schema, inputs.get(*right), &keys, suffix);
+            schema
+        }
+        Operation::Aggregate { by, aggregates } => {
+            let mut next = Schema { columns: Vec::new(), facts: schema.facts.clone(), incomplete: schema.incomplete };
+            for key in by {
+                add(&mut next, schema.column(key).cloned());
+            }
+            for (name, expression) in aggregates {
+                add(&mut next, computed(name, expression, &schema));
+            }
+            next
+        }
+        Operation::Window { aggregates, .. } => {
+            let before = schema.clone();
+            for (name, expression) in aggregates {
+                add(&mut schema, computed(name, expression, &before));
+            }
+            schema
+        }
+        Operation::Union { others } => {
+            // A column is a target's or personal data's heir if it is so in any input.
+            for other in others.iter().filter_map(|index| inputs.get(*index)) {
+                for column in &other.columns {
+                    if let Some(existing) = schema.column_mut(&column.name) {
+                        existing.from_target.extend(column.from_target.iter().cloned());
+                        existing.from_pii.extend(column.from_pii.iter().cloned());
+                    }
+                }
+            }
+            schema
+        }
+        Operation::Local(local) => Schema { facts: schema.facts, ..local.schema.clone() },
+    }
+}
+
+fn add(schema: &mut Schema, column: Option<Column>) {
+    match column {
+        Some(column) => schema.set(column),
+        None => schema.incomplete = true,
+    }
+}
+
+fn append_right(schema: &mut Schema, right: Option<&Schema>, keys: &BTreeSet<&str>, suffix: &str) {
+    let Some(right) = right else {
+        schema.incomplete = true;
+        return;
+    };
+    for column in right.columns.iter().filter(|column| !keys.contains(column.name.as_str())) {
+        let mut column = column.clone();
+        if schema.column(&column.name).is_some() {
+            column.name.push_str(suffix);
+        }
+        schema.columns.push(column);
+    }
+}
+
+/// The column that an expression makes: a plain column keeps its role; anything computed is a feature with its sources' lineage.
+fn computed(name: &str, expression: &Expression, schema: &Schema) -> Option<Column> {
+    let dtype: DataType = data_type(expression, schema).ok()?;
+    let mut column = Column::new(name, dtype);
+    if let Expression::Column(source) = expression {
+        let source = schema.column(source)?;
+        column.role = source.role;
+        column.categories = source.categories.clone();
+    } else if let Some(replaced) = schema.column(name) {
+        // `amount: coalesce(amount, 0)` keeps what `amount` is for.
+        if expression.columns().contains(name) {
+            column.role = replaced.role;
+        }
+    }
+    for source in expression.columns().iter().filter_map(|source| schema.column(source)) {
+        column.from_target.extend(source.from_target.iter().cloned());
+        column.from_pii.extend(source.from_pii.iter().cloned());
+        if source.role == Role::Internal && column.role == Role::Feature {
+            column.role = Role::Internal;
+        }
+    }
+    Some(column)
+}

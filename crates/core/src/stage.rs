@@ -1,0 +1,192 @@
+//! Stages: what a kind's params become, and what an engine asks of them.
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use polars::prelude::{Column as PolarsColumn, DataFrame, LazyFrame};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    CheckContext, Evaluation, FitContext, Operation, Partition, Requirement, Result, Schema, SourceContext, State,
+};
+
+/// A checked stage: its params, and what they mean.
+pub trait Stage: Send + Sync {
+    /// The schema after this stage, *and* every problem (in `cx`); never stops at the first.
+    ///
+    /// After an error the schema is the best guess, marked `incomplete` where columns may be missing.
+    fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema;
+
+    /// What this stage is to an engine.
+    fn shape(&self) -> Shape<'_>;
+
+    /// How many inputs the stage takes.
+    fn arity(&self) -> std::ops::RangeInclusive<usize> {
+        match self.shape() {
+            Shape::Source(_) => 0..=0,
+            _ => 1..=1,
+        }
+    }
+}
+
+/// What a stage is to an engine: the one `match` that an engine writes.
+pub enum Shape<'a> {
+    /// Opens data.
+    Source(&'a dyn Source),
+    /// Stateless relational work.
+    Relational(&'a dyn Relational),
+    /// Looks at the rows and says whether they are as expected.
+    Expect(&'a dyn Expect),
+    /// Labels each row with its part.
+    Split(&'a dyn Split),
+    /// Learns state from the training rows, then works stateless.
+    Estimator(&'a dyn Estimator),
+    /// Learns to predict.
+    Model(&'a dyn Model),
+    /// Measures predictions.
+    Evaluate(&'a dyn Evaluate),
+    /// Writes rows out.
+    Sink(&'a dyn Sink),
+    /// Puts the model above into a bundle, behind gates.
+    Deploy(&'a dyn Deploy),
+}
+
+impl Shape<'_> {
+    /// Whether the stage learns from rows.
+    pub fn is_fitted(&self) -> bool {
+        matches!(self, Self::Estimator(_) | Self::Model(_))
+    }
+}
+
+/// A frame in memory with what is known about its columns.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// The rows.
+    pub data: DataFrame,
+    /// Types, roles and lineage.
+    pub schema: Schema,
+}
+
+/// What a source's content depends on; decides whether a cached result still holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fingerprint {
+    /// The bytes of these files.
+    Files(Vec<PathBuf>),
+    /// Nothing but params and seed: a generator.
+    Params,
+    /// It may change at any time (a database): never reuse without asking.
+    Volatile,
+}
+
+/// Opens data.
+pub trait Source: Send + Sync {
+    /// The data, lazily. Called once a run.
+    fn scan(&self, cx: &SourceContext<'_>) -> Result<LazyFrame>;
+    /// What the content depends on.
+    fn fingerprint(&self, cx: &SourceContext<'_>) -> Result<Fingerprint>;
+    /// Says more about an error of a query over this source's data, where it can: the line and column of a value that does
+    /// not parse. The engine calls it after such an error, with the sources of that query; it may read the data again.
+    fn explain(&self, error: crate::Error, cx: &SourceContext<'_>) -> crate::Error {
+        let _ = cx;
+        error
+    }
+}
+
+/// Stateless relational work, the same on every engine.
+pub trait Relational: Send + Sync {
+    /// The operations, given the inputs' schemas (already checked).
+    fn lower(&self, inputs: &[Schema]) -> Result<Vec<Operation>>;
+}
+
+/// What an expectation found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Expectation {
+    /// What was expected: `amount between 0 and 1000000`.
+    pub rule: String,
+    /// Rows that break it.
+    pub violations: usize,
+    /// Rows looked at.
+    pub rows: usize,
+    /// Some of the rows that break it, as readable text.
+    pub examples: Vec<String>,
+    /// Whether a break stops the run.
+    pub is_error: bool,
+}
+
+/// Looks at the rows and says whether they are as expected; the rows pass through unchanged.
+pub trait Expect: Send + Sync {
+    /// Columns it looks at.
+    fn reads(&self, input: &Schema) -> BTreeSet<String>;
+    /// Operations whose result `examine` looks at: conditions in SQL become columns. The stage's rows are those before.
+    fn prepare(&self, input: &Schema) -> Result<Vec<Operation>> {
+        let _ = input;
+        Ok(Vec::new())
+    }
+    /// Every rule with what was found, in the frame that `prepare` made.
+    fn examine(&self, frame: &Frame) -> Result<Vec<Expectation>>;
+}
+
+/// Labels each row with its part.
+pub trait Split: Send + Sync {
+    /// Columns it looks at.
+    fn reads(&self, input: &Schema) -> BTreeSet<String>;
+    /// The label of each row, in row order; becomes the column `partition`.
+    fn assign(&self, frame: &Frame, seed: u64) -> Result<Vec<Partition>>;
+}
+
+/// Learns state from the training rows; with that state it is stateless work.
+pub trait Estimator: Send + Sync {
+    /// Columns that `fit` looks at.
+    fn fit_reads(&self, input: &Schema) -> BTreeSet<String>;
+    /// Learns from the training rows (all rows, where there is no split).
+    fn fit(&self, train: &Frame, cx: &mut FitContext<'_>) -> Result<State>;
+    /// The operations that apply what was learned.
+    fn lower(&self, state: &State, inputs: &[Schema]) -> Result<Vec<Operation>>;
+}
+
+/// Learns to predict.
+pub trait Model: Send + Sync {
+    /// The columns that prediction reads: the features, in order.
+    fn features(&self, input: &Schema) -> Vec<String>;
+    /// The column it learns to say, if it is supervised.
+    fn target(&self, input: &Schema) -> Option<String>;
+    /// Whether features may hold personal data.
+    fn allow_pii(&self) -> bool {
+        false
+    }
+    /// Learns from the training rows; may look at the validation rows to know when to stop.
+    fn fit(&self, train: &Frame, validation: Option<&Frame>, cx: &mut FitContext<'_>) -> Result<State>;
+    /// What predicts with that state; run, score and serve all call this one.
+    fn load(&self, state: &State) -> Result<Box<dyn Predictor>>;
+}
+
+/// Predicts.
+pub trait Predictor: Send + Sync {
+    /// The output columns (`prediction`, `score`, `probability_<class>`), a row for each row of the batch, in order.
+    ///
+    /// The batch holds at least the model's features. A row never depends on other rows of the batch.
+    fn predict(&self, batch: &DataFrame) -> Result<Vec<PolarsColumn>>;
+}
+
+/// Measures predictions.
+pub trait Evaluate: Send + Sync {
+    /// The metrics it will produce, as far as they are known before training.
+    fn metrics(&self, input: &Schema) -> Vec<String>;
+    /// Columns it looks at.
+    fn reads(&self, input: &Schema) -> BTreeSet<String>;
+    /// Measures. The frame holds all parts; the stage picks the part it is to judge by the `partition` column.
+    fn evaluate(&self, frame: &Frame, seed: u64) -> Result<Evaluation>;
+}
+
+/// Writes rows out.
+pub trait Sink: Send + Sync {
+    /// Writes all rows, at once or not at all (a temporary name, then renamed); answers where they are.
+    fn write(&self, frame: &Frame, cx: &SourceContext<'_>) -> Result<PathBuf>;
+}
+
+/// Puts the model above into a bundle, behind gates.
+pub trait Deploy: Send + Sync {
+    /// The bundle's name; the pipeline's, where none is given.
+    fn name(&self) -> Option<&str>;
+    /// Bounds that metrics of the evaluations above must keep.
+    fn require(&self) -> Vec<(String, Requirement)>;
+}

@@ -1,0 +1,631 @@
+//! The type of an expression, the same on every engine. An engine's lowering casts where its own rules differ.
+
+use std::ops::RangeInclusive;
+
+use polars::prelude::{DataType, TimeUnit};
+
+use crate::{Aggregate, BinaryOperator, Expression, Function, Literal, Schema, UnaryOperator, type_name};
+
+/// A datetime without a zone, as literals and `cast(… as timestamp)` give it.
+const DATETIME: DataType = DataType::Datetime(TimeUnit::Microseconds, None);
+/// A span of time.
+const DURATION: DataType = DataType::Duration(TimeUnit::Microseconds);
+
+/// The type of an expression's value over a frame of this schema.
+///
+/// # Errors
+/// One line that says which part does not fit and why.
+pub fn data_type(expression: &Expression, schema: &Schema) -> Result<DataType, String> {
+    if let Expression::Column(name) = expression {
+        let column = schema.column(name).ok_or_else(|| format!("`{name}` is not a column here"))?;
+        return Ok(column.dtype.clone());
+    }
+    let parts = expression
+        .children()
+        .into_iter()
+        .map(|part| data_type(part, schema))
+        .collect::<Result<Vec<_>, _>>()?;
+    type_of_parts(expression, &parts).map_err(|mismatch| mismatch.message)
+}
+
+/// Why the parts of an expression do not fit together.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Mismatch {
+    /// `type-mismatch`, `wrong-arguments` or `bad-expression`.
+    pub(crate) code: &'static str,
+    /// The part that is wrong, as an index into [`Expression::children`]; the whole, where it is none in particular.
+    pub(crate) part: Option<usize>,
+    pub(crate) message: String,
+    pub(crate) help: Option<String>,
+}
+
+impl Mismatch {
+    fn types(part: impl Into<Option<usize>>, message: impl Into<String>) -> Self {
+        Self { code: "type-mismatch", part: part.into(), message: message.into(), help: None }
+    }
+
+    fn arguments(part: impl Into<Option<usize>>, message: impl Into<String>) -> Self {
+        Self { code: "wrong-arguments", part: part.into(), message: message.into(), help: None }
+    }
+
+    fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    fn help_if(mut self, help: Option<String>) -> Self {
+        self.help = help;
+        self
+    }
+}
+
+/// The type of an expression whose direct parts have these types, in the order of [`Expression::children`].
+pub(crate) fn type_of_parts(expression: &Expression, parts: &[DataType]) -> Result<DataType, Mismatch> {
+    match expression {
+        // A column has no parts: `data_type` looks it up.
+        Expression::Column(name) => Err(Mismatch::types(None, format!("the type of `{name}` is not known"))),
+        Expression::Literal(literal) => Ok(literal_type(literal)),
+        Expression::Unary(operator, _) => unary(*operator, &parts[0]),
+        Expression::Binary(operator, left, right) => binary(*operator, (left, &parts[0]), (right, &parts[1])),
+        Expression::Call(function, arguments) => call(*function, arguments, parts),
+        Expression::Aggregate(aggregate, _) => aggregate_type(*aggregate, parts.first()),
+        Expression::Case { branches, otherwise } => {
+            for (index, _) in branches.iter().enumerate() {
+                expect_bool(2 * index, &parts[2 * index], "`when`")?;
+            }
+            let values: Vec<(&Expression, &DataType)> = branches
+                .iter()
+                .enumerate()
+                .map(|(index, (_, value))| (value, &parts[2 * index + 1]))
+                .chain([(&**otherwise, &parts[2 * branches.len()])])
+                .collect();
+            common_type(&values).map_err(|clash| {
+                let part = if clash.part == branches.len() { 2 * branches.len() } else { 2 * clash.part + 1 };
+                Mismatch::types(part, format!("the values of a `case` must have one type: {}", clash.message))
+            })
+        }
+        Expression::Cast { to, .. } => castable(&parts[0], to),
+        Expression::In { operand, list, .. } => {
+            let constants: Vec<Expression> = list.iter().cloned().map(Expression::Literal).collect();
+            for constant in &constants {
+                let Expression::Literal(literal) = constant else { continue };
+                comparison_type((operand, &parts[0]), (constant, &literal_type(literal)))
+                    .map_err(|clash| Mismatch::types(0, format!("`in` compares values of one type: {}", clash.message)).help_if(clash.help))?;
+            }
+            Ok(DataType::Boolean)
+        }
+        Expression::ScaleArray { .. } => scaled(&parts[0]).ok_or_else(|| {
+            Mismatch::types(0, format!("only an array column of numbers can be scaled, not {}", type_name(&parts[0])))
+        }),
+    }
+}
+
+/// The type of a constant.
+pub(crate) fn literal_type(literal: &Literal) -> DataType {
+    match literal {
+        Literal::Null => DataType::Null,
+        Literal::Bool(_) => DataType::Boolean,
+        Literal::Int(_) => DataType::Int64,
+        Literal::Float(_) => DataType::Float64,
+        Literal::Text(_) => DataType::String,
+        Literal::Timestamp(_) => DATETIME,
+        Literal::Date(_) => DataType::Date,
+        Literal::Interval(_) => DURATION,
+    }
+}
+
+/// Whether values of this type are text, however they are stored.
+fn is_text(dtype: &DataType) -> bool {
+    matches!(dtype, DataType::String | DataType::Categorical(..) | DataType::Enum(..))
+}
+
+fn is_number(dtype: &DataType) -> bool {
+    dtype.is_primitive_numeric()
+}
+
+/// What to write so that a value of this type counts as a number.
+fn number_advice(dtype: &DataType) -> Option<String> {
+    match dtype {
+        DataType::Boolean => Some("a truth value counts as 0 or 1 after `cast(… as int)`".into()),
+        DataType::Duration(_) => Some("`extract(epoch from …)` gives the seconds of a duration".into()),
+        DataType::Date | DataType::Datetime(..) => Some("`extract(epoch from …)` gives seconds since 1970".into()),
+        dtype if is_text(dtype) => Some("text that holds numbers can be read with `cast(… as double)`".into()),
+        _ => None,
+    }
+}
+
+fn expect_number(part: usize, dtype: &DataType, what: &str) -> Result<(), Mismatch> {
+    if is_number(dtype) || *dtype == DataType::Null {
+        return Ok(());
+    }
+    Err(Mismatch::types(part, format!("{what} needs a number, not {}", type_name(dtype))).help_if(number_advice(dtype)))
+}
+
+fn expect_bool(part: usize, dtype: &DataType, what: &str) -> Result<(), Mismatch> {
+    if matches!(dtype, DataType::Boolean | DataType::Null) {
+        return Ok(());
+    }
+    let mismatch = Mismatch::types(part, format!("{what} needs a truth value, not {}", type_name(dtype)));
+    Err(if is_number(dtype) { mismatch.help("compare it: `… <> 0`") } else { mismatch })
+}
+
+fn expect_text(part: usize, dtype: &DataType, what: &str) -> Result<(), Mismatch> {
+    if is_text(dtype) || *dtype == DataType::Null {
+        return Ok(());
+    }
+    Err(Mismatch::types(part, format!("{what} needs text, not {}", type_name(dtype))).help("`cast(… as text)` makes text of it"))
+}
+
+/// `i64` or `f64`, as arithmetic is done.
+fn arithmetic_type(dtype: &DataType) -> DataType {
+    match dtype {
+        DataType::Null => DataType::Null,
+        dtype if dtype.is_integer() => DataType::Int64,
+        _ => DataType::Float64,
+    }
+}
+
+fn unary(operator: UnaryOperator, part: &DataType) -> Result<DataType, Mismatch> {
+    match operator {
+        UnaryOperator::Not => expect_bool(0, part, "`not`").map(|()| DataType::Boolean),
+        UnaryOperator::IsNull | UnaryOperator::IsNotNull => Ok(DataType::Boolean),
+        UnaryOperator::Negate if matches!(part, DataType::Duration(_)) => Ok(DURATION),
+        UnaryOperator::Negate => expect_number(0, part, "`-`").map(|()| arithmetic_type(part)),
+    }
+}
+
+fn symbol(operator: BinaryOperator) -> &'static str {
+    match operator {
+        BinaryOperator::Add => "+",
+        BinaryOperator::Subtract => "-",
+        BinaryOperator::Multiply => "*",
+        BinaryOperator::Divide => "/",
+        BinaryOperator::Modulo => "%",
+        BinaryOperator::Equal => "=",
+        BinaryOperator::NotEqual => "<>",
+        BinaryOperator::Less => "<",
+        BinaryOperator::LessOrEqual => "<=",
+        BinaryOperator::Greater => ">",
+        BinaryOperator::GreaterOrEqual => ">=",
+        BinaryOperator::And => "and",
+        BinaryOperator::Or => "or",
+        BinaryOperator::Concat => "||",
+    }
+}
+
+fn binary(
+    operator: BinaryOperator,
+    left: (&Expression, &DataType),
+    right: (&Expression, &DataType),
+) -> Result<DataType, Mismatch> {
+    use BinaryOperator as Op;
+    let what = format!("`{}`", symbol(operator));
+    match operator {
+        Op::And | Op::Or => {
+            expect_bool(0, left.1, &what)?;
+            expect_bool(1, right.1, &what)?;
+            Ok(DataType::Boolean)
+        }
+        Op::Concat => {
+            expect_text(0, left.1, &what)?;
+            expect_text(1, right.1, &what)?;
+            Ok(DataType::String)
+        }
+        Op::Equal | Op::NotEqual | Op::Less | Op::LessOrEqual | Op::Greater | Op::GreaterOrEqual => {
+            let common = comparison_type(left, right)
+                .map_err(|clash| Mismatch::types(None, format!("{what} compares values of one type: {}", clash.message)).help_if(clash.help))?;
+            let ordered = !matches!(operator, Op::Equal | Op::NotEqual);
+            if common.is_nested() && ordered {
+                return Err(Mismatch::types(None, format!("{what} needs an order, which {} does not have", type_name(&common))));
+            }
+            Ok(DataType::Boolean)
+        }
+        Op::Add | Op::Subtract | Op::Multiply | Op::Divide | Op::Modulo => {
+            if let Some(dtype) = temporal(operator, left.1, right.1) {
+                return Ok(dtype);
+            }
+            if operator == Op::Add && is_text(left.1) && is_text(right.1) {
+                return Err(Mismatch::types(None, "`+` adds numbers, and both sides are text").help("`||` puts text after text"));
+            }
+            if left.1.is_temporal() && right.1.is_temporal() {
+                return Err(Mismatch::types(
+                    None,
+                    format!("{what} has no meaning between {} and {}", type_name(left.1), type_name(right.1)),
+                ));
+            }
+            if left.1.is_temporal() != right.1.is_temporal() && (is_number(left.1) || is_number(right.1)) {
+                let (part, dtype) = if left.1.is_temporal() { (1, left.1) } else { (0, right.1) };
+                let mismatch = Mismatch::types(
+                    part,
+                    format!("{what} has no meaning between {} and {}", type_name(left.1), type_name(right.1)),
+                );
+                return Err(if matches!(dtype, DataType::Duration(_)) {
+                    mismatch.help("`extract(epoch from …)` gives the seconds of a duration")
+                } else {
+                    mismatch.help("move a point in time by an interval: `at + interval '1 hour'`")
+                });
+            }
+            expect_number(0, left.1, &what)?;
+            expect_number(1, right.1, &what)?;
+            Ok(match (arithmetic_type(left.1), arithmetic_type(right.1)) {
+                (DataType::Null, DataType::Null) => DataType::Null,
+                _ if operator == Op::Divide => DataType::Float64,
+                (DataType::Float64, _) | (_, DataType::Float64) => DataType::Float64,
+                _ => DataType::Int64,
+            })
+        }
+    }
+}
+
+/// Arithmetic with points and spans of time.
+fn temporal(operator: BinaryOperator, left: &DataType, right: &DataType) -> Option<DataType> {
+    use BinaryOperator as Op;
+    use DataType::{Date, Datetime, Duration};
+    let moved = |point: &DataType| if *point == Date { DATETIME } else { point.clone() };
+    match (operator, left, right) {
+        (Op::Subtract, Datetime(_, zone), Datetime(_, other)) if zone == other => Some(DURATION),
+        (Op::Subtract, Date, Date | Datetime(_, None)) | (Op::Subtract, Datetime(_, None), Date) => Some(DURATION),
+        (Op::Add | Op::Subtract, Date | Datetime(..), Duration(_)) => Some(moved(left)),
+        (Op::Add, Duration(_), Date | Datetime(..)) => Some(moved(right)),
+        (Op::Add | Op::Subtract, Duration(_), Duration(_)) => Some(DURATION),
+        (Op::Divide, Duration(_), Duration(_)) => Some(DataType::Float64),
+        _ => None,
+    }
+}
+
+/// Two values that do not share a type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TypeClash {
+    /// Which of the values does not fit those before it.
+    pub part: usize,
+    /// One line: what was found.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+/// The one type that these values are brought to by `case`, `coalesce`, `nullif`, `least` and `greatest`.
+///
+/// Constants take the type of the columns beside them where they fit it.
+///
+/// # Errors
+/// The first value that shares no type with those before it.
+pub fn common_type(values: &[(&Expression, &DataType)]) -> Result<DataType, TypeClash> {
+    let is_constant = |expression: &Expression| matches!(expression, Expression::Literal(_));
+    let mut common = DataType::Null;
+    // Columns decide first, so that a constant can adapt wherever it stands.
+    for constants in [false, true] {
+        for (part, (expression, dtype)) in values.iter().enumerate() {
+            if is_constant(expression) != constants {
+                continue;
+            }
+            let literal = match expression {
+                Expression::Literal(literal) => Some(literal),
+                _ => None,
+            };
+            common = meet(&common, dtype, literal).ok_or_else(|| clash(part, &common, dtype))?;
+        }
+    }
+    Ok(common)
+}
+
+/// The one type that both sides of a comparison are brought to.
+///
+/// # Errors
+/// When they share none.
+pub fn comparison_type(
+    left: (&Expression, &DataType),
+    right: (&Expression, &DataType),
+) -> Result<DataType, TypeClash> {
+    // A fraction must not be rounded to the `f32` of a column before it is compared.
+    let widens = |constant: &Expression, beside: &DataType| {
+        matches!(constant, Expression::Literal(Literal::Float(_))) && *beside == DataType::Float32
+    };
+    if widens(left.0, right.1) || widens(right.0, left.1) {
+        return Ok(DataType::Float64);
+    }
+    common_type(&[left, right])
+}
+
+fn clash(part: usize, common: &DataType, dtype: &DataType) -> TypeClash {
+    let help = match (common, dtype) {
+        (text, time) | (time, text) if is_text(text) && matches!(time, DataType::Datetime(..)) => {
+            Some("write a point in time as `timestamp '2024-01-31 12:00:00'`".to_owned())
+        }
+        (text, time) | (time, text) if is_text(text) && *time == DataType::Date => {
+            Some("write a day as `date '2024-01-31'`".to_owned())
+        }
+        (text, time) | (time, text) if is_text(text) && matches!(time, DataType::Duration(_)) => {
+            Some("write a span of time as `interval '24 hours'`".to_owned())
+        }
+        (text, number) | (number, text) if is_text(text) && is_number(number) => {
+            Some("`cast(… as double)` reads a number from text, `cast(… as text)` makes text of a number".to_owned())
+        }
+        (truth, number) | (number, truth) if *truth == DataType::Boolean && is_number(number) => {
+            Some("a truth value counts as 0 or 1 after `cast(… as int)`".to_owned())
+        }
+        (DataType::Datetime(_, left), DataType::Datetime(_, right)) if left != right => {
+            Some("bring both to one time zone: `cast(… as timestamp)` gives the local time without a zone".to_owned())
+        }
+        _ => None,
+    };
+    TypeClash { part, message: format!("found {} and {}", type_name(common), type_name(dtype)), help }
+}
+
+/// The type in which two values meet; `literal` is the second value, where it is a constant.
+fn meet(left: &DataType, right: &DataType, literal: Option<&Literal>) -> Option<DataType> {
+    use DataType::{Date, Datetime, Duration, Float32, Float64, Int64, Null, String};
+    if left == right || *right == Null {
+        return Some(left.clone());
+    }
+    if *left == Null {
+        return Some(right.clone());
+    }
+    if is_text(left) && is_text(right) {
+        return Some(String);
+    }
+    if is_number(left) && is_number(right) {
+        return Some(match literal {
+            Some(Literal::Int(value)) if left.is_integer() && fits(*value, left) => left.clone(),
+            Some(Literal::Int(_) | Literal::Float(_)) if *left == Float32 => Float32,
+            _ if left.is_integer() && right.is_integer() => Int64,
+            _ => Float64,
+        });
+    }
+    match (left, right) {
+        (Datetime(unit, zone), Datetime(other, other_zone)) => {
+            // A constant has no zone of its own: it is read as local time.
+            let constant = literal.is_some() && other_zone.is_none();
+            (zone == other_zone || constant).then(|| Datetime(finer(*unit, *other), zone.clone()))
+        }
+        (Datetime(unit, None), Date) | (Date, Datetime(unit, None)) => Some(Datetime(*unit, None)),
+        (Datetime(unit, zone), Date) if literal.is_some() => Some(Datetime(*unit, zone.clone())),
+        (Duration(unit), Duration(other)) => Some(Duration(finer(*unit, *other))),
+        _ => None,
+    }
+}
+
+fn finer(left: TimeUnit, right: TimeUnit) -> TimeUnit {
+    match (left, right) {
+        (TimeUnit::Nanoseconds, _) | (_, TimeUnit::Nanoseconds) => TimeUnit::Nanoseconds,
+        (TimeUnit::Microseconds, _) | (_, TimeUnit::Microseconds) => TimeUnit::Microseconds,
+        _ => TimeUnit::Milliseconds,
+    }
+}
+
+/// Whether a whole number fits a whole-number type.
+fn fits(value: i64, dtype: &DataType) -> bool {
+    match dtype {
+        DataType::Int8 => i8::try_from(value).is_ok(),
+        DataType::Int16 => i16::try_from(value).is_ok(),
+        DataType::Int32 => i32::try_from(value).is_ok(),
+        DataType::Int64 => true,
+        DataType::UInt8 => u8::try_from(value).is_ok(),
+        DataType::UInt16 => u16::try_from(value).is_ok(),
+        DataType::UInt32 => u32::try_from(value).is_ok(),
+        DataType::UInt64 => u64::try_from(value).is_ok(),
+        _ => false,
+    }
+}
+
+/// How many arguments a function takes.
+pub(crate) fn arity(function: Function) -> RangeInclusive<usize> {
+    use Function as F;
+    match function {
+        F::Least | F::Greatest | F::Coalesce => 1..=usize::MAX,
+        F::Round => 1..=2,
+        F::Substr => 2..=3,
+        F::Replace => 3..=3,
+        F::Power | F::NullIf | F::StartsWith | F::EndsWith | F::Contains | F::RegexpLike | F::DateTrunc => 2..=2,
+        _ => 1..=1,
+    }
+}
+
+/// The words that `date_trunc` knows.
+pub(crate) const TRUNCATION_UNITS: [&str; 8] =
+    ["year", "quarter", "month", "week", "day", "hour", "minute", "second"];
+
+fn call(function: Function, arguments: &[Expression], parts: &[DataType]) -> Result<DataType, Mismatch> {
+    use Function as F;
+    let name = crate::sql::function_name(function);
+    let what = format!("`{name}`");
+    let expected = arity(function);
+    if !expected.contains(&arguments.len()) {
+        return Err(Mismatch::arguments(None, wrong_count(name, &expected, arguments.len()))
+            .help_if(crate::sql::signature_of(name).map(|signature| format!("written `{signature}`"))));
+    }
+    match function {
+        F::Abs | F::Floor | F::Ceil | F::Sign => expect_number(0, &parts[0], &what).map(|()| arithmetic_type(&parts[0])),
+        F::Ln | F::Log10 | F::Log2 | F::Exp | F::Sqrt | F::Sin | F::Cos => {
+            expect_number(0, &parts[0], &what).map(|()| DataType::Float64)
+        }
+        F::IsNan => expect_number(0, &parts[0], &what).map(|()| DataType::Boolean),
+        F::Power => {
+            expect_number(0, &parts[0], &what)?;
+            expect_number(1, &parts[1], &what)?;
+            Ok(DataType::Float64)
+        }
+        F::Round => {
+            expect_number(0, &parts[0], &what)?;
+            if let Some(digits) = arguments.get(1) {
+                if !matches!(digits, Expression::Literal(Literal::Int(0..=15))) {
+                    return Err(Mismatch::arguments(1, "the digits of `round` must be a constant from 0 to 15"));
+                }
+            }
+            Ok(arithmetic_type(&parts[0]))
+        }
+        F::Least | F::Greatest | F::Coalesce | F::NullIf => {
+            let values: Vec<(&Expression, &DataType)> = arguments.iter().zip(parts).collect();
+            let common = if function == F::NullIf {
+                comparison_type(values[0], values[1])
+                    // What is not null is the first value: it keeps its type.
+                    .map(|_| parts[0].clone())
+            } else {
+                common_type(&values)
+            }
+            .map_err(|clash| Mismatch::types(clash.part, format!("{what} needs values of one type: {}", clash.message)).help_if(clash.help))?;
+            if common.is_nested() && matches!(function, F::Least | F::Greatest) {
+                return Err(Mismatch::types(None, format!("{what} needs an order, which {} does not have", type_name(&common))));
+            }
+            Ok(common)
+        }
+        F::Lower | F::Upper | F::Trim => expect_text(0, &parts[0], &what).map(|()| DataType::String),
+        F::Length => expect_text(0, &parts[0], &what).map(|()| DataType::Int64),
+        F::Substr => {
+            expect_text(0, &parts[0], &what)?;
+            for (index, dtype) in parts.iter().enumerate().skip(1) {
+                if !dtype.is_integer() && *dtype != DataType::Null {
+                    return Err(Mismatch::types(index, format!("{what} counts in whole numbers, not {}", type_name(dtype))));
+                }
+            }
+            Ok(DataType::String)
+        }
+        F::Replace => {
+            for (index, dtype) in parts.iter().enumerate() {
+                expect_text(index, dtype, &what)?;
+            }
+            Ok(DataType::String)
+        }
+        F::StartsWith | F::EndsWith | F::Contains => {
+            expect_text(0, &parts[0], &what)?;
+            expect_text(1, &parts[1], &what)?;
+            Ok(DataType::Boolean)
+        }
+        F::RegexpLike => {
+            expect_text(0, &parts[0], &what)?;
+            let Expression::Literal(Literal::Text(pattern)) = &arguments[1] else {
+                return Err(Mismatch::arguments(1, "the pattern of `regexp_like` must be a constant text"));
+            };
+            match crate::sql::pattern_problem(pattern) {
+                None => Ok(DataType::Boolean),
+                Some(reason) => Err(Mismatch::arguments(1, format!("this is not a regular expression: {reason}"))),
+            }
+        }
+        F::Year | F::Quarter | F::Month | F::Week | F::Day | F::DayOfYear | F::DayOfWeek | F::IsoDayOfWeek => {
+            match &parts[0] {
+                DataType::Date | DataType::Datetime(..) | DataType::Null => Ok(DataType::Int64),
+                other => Err(not_a_time(&what, other)),
+            }
+        }
+        F::Hour | F::Minute | F::Second => match &parts[0] {
+            DataType::Date | DataType::Datetime(..) | DataType::Time | DataType::Null => Ok(DataType::Int64),
+            other => Err(not_a_time(&what, other)),
+        },
+        F::Epoch => match &parts[0] {
+            DataType::Date | DataType::Datetime(..) | DataType::Duration(_) | DataType::Null => Ok(DataType::Float64),
+            other => Err(not_a_time(&what, other)),
+        },
+        F::DateTrunc => {
+            let known = |unit: &str| TRUNCATION_UNITS.contains(&unit.to_lowercase().as_str());
+            match &arguments[0] {
+                Expression::Literal(Literal::Text(unit)) if known(unit) => {}
+                Expression::Literal(Literal::Text(unit)) => {
+                    return Err(Mismatch::arguments(0, format!("`date_trunc` does not know the unit `{unit}`"))
+                        .help_if(crate::did_you_mean(unit, TRUNCATION_UNITS)));
+                }
+                _ => {
+                    return Err(Mismatch::arguments(0, "the unit of `date_trunc` must be a constant text")
+                        .help("written `date_trunc('day', at)`"));
+                }
+            }
+            match &parts[1] {
+                DataType::Date => Ok(DATETIME),
+                DataType::Datetime(..) | DataType::Null => Ok(parts[1].clone()),
+                other => Err(Mismatch { part: Some(1), ..not_a_time(&what, other) }),
+            }
+        }
+    }
+}
+
+/// "`round` takes 1 to 2 arguments, not 3".
+pub(crate) fn wrong_count(name: &str, expected: &RangeInclusive<usize>, found: usize) -> String {
+    let expected = match (*expected.start(), *expected.end()) {
+        (0, 0) => "no argument".to_owned(),
+        (1, 1) => "1 argument".to_owned(),
+        (least, most) if least == most => format!("{least} arguments"),
+        (least, usize::MAX) => format!("at least {least} argument{}", if least == 1 { "" } else { "s" }),
+        (least, most) => format!("{least} to {most} arguments"),
+    };
+    format!("`{name}` takes {expected}, not {found}")
+}
+
+fn not_a_time(what: &str, found: &DataType) -> Mismatch {
+    let mismatch = Mismatch::types(0, format!("{what} needs a date or datetime, not {}", type_name(found)));
+    match found {
+        found if is_text(found) => mismatch.help("`cast(… as timestamp)` reads a point in time from text"),
+        DataType::Duration(_) => mismatch.help("`extract(epoch from …)` gives the seconds of a duration"),
+        _ => mismatch,
+    }
+}
+
+fn aggregate_type(aggregate: Aggregate, part: Option<&DataType>) -> Result<DataType, Mismatch> {
+    let name = crate::sql::aggregate_name(aggregate);
+    let what = format!("`{name}`");
+    let Some(part) = part else {
+        return match aggregate {
+            Aggregate::Count => Ok(DataType::Int64),
+            _ => Err(Mismatch::arguments(None, wrong_count(name, &(1..=1), 0))),
+        };
+    };
+    match aggregate {
+        Aggregate::Count => Ok(DataType::Int64),
+        Aggregate::CountDistinct if part.is_nested() => {
+            Err(Mismatch::types(0, format!("{what} cannot compare values of {}", type_name(part))))
+        }
+        Aggregate::CountDistinct => Ok(DataType::Int64),
+        Aggregate::Sum if matches!(part, DataType::Duration(_)) => Ok(DURATION),
+        Aggregate::Sum => {
+            expect_number(0, part, &what)?;
+            Ok(if *part == DataType::Null { DataType::Int64 } else { arithmetic_type(part) })
+        }
+        Aggregate::Mean | Aggregate::StdDev | Aggregate::Variance | Aggregate::Median => {
+            expect_number(0, part, &what).map(|()| DataType::Float64)
+        }
+        Aggregate::Min | Aggregate::Max if part.is_nested() => {
+            Err(Mismatch::types(0, format!("{what} needs an order, which {} does not have", type_name(part))))
+        }
+        Aggregate::Min | Aggregate::Max if is_text(part) => Ok(DataType::String),
+        Aggregate::Min | Aggregate::Max | Aggregate::First | Aggregate::Last => Ok(part.clone()),
+    }
+}
+
+/// The type after scaling: the same shape, of `f32`.
+fn scaled(dtype: &DataType) -> Option<DataType> {
+    match dtype {
+        DataType::Array(inner, width) => {
+            let inner = if is_number(inner) { DataType::Float32 } else { scaled(inner)? };
+            Some(DataType::Array(Box::new(inner), *width))
+        }
+        _ => None,
+    }
+}
+
+/// Whether a value of one type can be cast to another, and to which exactly.
+fn castable(from: &DataType, to: &DataType) -> Result<DataType, Mismatch> {
+    use DataType::{Array, Boolean, Date, Datetime, Duration, Null, Time};
+    let is_point = |dtype: &DataType| matches!(dtype, Date | Datetime(..));
+    let simple = |dtype: &DataType| is_number(dtype) || *dtype == Boolean;
+    let possible = match (from, to) {
+        (from, to) if from == to || *from == Null => true,
+        (from, to) if simple(from) && (simple(to) || is_text(to)) => true,
+        (from, to) if is_text(from) && (simple(to) || is_text(to) || is_point(to)) => true,
+        (from, to) if is_point(from) && is_point(to) => true,
+        (Date | Datetime(..) | Time, to) if is_text(to) => true,
+        (Datetime(..), Time) => true,
+        (Duration(_), Duration(_)) => true,
+        (Array(from, width), Array(to, new_width)) => width == new_width && castable(from, to).is_ok(),
+        _ => false,
+    };
+    if possible {
+        return Ok(to.clone());
+    }
+    let mismatch =
+        Mismatch::types(0, format!("{} cannot be cast to {}", type_name(from), type_name(to)));
+    Err(if is_number(from) && is_point(to) {
+        mismatch.help("say what the number counts: `timestamp '1970-01-01' + interval '1 second'` starts from a day")
+    } else if is_number(to) && from.is_temporal() {
+        mismatch.help("`extract(epoch from …)` gives seconds")
+    } else {
+        mismatch
+    })
+}

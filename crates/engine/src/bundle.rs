@@ -1,0 +1,560 @@
+//! Bundles: a model with everything that is needed to score new rows the way the run did.
+//!
+//! A bundle is a folder: `manifest.json` (the scoring plan, the input schema, the metrics), `states/*.safetensors` (what the
+//! fitted stages learned) and `SHA256SUMS` over all of it, in the format that `sha256sum -c` reads. It is data, never code,
+//! holds no times and no paths, and the same plan, data and seed give the same bytes. Its id is the hash of its sums.
+//!
+//! The scoring plan is every stage from the model upwards to the last one that drops, joins or makes rows: above that, rows
+//! are still being chosen; below it, each row keeps its place, so that one input row is one scored row. Splits and
+//! expectations are left out.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use polars::prelude::{DataFrame, DataType, IntoLazy, LazyFrame};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use taktline_core::{
+    Column, Error, Operation, Partition, Predictor, Registry, Result, Role, Schema, Shape, Stage, State,
+    closest, output_schema, type_name,
+};
+use taktline_spec::Plan;
+
+use crate::{key::sorted, local, store::write_atomically};
+
+const FORMAT: u32 = 1;
+const MANIFEST: &str = "manifest.json";
+const SUMS: &str = "SHA256SUMS";
+
+/// The part of a plan that a bundle holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// The stage whose rows are the scoring plan's input.
+    pub(crate) cut: usize,
+    /// The stages between, in order.
+    pub(crate) replay: Vec<usize>,
+    /// The model.
+    pub(crate) model: usize,
+}
+
+/// All stages above `index`.
+pub(crate) fn ancestors(plan: &Plan, index: usize) -> BTreeSet<usize> {
+    let mut found = BTreeSet::new();
+    let mut open = plan.stages[index].inputs.clone();
+    while let Some(stage) = open.pop() {
+        if found.insert(stage) {
+            open.extend(&plan.stages[stage].inputs);
+        }
+    }
+    found
+}
+
+/// The scoring plan of the model above this deploy stage.
+pub(crate) fn extent(plan: &Plan, deploy: usize) -> Result<Extent> {
+    let above = ancestors(plan, deploy);
+    let model = above
+        .iter()
+        .rev()
+        .copied()
+        .find(|stage| matches!(plan.stages[*stage].stage.shape(), Shape::Model(_)))
+        .ok_or_else(|| Error::data("there is no model above the bundle"))?;
+    let mut replay = Vec::new();
+    let mut at = model;
+    let cut = loop {
+        let [input] = plan.stages[at].inputs.as_slice() else {
+            break at;
+        };
+        let above = &plan.stages[*input];
+        let replayed = match above.stage.shape() {
+            Shape::Split(_) | Shape::Expect(_) | Shape::Evaluate(_) | Shape::Deploy(_) | Shape::Sink(_) => false,
+            Shape::Estimator(_) => above.inputs.len() == 1,
+            Shape::Relational(relational) if above.inputs.len() == 1 => {
+                let schemas = [plan.stages[above.inputs[0]].schema.clone()];
+                if !relational.lower(&schemas)?.iter().all(Operation::keeps_rows) {
+                    break *input;
+                }
+                true
+            }
+            Shape::Relational(_) | Shape::Source(_) | Shape::Model(_) => break *input,
+        };
+        if replayed {
+            replay.push(*input);
+        }
+        at = *input;
+    };
+    replay.reverse();
+    Ok(Extent { cut, replay, model })
+}
+
+/// A column that a bundle needs in its input.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InputColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type, in words.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// Its type.
+    pub dtype: DataType,
+    /// Its role.
+    pub role: Role,
+    /// Whether the training data held nulls in it; where it did not, a null is refused.
+    pub nullable: bool,
+    /// Its possible values, where the source knew them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub categories: Option<Vec<String>>,
+}
+
+/// A stage of the scoring plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BundledStage {
+    /// Its id.
+    pub id: String,
+    /// Its kind.
+    pub kind: String,
+    /// The version of the kind that wrote it.
+    pub version: u32,
+    /// Its params.
+    pub params: Value,
+    /// Where what it learned is, inside the bundle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+}
+
+/// What a bundle says of itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The version of this format.
+    pub format: u32,
+    /// The pipeline that made it.
+    pub pipeline: String,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
+    /// The seed.
+    pub seed: u64,
+    /// What scoring needs of its input; more columns are passed through.
+    pub input: Vec<InputColumn>,
+    /// The scoring plan, in order; the last is the model.
+    pub stages: Vec<BundledStage>,
+    /// The role that each column has when the model sees it, where it is not a plain feature.
+    pub roles: BTreeMap<String, Role>,
+    /// What the evaluations found on held-out rows.
+    pub metrics: Vec<(String, f64)>,
+}
+
+/// A bundle that was written, or was there already with the same bytes.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) id: String,
+    pub(crate) folder: PathBuf,
+}
+
+/// The columns at the cut that the scoring plan needs: what the model's features are made of.
+pub(crate) fn required_columns(plan: &Plan, extent: &Extent, states: &[Option<State>]) -> Result<BTreeSet<String>> {
+    let model = &plan.stages[extent.model];
+    let Shape::Model(shape) = model.stage.shape() else {
+        return Err(Error::State("the bundle's last stage is not a model".to_owned()));
+    };
+    let mut wanted: BTreeSet<String> = shape.features(&plan.stages[model.inputs[0]].schema).into_iter().collect();
+    for (index, state) in extent.replay.iter().zip(states).rev() {
+        let stage = &plan.stages[*index];
+        let schema = &plan.stages[stage.inputs[0]].schema;
+        let operations = lowered(stage.stage.as_ref(), state.as_ref(), std::slice::from_ref(schema))?;
+        wanted = needed(&operations, wanted);
+        wanted.retain(|name| schema.column(name).is_some());
+    }
+    let cut = &plan.stages[extent.cut].schema;
+    wanted.retain(|name| cut.column(name).is_some());
+    Ok(wanted)
+}
+
+/// The columns before these operations that make the wanted columns after them.
+fn needed(operations: &[Operation], mut wanted: BTreeSet<String>) -> BTreeSet<String> {
+    for operation in operations.iter().rev() {
+        let made = match operation {
+            Operation::Project(columns) | Operation::With(columns) => columns.as_slice(),
+            Operation::Window { aggregates, .. } => aggregates.as_slice(),
+            _ => {
+                wanted.extend(operation.reads());
+                continue;
+            }
+        };
+        let mut before: BTreeSet<String> =
+            wanted.iter().filter(|name| made.iter().all(|(output, _)| output != *name)).cloned().collect();
+        let mut any = false;
+        for (_, expression) in made.iter().filter(|(output, _)| wanted.contains(output)) {
+            any = true;
+            before.extend(expression.columns());
+        }
+        if let Operation::Window { by, over, .. } = operation
+            && any
+        {
+            before.extend(by.iter().cloned());
+            before.insert(over.clone());
+        }
+        wanted = before;
+    }
+    wanted
+}
+
+fn lowered(stage: &dyn Stage, state: Option<&State>, schemas: &[Schema]) -> Result<Vec<Operation>> {
+    match (stage.shape(), state) {
+        (Shape::Relational(relational), _) => relational.lower(schemas),
+        (Shape::Estimator(estimator), Some(state)) => estimator.lower(state, schemas),
+        _ => Err(Error::State("a stage of the scoring plan has no relational form".to_owned())),
+    }
+}
+
+/// Writes the bundle into `folder/<id>`, whole or not at all.
+pub(crate) fn write(
+    folder: &Path,
+    plan: &Plan,
+    extent: &Extent,
+    states: &[Option<State>],
+    required: &BTreeSet<String>,
+    with_nulls: &BTreeSet<String>,
+    metrics: &[(String, f64)],
+) -> Result<Written> {
+    let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    let mut stages = Vec::new();
+    for (index, state) in extent.replay.iter().chain([&extent.model]).zip(states) {
+        let stage = &plan.stages[*index];
+        let file = state.as_ref().map(|_| format!("states/{}.safetensors", stage.id));
+        if let (Some(file), Some(state)) = (&file, state) {
+            files.insert(file.clone(), state.to_bytes()?);
+        }
+        stages.push(BundledStage {
+            id: stage.id.clone(),
+            kind: stage.kind.name.to_owned(),
+            version: stage.kind.version,
+            params: sorted(serde_json::to_value(&stage.params).map_err(|error| Error::State(error.to_string()))?),
+            state: file,
+        });
+    }
+    let cut = &plan.stages[extent.cut].schema;
+    let input = cut
+        .columns
+        .iter()
+        .filter(|column| required.contains(&column.name))
+        .map(|column| InputColumn {
+            name: column.name.clone(),
+            type_name: type_name(&column.dtype),
+            dtype: column.dtype.clone(),
+            role: column.role,
+            nullable: with_nulls.contains(&column.name),
+            categories: column.categories.clone(),
+        })
+        .collect();
+    let model_input = &plan.stages[plan.stages[extent.model].inputs[0]].schema;
+    let manifest = Manifest {
+        format: FORMAT,
+        pipeline: plan.pipeline.clone(),
+        about: plan.about.clone(),
+        seed: plan.seed,
+        input,
+        stages,
+        roles: model_input
+            .columns
+            .iter()
+            .filter(|column| !matches!(column.role, Role::Feature | Role::Internal))
+            .map(|column| (column.name.clone(), column.role))
+            .collect(),
+        metrics: metrics.to_vec(),
+    };
+    let mut text = serde_json::to_vec_pretty(&manifest).map_err(|error| Error::State(error.to_string()))?;
+    text.push(b'\n');
+    files.insert(MANIFEST.to_owned(), text);
+    let sums: String = files.iter().map(|(name, bytes)| format!("{}  {name}\n", hex(&Sha256::digest(bytes)))).collect();
+    let id = hex(&Sha256::digest(sums.as_bytes()))[..12].to_owned();
+    files.insert(SUMS.to_owned(), sums.into_bytes());
+
+    let target = folder.join(&id);
+    if verify(&target).is_ok() {
+        return Ok(Written { id, folder: target });
+    }
+    let failed = |error| Error::writing(&target, error);
+    fs::create_dir_all(folder).map_err(failed)?;
+    let temporary = tempfile::Builder::new().prefix(".bundle-").tempdir_in(folder).map_err(failed)?;
+    for (name, bytes) in &files {
+        write_atomically(&temporary.path().join(name), bytes)?;
+    }
+    if target.exists() {
+        // It is there but does not hold together: put the good one in its place.
+        fs::remove_dir_all(&target).map_err(failed)?;
+    }
+    fs::rename(temporary.keep(), &target).map_err(failed)?;
+    Ok(Written { id, folder: target })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Why a bundle is refused, or its input.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// It is not a bundle, or not whole.
+    #[error("`{}` is not a sound bundle: {reason}", path.display())]
+    Unsound {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The rows to score do not fit the bundle.
+    #[error("{message}")]
+    Input {
+        /// What does not fit.
+        message: String,
+        /// What to do about it.
+        help: Option<String>,
+    },
+    /// A stage failed while scoring.
+    #[error("stage `{stage}`: {error}")]
+    Stage {
+        /// The stage's id.
+        stage: String,
+        /// Its error.
+        error: Error,
+    },
+}
+
+/// Checks that every file of the bundle is there with the bytes it was written with, and no other.
+pub(crate) fn verify(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, BundleError> {
+    let unsound = |reason: String| BundleError::Unsound { path: folder.to_owned(), reason };
+    let sums = fs::read(folder.join(SUMS)).map_err(|error| unsound(format!("cannot read `{SUMS}`: {error}")))?;
+    let sums = String::from_utf8(sums).map_err(|_| unsound(format!("`{SUMS}` is damaged")))?;
+    let mut files = BTreeMap::new();
+    for line in sums.strip_suffix('\n').unwrap_or_default().split('\n') {
+        let entry = line.split_once("  ").filter(|(sum, name)| {
+            let plain = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains(['\\', '\0']);
+            sum.len() == 64 && name.split('/').all(plain)
+        });
+        let (sum, name) = entry.ok_or_else(|| unsound(format!("`{SUMS}` is damaged")))?;
+        let bytes = fs::read(folder.join(name)).map_err(|error| unsound(format!("cannot read `{name}`: {error}")))?;
+        if hex(&Sha256::digest(&bytes)) != sum {
+            return Err(unsound(format!("`{name}` is not what was written; its SHA-256 differs from `{SUMS}`")));
+        }
+        files.insert(name.to_owned(), bytes);
+    }
+    let rewritten: String =
+        files.iter().map(|(name, bytes)| format!("{}  {name}\n", hex(&Sha256::digest(bytes)))).collect();
+    if rewritten != sums {
+        return Err(unsound(format!("`{SUMS}` is damaged")));
+    }
+    Ok(files)
+}
+
+struct Replayed {
+    id: String,
+    operations: Vec<Operation>,
+    schema: Schema,
+}
+
+/// An opened bundle, ready to score.
+pub struct Bundle {
+    /// What it says of itself.
+    pub manifest: Manifest,
+    replayed: Vec<Replayed>,
+    model: String,
+    predictor: Box<dyn Predictor>,
+}
+
+impl Bundle {
+    /// Opens a bundle; refuses one that is damaged, from a newer takt, or whose kinds this takt does not have.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn open(folder: &Path, registry: &Registry) -> Result<Self, BundleError> {
+        let unsound = |reason: String| BundleError::Unsound { path: folder.to_owned(), reason };
+        if !folder.is_dir() {
+            return Err(unsound("there is no such folder".to_owned()));
+        }
+        let files = verify(folder)?;
+        let manifest = files.get(MANIFEST).ok_or_else(|| unsound(format!("it has no `{MANIFEST}`")))?;
+        let header: Value = serde_json::from_slice(manifest).map_err(|error| unsound(error.to_string()))?;
+        if header.get("format").and_then(Value::as_u64) != Some(u64::from(FORMAT)) {
+            let format = header.get("format").map(Value::to_string).unwrap_or_default();
+            return Err(unsound(format!("its format is {format}; this takt reads format {FORMAT}")));
+        }
+        let manifest: Manifest = serde_json::from_slice(manifest).map_err(|error| unsound(error.to_string()))?;
+
+        let mut schema = Schema::new(
+            manifest
+                .input
+                .iter()
+                .map(|input| {
+                    let mut column = Column::new(&input.name, input.dtype.clone()).with_role(input.role);
+                    column.categories = input.categories.clone();
+                    column
+                })
+                .collect(),
+        );
+        // The run's fitted stages stood below a split; some look at that fact.
+        schema.facts.partitions = vec![Partition::Train, Partition::Test];
+        let mut replayed = Vec::new();
+        let mut model = None;
+        for bundled in &manifest.stages {
+            let failed = |error: Error| BundleError::Stage { stage: bundled.id.clone(), error };
+            let kind = registry
+                .get(&bundled.kind)
+                .ok_or_else(|| unsound(format!("this takt has no stage kind `{}`", bundled.kind)))?;
+            if kind.version != bundled.version {
+                return Err(unsound(format!(
+                    "stage `{}` was made by version {} of `{}`; this takt has version {}",
+                    bundled.id, bundled.version, bundled.kind, kind.version
+                )));
+            }
+            let params = serde_yaml::to_value(&bundled.params).map_err(|error| unsound(error.to_string()))?;
+            let stage = (kind.parse)(&params).map_err(|error| unsound(error.to_string()))?;
+            let state = match &bundled.state {
+                Some(name) => {
+                    let bytes = files.get(name).ok_or_else(|| unsound(format!("it has no `{name}`")))?;
+                    Some(State::from_bytes(bytes).map_err(failed)?)
+                }
+                None => None,
+            };
+            if let (Shape::Model(shape), Some(state)) = (stage.shape(), &state) {
+                model = Some((bundled.id.clone(), shape.load(state).map_err(failed)?));
+                continue;
+            }
+            let operations =
+                lowered(stage.as_ref(), state.as_ref(), std::slice::from_ref(&schema)).map_err(failed)?;
+            let mut after = output_schema(&operations, std::slice::from_ref(&schema));
+            for column in &mut after.columns {
+                if let Some(role) = manifest.roles.get(&column.name) {
+                    column.role = *role;
+                }
+            }
+            replayed.push(Replayed { id: bundled.id.clone(), operations, schema: std::mem::replace(&mut schema, after) });
+        }
+        let (model, predictor) = model.ok_or_else(|| unsound("it has no model".to_owned()))?;
+        Ok(Self { manifest, replayed, model, predictor })
+    }
+
+    /// The names and types that scoring needs; a reader of text formats takes its types from here.
+    pub fn input_schema(&self) -> polars::prelude::Schema {
+        self.manifest.input.iter().map(|input| (input.name.as_str().into(), input.dtype.clone())).collect()
+    }
+
+    /// Scores the rows: the same columns in the same order, and the model's outputs behind them.
+    ///
+    /// # Errors
+    /// A column is missing, of another type, or holds a null where training had none; a stage refuses a value.
+    pub fn score(&self, rows: DataFrame) -> Result<DataFrame, BundleError> {
+        let prepared = self.prepared(&rows)?;
+        let mut frame: LazyFrame = prepared.lazy();
+        for stage in &self.replayed {
+            frame = local::apply(&stage.operations, &[frame], std::slice::from_ref(&stage.schema))
+                .map_err(|error| BundleError::Stage { stage: stage.id.clone(), error })?;
+        }
+        let failed = |error: Error| BundleError::Stage { stage: self.model.clone(), error };
+        let features = frame.collect().map_err(|error| failed(error.into()))?;
+        let mut scored = rows;
+        for column in self.predictor.predict(&features).map_err(failed)? {
+            scored.with_column(column).map_err(|error| failed(error.into()))?;
+        }
+        Ok(scored)
+    }
+
+    /// The columns that the plan needs, with the types it needs; nothing else reaches it.
+    fn prepared(&self, rows: &DataFrame) -> Result<DataFrame, BundleError> {
+        let mut problems = Vec::new();
+        let mut columns = Vec::new();
+        for input in &self.manifest.input {
+            let Ok(column) = rows.column(&input.name) else {
+                let names = rows.get_column_names_str();
+                let near = closest(&input.name, names.iter().copied())
+                    .map(|near| format!(" (is it `{near}`?)"))
+                    .unwrap_or_default();
+                problems.push(format!("the column `{}` ({}) is missing{near}", input.name, input.type_name));
+                continue;
+            };
+            let column = match fitting(column, input) {
+                Ok(column) => column,
+                Err(problem) => {
+                    problems.push(problem);
+                    continue;
+                }
+            };
+            if !input.nullable && column.null_count() > 0 {
+                let first = column.as_materialized_series().is_null().iter().position(|null| null == Some(true));
+                problems.push(format!(
+                    "the column `{}` has {} nulls, the first in row {}; the training data had none",
+                    input.name,
+                    column.null_count(),
+                    first.unwrap_or_default() + 1
+                ));
+            }
+            columns.push(column);
+        }
+        if let Some(taken) = rows
+            .get_column_names_str()
+            .into_iter()
+            .find(|name| matches!(*name, "prediction" | "score") || name.starts_with("probability_"))
+        {
+            problems.push(format!("the column `{taken}` has the name of a model output; rename or drop it"));
+        }
+        if !problems.is_empty() {
+            return Err(BundleError::Input {
+                message: problems.join("; "),
+                help: Some(format!(
+                    "the bundle needs: {}",
+                    self.manifest
+                        .input
+                        .iter()
+                        .map(|input| format!("`{}` ({})", input.name, input.type_name))
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                )),
+            });
+        }
+        DataFrame::new(rows.height(), columns)
+            .map_err(|error| BundleError::Input { message: error.to_string(), help: None })
+    }
+}
+
+/// The column in the type that the plan needs, where no value changes by that.
+fn fitting(
+    column: &polars::prelude::Column,
+    input: &InputColumn,
+) -> Result<polars::prelude::Column, String> {
+    let from = column.dtype();
+    if *from == input.dtype {
+        return Ok(column.clone());
+    }
+    let mistyped = || {
+        format!("the column `{}` is {}, but the bundle needs {}", input.name, type_name(from), input.type_name)
+    };
+    let holds = match (from, &input.dtype) {
+        (DataType::Null, _) => true,
+        (from, to) if from.is_integer() && (to.is_integer() || to.is_float()) => true,
+        (from, to) if from.is_float() && to.is_float() => true,
+        // NDJSON has only lists.
+        (DataType::List(_) | DataType::Array(..), DataType::Array(..)) => true,
+        // Times have several units.
+        (DataType::Datetime(_, None), DataType::Datetime(_, None)) => true,
+        (DataType::Date, DataType::Datetime(_, None)) => true,
+        _ => false,
+    };
+    if !holds {
+        return Err(mistyped());
+    }
+    let cast = column.strict_cast(&input.dtype).map_err(|error| {
+        let detail = error.to_string();
+        format!("{}: {}", mistyped(), detail.lines().next().unwrap_or_default())
+    })?;
+    // A whole number beyond 2^53 has no exact f64: never a silently changed number.
+    if from.is_integer() && input.dtype.is_float() {
+        let back = cast.cast(from).map_err(|error| error.to_string())?;
+        if back != *column {
+            return Err(format!("{}: some values are too large to be exact", mistyped()));
+        }
+    }
+    Ok(cast)
+}

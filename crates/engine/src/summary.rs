@@ -1,0 +1,85 @@
+//! What a run did, as data: for the terminal, the report, scripts.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use taktline_core::{Evaluation, Expectation};
+
+/// How a stage's result came about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StageOutcome {
+    /// It worked in this run.
+    Ran,
+    /// Its result was kept from an earlier run with the same inputs.
+    Cached,
+    /// It was part of the query that this later stage ran; its time is counted there.
+    Fused {
+        /// The id of the stage that ran the query.
+        into: String,
+    },
+    /// Nothing that had to run needed it.
+    NotNeeded,
+}
+
+/// What one stage did.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StageSummary {
+    /// Its id.
+    pub id: String,
+    /// Its kind.
+    pub kind: String,
+    /// How its result came about.
+    pub outcome: StageOutcome,
+    /// Rows that went in, where they were counted.
+    pub rows_in: Option<u64>,
+    /// Rows that came out, where they were counted.
+    pub rows_out: Option<u64>,
+    /// Seconds it took, without the stages whose query it did not run.
+    pub seconds: f64,
+}
+
+/// A bound of `require` and what became of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GateResult {
+    /// The metric.
+    pub metric: String,
+    /// Its bound, as written.
+    pub bound: String,
+    /// What was measured.
+    pub value: f64,
+    /// Whether the bound is kept.
+    pub passed: bool,
+}
+
+/// What a run did.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunSummary {
+    /// The pipeline.
+    pub pipeline: String,
+    /// The run's id.
+    pub run: String,
+    /// The seed.
+    pub seed: u64,
+    /// Stage by stage, in plan order.
+    pub stages: Vec<StageSummary>,
+    /// What the evaluations found, by stage id.
+    pub evaluations: Vec<(String, Evaluation)>,
+    /// What the expectations found, by stage id.
+    pub expectations: Vec<(String, Vec<Expectation>)>,
+    /// The gates.
+    pub gates: Vec<GateResult>,
+    /// Files that sinks wrote, by stage id.
+    pub outputs: Vec<(String, PathBuf)>,
+    /// The bundle, if one was written (or is there unchanged).
+    pub bundle: Option<PathBuf>,
+    /// Seconds in all.
+    pub seconds: f64,
+}
+
+impl RunSummary {
+    /// Whether every gate is kept.
+    pub fn passed(&self) -> bool {
+        self.gates.iter().all(|gate| gate.passed)
+    }
+}

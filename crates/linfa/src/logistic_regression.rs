@@ -1,0 +1,531 @@
+//! `model.linfa.logistic_regression`
+
+use std::collections::BTreeMap;
+
+use linfa::traits::{Fit, Predict};
+use ndarray::{Array1, Array2, Axis};
+use polars::prelude::{Column as PolarsColumn, DataFrame, DataType, IdxCa, IntoColumn, NamedFrom, Series};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use taktline_core::{
+    CheckContext, Classes, Column, Error, FitContext, Frame, Label, Model, PARTITION, Predictor, Problem, ProgressEvent,
+    Result, Role, Schema, Shape, Stage, State, Tensor, TensorData, did_you_mean, path, register_kind, type_name,
+};
+
+use crate::{
+    records::{Purpose, feature_matrix, row_weights},
+    weighted_logistic::{FitError, FittedLogistic, TrainingSet, WeightedLogistic},
+};
+
+const VERSION: u32 = 1;
+
+/// Learns the probability of each class as a logistic function of a weighted sum of the features; two classes or more.
+///
+/// Adds the columns `prediction` (the likeliest label, in the target's type), `probability_<label>` for each class and, for two
+/// classes, `score`: the probability of the positive one. Rows count by the column with role `weight`, if there is one.
+/// The loss is scikit-learn's with `C = 1 / penalty`; the intercept is not penalised. Give features a similar scale
+/// (`features.standardize`): the penalty treats them alike. A missing value in a feature is an error, never a silent number.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LogisticRegression {
+    /// The columns to learn from, numbers or truth values. Default: every column with role `feature`.
+    #[schemars(length(min = 1))]
+    features: Option<Vec<String>>,
+    /// The column to predict: text, whole numbers, true or false. Default: the column with role `target`.
+    target: Option<String>,
+    /// How much the rows of each class count: `none` (all the same), `balanced` (each class as much as any other), or a weight for
+    /// each label, where labels that are not named count 1.
+    #[serde(default)]
+    class_weight: ClassWeight,
+    /// Of two classes, the one whose probability is the `score`. Default: `true`, else `1`, else the last label.
+    positive: Option<Label>,
+    /// Strength of the L2 penalty on coefficients; 0 for none.
+    #[serde(default = "default_penalty")]
+    #[schemars(range(min = 0.0))]
+    penalty: f64,
+    /// Newton steps at most; there are rarely more than 10.
+    #[serde(default = "default_max_iterations")]
+    #[schemars(range(min = 1, max = 100_000))]
+    max_iterations: usize,
+    /// Done when no component of the gradient of the mean loss exceeds this (features taken at unit variance).
+    #[serde(default = "default_tolerance")]
+    #[schemars(range(min = 1e-15, max = 1.0))]
+    tolerance: f64,
+    /// Whether features may hold personal data (role `pii`).
+    #[serde(default)]
+    allow_pii: bool,
+}
+
+fn default_penalty() -> f64 {
+    1.0
+}
+fn default_max_iterations() -> usize {
+    100
+}
+fn default_tolerance() -> f64 {
+    1e-6
+}
+
+/// How much the rows of each class count.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum ClassWeight {
+    /// A rule.
+    Rule(WeightRule),
+    /// A weight for each label.
+    ByLabel(BTreeMap<Label, f64>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum WeightRule {
+    /// Every row counts 1.
+    None,
+    /// Each class counts as much as any other.
+    Balanced,
+}
+
+impl Default for ClassWeight {
+    fn default() -> Self {
+        Self::Rule(WeightRule::None)
+    }
+}
+
+register_kind! {
+    LogisticRegression, "model.linfa.logistic_regression", version: 1,
+    example: "- model.linfa.logistic_regression: {class_weight: balanced, penalty: 0.1}",
+}
+
+impl Stage for LogisticRegression {
+    fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
+        let Some(input) = inputs.first() else {
+            return Schema { incomplete: true, ..Schema::default() };
+        };
+        let target = self.check_target(input, cx);
+        self.check_features(input, target, cx);
+        self.check_weights(input, cx);
+        let classes = target.and_then(known_classes);
+        self.check_labels(classes.as_deref(), cx);
+
+        let mut output = input.clone();
+        let mut add = |name: String, dtype: DataType| output.set(Column::new(name, dtype).with_role(Role::Internal));
+        if let Some(target) = target {
+            add("prediction".into(), target.dtype.clone());
+        }
+        let is_binary = self.positive.is_some() || classes.as_ref().is_some_and(|classes| classes.len() == 2);
+        if is_binary {
+            add("score".into(), DataType::Float64);
+        }
+        for class in classes.iter().flatten() {
+            add(format!("probability_{class}"), DataType::Float64);
+        }
+        // Only the rows tell the labels of a text or number column.
+        output.incomplete |= classes.is_none();
+        output.facts.model_target = target.map(|target| target.name.clone());
+        output.facts.classes = classes;
+        output
+    }
+
+    fn shape(&self) -> Shape<'_> {
+        Shape::Model(self)
+    }
+}
+
+impl LogisticRegression {
+    fn check_target<'a>(&self, input: &'a Schema, cx: &mut CheckContext<'_>) -> Option<&'a Column> {
+        let (column, place) = match &self.target {
+            Some(name) => {
+                let column = input.column(name);
+                if column.is_none() {
+                    cx.report(unknown_column(input, name, path!["target"]));
+                }
+                (column?, path!["target"])
+            }
+            None => {
+                let column = input.target();
+                if column.is_none() && !input.incomplete {
+                    let targets: Vec<&str> =
+                        input.with_role(Role::Target).map(|column| column.name.as_str()).collect();
+                    let message = match targets.as_slice() {
+                        [] => "no column has the role `target`, so there is nothing to learn".to_owned(),
+                        several => format!("{} have the role `target`; a model learns one", quoted(several)),
+                    };
+                    cx.report(
+                        Problem::error("no-target", path![], message)
+                            .help("say `target: NAME`, or give one column `role: target` under `columns:`"),
+                    );
+                }
+                (column?, path![])
+            }
+        };
+        if !Classes::can_hold(&column.dtype) {
+            cx.report(
+                Problem::error(
+                    "wrong-type",
+                    place,
+                    format!("the target `{}` is {}, which holds no class labels", column.name, type_name(&column.dtype)),
+                )
+                .help("a classifier learns text, whole numbers, true or false; cast the column above the model"),
+            );
+        }
+        Some(column)
+    }
+
+    fn check_features(&self, input: &Schema, target: Option<&Column>, cx: &mut CheckContext<'_>) {
+        let Some(features) = &self.features else {
+            let others: Vec<String> = default_features(input)
+                .filter(|column| !column.is_numeric() && Some(column.name.as_str()) != target.map(|target| target.name.as_str()))
+                .map(|column| format!("`{}` ({})", column.name, type_name(&column.dtype)))
+                .collect();
+            if !others.is_empty() {
+                cx.report(
+                    Problem::error("not-numeric", path![], format!("not numbers, so no features: {}", others.join(", ")))
+                        .label("learns from every column with role `feature`")
+                        .help(
+                            "encode them (`features.one_hot`), give them another role (`id`, `ignore`) under `columns:`, or list `features:`",
+                        ),
+                );
+            }
+            if self.features(input).is_empty() && others.is_empty() && !input.incomplete {
+                cx.report(Problem::error("no-features", path![], "no column has the role `feature`"));
+            }
+            return;
+        };
+        for (index, name) in features.iter().enumerate() {
+            let place = path!["features", index];
+            if features[..index].contains(name) {
+                cx.report(Problem::error("duplicate", place, format!("the feature `{name}` is named twice")));
+                continue;
+            }
+            match input.column(name) {
+                None => cx.report(unknown_column(input, name, place)),
+                Some(column) if Some(column.name.as_str()) == target.map(|target| target.name.as_str()) => {
+                    cx.report(Problem::error("target-leak", place, format!("`{name}` is the target, not a feature")));
+                }
+                Some(column) if !column.is_numeric() => cx.report(
+                    Problem::error(
+                        "not-numeric",
+                        place,
+                        format!("the feature `{name}` is {}, not a number", type_name(&column.dtype)),
+                    )
+                    .help("encode it above the model (`features.one_hot`)"),
+                ),
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn check_weights(&self, input: &Schema, cx: &mut CheckContext<'_>) {
+        let weights: Vec<&Column> = input.with_role(Role::Weight).collect();
+        if weights.len() > 1 {
+            let names: Vec<&str> = weights.iter().map(|column| column.name.as_str()).collect();
+            cx.report(
+                Problem::error("two-weights", path![], format!("{} have the role `weight`; one can", quoted(&names)))
+                    .help("give the others `role: ignore` under `columns:`"),
+            );
+        }
+        for column in weights.iter().filter(|column| !column.is_numeric()) {
+            cx.report(Problem::error(
+                "not-numeric",
+                path![],
+                format!("the weight `{}` is {}, not a number", column.name, type_name(&column.dtype)),
+            ));
+        }
+        if let ClassWeight::ByLabel(weights) = &self.class_weight {
+            for (label, weight) in weights {
+                if !weight.is_finite() || *weight < 0.0 {
+                    cx.report(Problem::error(
+                        "out-of-range",
+                        path!["class_weight", &label.0],
+                        format!("the weight of `{label}` is {weight}; a class counts 0 or more"),
+                    ));
+                }
+            }
+        }
+    }
+
+    fn check_labels(&self, classes: Option<&[String]>, cx: &mut CheckContext<'_>) {
+        let Some(classes) = classes else { return };
+        let mut check = |label: &Label, place| {
+            if !classes.contains(&label.0) {
+                cx.report(
+                    Problem::error("unknown-label", place, format!("the target has no label `{label}`"))
+                        .help_if(did_you_mean(&label.0, classes.iter().map(String::as_str)))
+                        .note(format!("its labels are {}", quoted(classes))),
+                );
+            }
+        };
+        if let Some(positive) = &self.positive {
+            check(positive, path!["positive"]);
+        }
+        if let ClassWeight::ByLabel(weights) = &self.class_weight {
+            for label in weights.keys() {
+                check(label, path!["class_weight", &label.0]);
+            }
+        }
+        if self.positive.is_some() && classes.len() > 2 {
+            cx.report(
+                Problem::error("not-binary", path!["positive"], format!("the target has {} classes", classes.len()))
+                    .help("`positive` is for two classes; leave it out"),
+            );
+        }
+    }
+
+    fn class_weights(&self, classes: &Classes, row_weights: Option<&Array1<f32>>) -> Result<Vec<f64>> {
+        match &self.class_weight {
+            ClassWeight::Rule(WeightRule::None) => Ok(vec![1.0; classes.labels.len()]),
+            ClassWeight::Rule(WeightRule::Balanced) => {
+                let mut totals = vec![0.0; classes.labels.len()];
+                for (row, code) in classes.codes.iter().enumerate() {
+                    totals[*code as usize] += row_weights.map_or(1.0, |weights| f64::from(weights[row]));
+                }
+                let share = totals.iter().sum::<f64>() / totals.len() as f64;
+                Ok(totals.into_iter().map(|total| if total > 0.0 { share / total } else { 0.0 }).collect())
+            }
+            ClassWeight::ByLabel(weights) => {
+                for label in weights.keys() {
+                    if !classes.labels.contains(&label.0) {
+                        return Err(Error::data(format!(
+                            "`class_weight` names the label `{label}`, which no training row has; there are {}",
+                            quoted(&classes.labels)
+                        )));
+                    }
+                }
+                Ok(classes.labels.iter().map(|label| weights.get(&Label(label.clone())).copied().unwrap_or(1.0)).collect())
+            }
+        }
+    }
+
+    /// Of two classes, the place of the positive one.
+    fn positive_class(&self, labels: &[String]) -> Result<Option<usize>> {
+        let name = match &self.positive {
+            Some(label) if labels.len() == 2 && labels.contains(&label.0) => Some(label.0.as_str()),
+            Some(label) => {
+                return Err(Error::data(format!(
+                    "`positive: {label}` needs a target of two labels of which it is one; the training rows have {}",
+                    quoted(labels)
+                )));
+            }
+            None if labels.len() == 2 => Classes::positive(labels),
+            None => None,
+        };
+        Ok(name.and_then(|name| labels.iter().position(|label| label == name)))
+    }
+}
+
+impl Model for LogisticRegression {
+    fn features(&self, input: &Schema) -> Vec<String> {
+        let target = self.target(input);
+        match &self.features {
+            Some(features) => features.clone(),
+            None => default_features(input)
+                .filter(|column| column.is_numeric() && Some(&column.name) != target.as_ref())
+                .map(|column| column.name.clone())
+                .collect(),
+        }
+    }
+
+    fn target(&self, input: &Schema) -> Option<String> {
+        self.target.clone().or_else(|| input.target().map(|column| column.name.clone()))
+    }
+
+    fn allow_pii(&self) -> bool {
+        self.allow_pii
+    }
+
+    fn fit(&self, train: &Frame, _validation: Option<&Frame>, cx: &mut FitContext<'_>) -> Result<State> {
+        let target_name =
+            self.target(&train.schema).ok_or_else(|| Error::data("no column has the role `target`"))?;
+        let target = train.data.column(&target_name)?;
+        let categories = train.schema.column(&target_name).and_then(|column| column.categories.as_deref());
+        let classes = Classes::of(target, categories)?;
+        if let [] | [_] = classes.labels.as_slice() {
+            return Err(Error::data(format!(
+                "the {} training rows hold {} of the target `{target_name}`; a classifier needs two or more labels",
+                train.data.height(),
+                classes.labels.first().map_or("no label".to_owned(), |label| format!("only the label `{label}`")),
+            )));
+        }
+        let positive = self.positive_class(&classes.labels)?;
+        let features = self.features(&train.schema);
+        let records = feature_matrix(&train.data, &features, Purpose::Fit)?;
+        let weight_column = train.schema.with_role(Role::Weight).next();
+        let weights = weight_column.map(|column| row_weights(train.data.column(&column.name)?)).transpose()?;
+        let mut class_weights = self.class_weights(&classes, weights.as_ref())?;
+
+        // The solver's class 1 of two is the positive one.
+        let swapped = positive == Some(0);
+        if swapped {
+            class_weights.swap(0, 1);
+        }
+        let targets = classes.codes.iter().map(|code| if swapped { 1 - *code as usize } else { *code as usize }).collect();
+        let mut training: TrainingSet = TrainingSet::new(records, targets);
+        if let Some(weights) = weights {
+            training = training.with_weights(weights);
+        }
+        let fitted = WeightedLogistic {
+            classes: classes.labels.len(),
+            class_weights,
+            penalty: self.penalty,
+            max_iterations: self.max_iterations,
+            tolerance: self.tolerance,
+            is_cancelled: &|| cx.cancellation.is_cancelled(),
+            on_step: &|step, _| {
+                cx.progress.event(ProgressEvent::Step {
+                    done: step as u64,
+                    total: self.max_iterations as u64,
+                    unit: "iterations",
+                });
+            },
+        }
+        .fit(&training)
+        .map_err(|error| match error {
+            FitError::Interrupted => Error::Interrupted,
+            other => Error::Model(other.to_string()),
+        })?;
+        if !fitted.converged {
+            cx.progress.event(ProgressEvent::Message(format!(
+                "`{}` had not converged after {} iterations; scale the features (`features.standardize`), or raise `penalty` or `max_iterations`",
+                cx.stage, fitted.iterations
+            )));
+        }
+        let learned = Learned {
+            features,
+            target: target_name.clone(),
+            target_type: type_name(target.dtype()),
+            classes: classes.labels,
+            positive,
+            iterations: fitted.iterations,
+            converged: fitted.converged,
+        };
+        let shape = vec![fitted.coefficients.nrows(), fitted.coefficients.ncols()];
+        let coefficients = fitted.coefficients.iter().copied().collect();
+        Ok(State::from_data(VERSION, &learned)?
+            .with_tensor("coefficients", shape, TensorData::F64(coefficients))
+            .with_tensor("intercepts", vec![fitted.intercepts.len()], TensorData::F64(fitted.intercepts.to_vec())))
+    }
+
+    fn load(&self, state: &State) -> Result<Box<dyn Predictor>> {
+        let learned: Learned = state.data(VERSION)?;
+        let outputs = if learned.classes.len() == 2 { 1 } else { learned.classes.len() };
+        let coefficients = Array2::from_shape_vec(
+            (outputs, learned.features.len()),
+            numbers(state.tensor("coefficients")?, &[outputs, learned.features.len()])?,
+        )
+        .map_err(|error| Error::State(error.to_string()))?;
+        let intercepts = Array1::from_vec(numbers(state.tensor("intercepts")?, &[outputs])?);
+        if learned.positive.is_some_and(|positive| positive >= learned.classes.len()) {
+            return Err(Error::State("the positive class is none of the classes".into()));
+        }
+        let labels = label_series(&learned.classes, &learned.target_type)?;
+        let fitted =
+            FittedLogistic { coefficients, intercepts, iterations: learned.iterations, converged: learned.converged };
+        Ok(Box::new(LogisticPredictor { learned, labels, fitted }))
+    }
+}
+
+/// The JSON part of the fitted state.
+#[derive(Debug, Serialize, Deserialize)]
+struct Learned {
+    features: Vec<String>,
+    target: String,
+    target_type: String,
+    classes: Vec<String>,
+    positive: Option<usize>,
+    iterations: usize,
+    converged: bool,
+}
+
+struct LogisticPredictor {
+    learned: Learned,
+    /// The class labels in the target's type.
+    labels: Series,
+    fitted: FittedLogistic,
+}
+
+impl Predictor for LogisticPredictor {
+    fn predict(&self, batch: &DataFrame) -> Result<Vec<PolarsColumn>> {
+        let records = feature_matrix(batch, &self.learned.features, Purpose::Predict)?;
+        let mut probabilities: Array2<f64> = self.fitted.predict(&records);
+        if self.learned.positive == Some(0) {
+            probabilities.invert_axis(Axis(1));
+        }
+        let likeliest = |row: ndarray::ArrayView1<'_, f64>| {
+            // Of two equally likely classes the positive one; of more, the first.
+            let first = self.learned.positive.unwrap_or(0);
+            let best = |best: usize, class: usize| if row[class] > row[best] { class } else { best };
+            (0..row.len()).fold(first, best) as polars::prelude::IdxSize
+        };
+        let codes: Vec<_> = probabilities.rows().into_iter().map(likeliest).collect();
+        let prediction = self.labels.take(&IdxCa::new("".into(), codes))?.with_name("prediction".into());
+        let column = |name: String, class: usize| {
+            Series::new(name.into(), probabilities.column(class).to_vec()).into_column()
+        };
+        let mut columns = vec![prediction.into_column()];
+        columns.extend(self.learned.positive.map(|positive| column("score".into(), positive)));
+        columns.extend(
+            self.learned.classes.iter().enumerate().map(|(class, label)| column(format!("probability_{label}"), class)),
+        );
+        Ok(columns)
+    }
+}
+
+/// The columns that are features unless the spec lists others.
+fn default_features(input: &Schema) -> impl Iterator<Item = &Column> {
+    input.with_role(Role::Feature).filter(|column| column.name != PARTITION)
+}
+
+/// The labels, where they are known before any row is read.
+fn known_classes(target: &Column) -> Option<Vec<String>> {
+    match &target.dtype {
+        DataType::Boolean => Some(vec!["false".into(), "true".into()]),
+        _ => target.categories.clone(),
+    }
+}
+
+fn unknown_column(input: &Schema, name: &str, place: taktline_core::ParamPath) -> Problem {
+    Problem::error("unknown-column", place, format!("reads `{name}`, which its input does not have"))
+        .help_if(input.suggestion(name))
+}
+
+fn quoted(names: &[impl AsRef<str>]) -> String {
+    names.iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ")
+}
+
+/// Labels as a column of the target's type.
+fn label_series(labels: &[String], target_type: &str) -> Result<Series> {
+    let texts = Series::new("prediction".into(), labels);
+    match target_type {
+        "text" => Ok(texts),
+        "bool" => {
+            let truths: Vec<bool> = labels.iter().map(|label| label == "true").collect();
+            Ok(Series::new("prediction".into(), truths))
+        }
+        "cat" => Ok(texts.cast(&DataType::from_categories(polars::prelude::Categories::global()))?),
+        other => {
+            let dtype = [
+                DataType::Int8,
+                DataType::Int16,
+                DataType::Int32,
+                DataType::Int64,
+                DataType::UInt8,
+                DataType::UInt16,
+                DataType::UInt32,
+                DataType::UInt64,
+            ]
+            .into_iter()
+            .find(|dtype| type_name(dtype) == other)
+            .ok_or_else(|| Error::State(format!("the target's type `{other}` is not one that holds labels")))?;
+            Ok(texts.strict_cast(&dtype)?)
+        }
+    }
+}
+
+fn numbers(tensor: &Tensor, shape: &[usize]) -> Result<Vec<f64>> {
+    match &tensor.data {
+        TensorData::F64(values) if tensor.shape == shape && values.iter().all(|value| value.is_finite()) => {
+            Ok(values.clone())
+        }
+        _ => Err(Error::State(format!("a tensor should hold finite f64 numbers of shape {shape:?}"))),
+    }
+}

@@ -1,0 +1,168 @@
+//! `features.derive`.
+
+use std::collections::BTreeSet;
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use taktline_core::{
+    CheckContext, Expression, Operation, ParamStep, Problem, Relational, Result, Schema, Shape, Stage, output_schema,
+    path, register_kind, sql, type_name,
+};
+
+use crate::columns;
+
+/// Compute new columns by SQL expressions over a row: `{log_amount: ln(amount + 1)}`.
+///
+/// The expressions are computed in order: a later one may use an earlier one. A column that exists is replaced only where
+/// its expression reads it, as `amount: coalesce(amount, 0)` does.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(extend("minProperties" = 1))]
+struct Derive(IndexMap<String, String>);
+
+register_kind! {
+    Derive, "features.derive", version: 1,
+    example: "- features.derive: {log_amount: ln(amount + 1), is_large: log_amount > 9}",
+}
+
+/// Columns that can be computed at once come together; one that reads another of them starts anew.
+#[derive(Default)]
+struct Steps(Vec<Vec<(String, Expression)>>);
+
+impl Steps {
+    fn push(&mut self, name: &str, expression: Expression) {
+        let reads: BTreeSet<String> = expression.columns();
+        match self.0.last_mut() {
+            Some(step) if step.iter().all(|(made, _)| !reads.contains(made)) => {
+                step.push((name.to_owned(), expression));
+            }
+            _ => self.0.push(vec![(name.to_owned(), expression)]),
+        }
+    }
+
+    fn operations(self) -> Vec<Operation> {
+        self.0.into_iter().map(Operation::With).collect()
+    }
+}
+
+/// The schema with one more computed column.
+fn with_column(schema: &Schema, name: &str, expression: &Expression) -> Schema {
+    let step = [Operation::With(vec![(name.to_owned(), expression.clone())])];
+    output_schema(&step, std::slice::from_ref(schema))
+}
+
+impl Stage for Derive {
+    fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
+        let mut schema = columns::input(inputs).clone();
+        for (name, text) in &self.0 {
+            let key = path![ParamStep::KeyOf(name.clone())];
+            let is_allowed = columns::is_allowed(name, key.clone(), cx);
+            let Some(compiled) = columns::row_expression(text, &schema, &path![name], cx) else {
+                // The columns below may read it: do not report each of them.
+                schema.incomplete |= schema.column(name).is_none();
+                continue;
+            };
+            if !is_allowed {
+                continue;
+            }
+            if let Some(existing) = schema.column(name)
+                && !compiled.expression.columns().contains(name)
+            {
+                cx.report(
+                    Problem::error(
+                        "name-taken",
+                        key,
+                        format!("stage `{}` replaces the column `{name}` without reading it", cx.stage),
+                    )
+                    .label(format!("`{name}` ({}) would be lost", type_name(&existing.dtype)))
+                    .help(format!("choose another name, or rename or drop `{name}` above")),
+                );
+            }
+            schema = with_column(&schema, name, &compiled.expression);
+        }
+        schema
+    }
+
+    fn shape(&self) -> Shape<'_> {
+        Shape::Relational(self)
+    }
+}
+
+impl Relational for Derive {
+    fn lower(&self, inputs: &[Schema]) -> Result<Vec<Operation>> {
+        let mut schema = columns::input(inputs).clone();
+        let mut steps = Steps::default();
+        for (name, text) in &self.0 {
+            let expression = columns::lowered(text, sql::compile(text, &schema))?.expression;
+            schema = with_column(&schema, name, &expression);
+            steps.push(name, expression);
+        }
+        Ok(steps.operations())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use polars::prelude::DataType;
+    use taktline_core::Role;
+
+    use super::*;
+    use crate::columns::testing::{check, codes, passes, refuses, schema, stage, types};
+
+    #[test]
+    fn a_later_column_may_use_an_earlier_one() {
+        let input = schema([("amount", DataType::Float64), ("count", DataType::Int64)]);
+        let stage: Derive = stage("{log_amount: ln(amount + 1), twice: count * 2, is_large: log_amount > 9}");
+        assert_eq!(
+            types(&passes(&stage, &input)),
+            [
+                ("amount", DataType::Float64),
+                ("count", DataType::Int64),
+                ("log_amount", DataType::Float64),
+                ("twice", DataType::Int64),
+                ("is_large", DataType::Boolean),
+            ]
+        );
+        let operations = stage.lower(std::slice::from_ref(&input)).expect("operations");
+        let [Operation::With(first), Operation::With(second)] = &operations[..] else { panic!("{operations:?}") };
+        assert_eq!(first.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["log_amount", "twice"]);
+        assert_eq!(second[0].0, "is_large");
+        assert_eq!(output_schema(&operations, std::slice::from_ref(&input)), passes(&stage, &input));
+    }
+
+    #[test]
+    fn a_replaced_column_keeps_its_role_and_lineage_is_carried_on() {
+        let mut input = schema([("amount", DataType::Float64), ("fraud", DataType::Boolean)]);
+        input.columns[1] = input.columns[1].clone().with_role(Role::Target);
+        let stage: Derive = stage("{fraud: 'cast(fraud as bigint)', leak: fraud * amount}");
+        let output = passes(&stage, &input);
+        assert_eq!(output.column("fraud").map(|column| column.role), Some(Role::Target));
+        let leak = output.column("leak").expect("the new column");
+        assert_eq!(leak.role, Role::Feature);
+        assert!(leak.from_target.contains("fraud"));
+    }
+
+    #[test]
+    fn reports_every_problem_at_its_place() {
+        let input = schema([("amount", DataType::Float64), ("kind", DataType::String)]);
+        let (output, problems) = check(&stage::<Derive>("{a: ln(amout + 1), b: amount + kind, c: a * 2}"), &input);
+        let places: Vec<_> = problems.iter().map(|problem| (problem.code, problem.path.clone())).collect();
+        assert_eq!(places[0], ("unknown-column", path!["a"]));
+        assert_eq!(problems[0].range, Some(3..8));
+        assert_eq!(problems[0].message, "stage `this` reads `amout`, which its input does not have");
+        assert_eq!(places[1], ("type-mismatch", path!["b"]));
+        assert!(output.incomplete);
+    }
+
+    #[test]
+    fn does_not_lose_columns_by_accident() {
+        let input = schema([("amount", DataType::Float64), ("kind", DataType::String)]);
+        assert_eq!(
+            refuses(&stage::<Derive>("{kind: amount * 2}"), &input),
+            [("name-taken", "stage `this` replaces the column `kind` without reading it".to_owned())]
+        );
+        assert_eq!(codes(&stage::<Derive>("{partition: amount * 2, '': amount}"), &input), ["reserved-name", "bad-name"]);
+        passes(&stage::<Derive>("{kind: lower(kind)}"), &input);
+    }
+}

@@ -1,0 +1,1 @@
+//! taktline-spec
