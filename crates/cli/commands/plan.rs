@@ -148,18 +148,24 @@ fn wrapped(parts: &[String], width: usize) -> Vec<String> {
 }
 
 fn mermaid(explanations: &[Explanation], output: &mut Output) -> anyhow::Result<()> {
+    // Nodes are named by number: an id may be a word of the language (`end`).
+    let node = |id: &str| explanations.iter().position(|one| one.id == id).unwrap_or_default();
     output.line("flowchart TD")?;
-    for one in explanations {
+    for (number, one) in explanations.iter().enumerate() {
         let (open, close) = if one.barrier { ("[\"", "\"]") } else { ("(\"", "\")") };
-        output.line(format!("    {}{open}{}<br/><small>{}</small>{close}", one.id, one.id, one.kind))?;
+        output.line(format!("    n{number}{open}{}<br/><small>{}</small>{close}", one.id, one.kind))?;
     }
-    for one in explanations {
+    for (number, one) in explanations.iter().enumerate() {
         for input in &one.inputs {
-            output.line(format!("    {input} --> {}", one.id))?;
+            output.line(format!("    n{} --> n{number}", node(input)))?;
         }
     }
-    let cached: Vec<&str> =
-        explanations.iter().filter(|one| one.status == Status::Cached).map(|one| one.id.as_str()).collect();
+    let cached: Vec<String> = explanations
+        .iter()
+        .enumerate()
+        .filter(|(_, one)| one.status == Status::Cached)
+        .map(|(number, _)| format!("n{number}"))
+        .collect();
     if !cached.is_empty() {
         output.line("    classDef cached fill:#d9f2d9,stroke:#2e7d32,color:#1b3a1d")?;
         output.line(format!("    class {} cached", cached.join(",")))?;

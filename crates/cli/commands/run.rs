@@ -3,14 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
-use taktline_core::{Cancellation, Diagnostic};
-use taktline_engine::{FailureKind, RunOptions, RunSummary, StageOutcome, Store, run as run_plan, write_atomically};
+use taktline_core::{Cancellation, Diagnostic, Table};
+use taktline_engine::{FailureKind, RunOptions, RunSummary, StageOutcome, StageSummary, Store, run as run_plan, write_atomically};
 use taktline_spec::Plan;
 
 use crate::{
     args::RunArguments,
     diagnostics, exit,
-    output::{Align, BAD, BOLD, FAINT, GOOD, Output, Table, duration, figure, styled, thousands},
+    output::{Align, BAD, BOLD, FAINT, GOOD, Output, Table as Columns, duration, figure, styled, thousands},
     progress, project,
 };
 
@@ -96,7 +96,6 @@ fn write_report(plan: &Plan, store: &Store, summary: &RunSummary) -> anyhow::Res
         }
     }
     let mut facts = vec![
-        ("pipeline".to_owned(), plan.pipeline.clone()),
         ("run".to_owned(), summary.run.clone()),
         ("seed".to_owned(), summary.seed.to_string()),
         ("time".to_owned(), duration(summary.seconds)),
@@ -107,35 +106,61 @@ fn write_report(plan: &Plan, store: &Store, summary: &RunSummary) -> anyhow::Res
     if let Some(bundle) = &summary.bundle {
         facts.push(("bundle".to_owned(), bundle.display().to_string()));
     }
-    for gate in &summary.gates {
-        let verdict = if gate.passed { "kept" } else { "not kept" };
-        facts.push((format!("gate: {} {}", gate.metric, gate.bound), format!("{verdict} ({})", figure(gate.value))));
-    }
-    let title = plan.about.clone().unwrap_or_else(|| plan.pipeline.clone());
     let report = folder.join("report.html");
-    let html = taktline_evaluate::report_html(&title, &facts, &summary.evaluations);
+    let tables = [gate_table(summary), stage_table(summary)];
+    let shown: Vec<Table> = tables.into_iter().filter(|table| !table.rows.is_empty()).collect();
+    let html =
+        taktline_evaluate::report_html(&plan.pipeline, plan.about.as_deref(), &facts, &summary.evaluations, &shown);
     write_atomically(&report, html.as_bytes())?;
     Ok(report.display().to_string())
 }
 
+fn gate_table(summary: &RunSummary) -> Table {
+    Table {
+        name: "gates".to_owned(),
+        title: "Gates".to_owned(),
+        columns: ["metric", "bound", "value", ""].map(str::to_owned).to_vec(),
+        rows: summary
+            .gates
+            .iter()
+            .map(|gate| {
+                let verdict = if gate.passed { "kept" } else { "not kept" };
+                vec![gate.metric.clone(), gate.bound.clone(), figure(gate.value), verdict.to_owned()]
+            })
+            .collect(),
+    }
+}
+
+fn stage_table(summary: &RunSummary) -> Table {
+    Table {
+        name: "stages".to_owned(),
+        title: "Stages".to_owned(),
+        columns: STAGE_HEADINGS.map(str::to_owned).to_vec(),
+        rows: summary.stages.iter().map(stage_cells).collect(),
+    }
+}
+
+const STAGE_HEADINGS: [&str; 5] = ["stage", "rows in", "rows out", "time", "how"];
+
+fn stage_cells(stage: &StageSummary) -> Vec<String> {
+    let rows = |rows: Option<u64>| rows.map(thousands).unwrap_or_default();
+    let (time, how) = match &stage.outcome {
+        StageOutcome::Ran => (duration(stage.seconds), String::new()),
+        StageOutcome::Cached if stage.seconds > 0.005 => (duration(stage.seconds), "cached".to_owned()),
+        StageOutcome::Cached => (String::new(), "cached".to_owned()),
+        StageOutcome::Fused { into } => (String::new(), format!("in the query of {into}")),
+        StageOutcome::NotNeeded => (String::new(), "not needed".to_owned()),
+    };
+    vec![stage.id.clone(), rows(stage.rows_in), rows(stage.rows_out), time, how]
+}
+
 fn text(summary: &RunSummary, report: &str, output: &mut Output) -> anyhow::Result<()> {
-    let mut stages = Table::new([
-        ("stage", Align::Left),
-        ("rows in", Align::Right),
-        ("rows out", Align::Right),
-        ("time", Align::Right),
-        ("", Align::Left),
-    ]);
+    let mut stages = Columns::new(STAGE_HEADINGS.map(|heading| {
+        let right = matches!(heading, "rows in" | "rows out" | "time");
+        (heading, if right { Align::Right } else { Align::Left })
+    }));
     for stage in &summary.stages {
-        let rows = |rows: Option<u64>| rows.map(thousands).unwrap_or_default();
-        let (time, how) = match &stage.outcome {
-            StageOutcome::Ran => (duration(stage.seconds), String::new()),
-            StageOutcome::Cached if stage.seconds > 0.005 => (duration(stage.seconds), "cached".to_owned()),
-            StageOutcome::Cached => (String::new(), "cached".to_owned()),
-            StageOutcome::Fused { into } => (String::new(), format!("in the query of {into}")),
-            StageOutcome::NotNeeded => (String::new(), "not needed".to_owned()),
-        };
-        stages.row([stage.id.clone(), rows(stage.rows_in), rows(stage.rows_out), time, how]);
+        stages.row(stage_cells(stage));
     }
     output.line("")?;
     for line in stages.lines(output.width()) {
@@ -153,7 +178,7 @@ fn text(summary: &RunSummary, report: &str, output: &mut Output) -> anyhow::Resu
         if has_train {
             headings.push(("on train", Align::Right));
         }
-        let mut metrics = Table::new(headings);
+        let mut metrics = Columns::new(headings);
         for (name, value) in &evaluation.metrics {
             let mut cells = vec![name.clone(), figure(*value)];
             if has_train {

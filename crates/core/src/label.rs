@@ -139,7 +139,7 @@ fn texts(column: &PolarsColumn) -> Result<StringChunked> {
 mod tests {
     use polars::prelude::*;
 
-    use super::*;
+    use super::{Label, *};
 
     #[test]
     fn numbers_are_ordered_by_size_and_text_by_letters() {

@@ -41,7 +41,7 @@ pub use stage::{
     Source, Split, Stage,
 };
 pub use state::{State, Tensor, TensorData};
-pub use typing::data_type;
+pub use typing::{TypeClash, common_type, comparison_type, data_type, data_type_of};
 pub use suggest::{closest, did_you_mean};
 
 // Used by `register_kind!` in other crates.

@@ -109,11 +109,16 @@ impl Column {
         self
     }
 
-    /// Whether it stands for that column, among others whose names only training will know: `channel=*` for `channel=web`.
+    /// Whether it stands for columns whose names only training will know: `channel=*` for `channel=web` and its like.
     ///
     /// `takt check` sees such a column where a fitted stage will make one for each value it learns; a run never does.
+    pub fn is_open(&self) -> bool {
+        self.name.ends_with("=*")
+    }
+
+    /// Whether it stands for that column, among others.
     pub fn stands_for(&self, name: &str) -> bool {
-        self.name.strip_suffix('*').is_some_and(|family| family.ends_with('=') && name.starts_with(family))
+        self.is_open() && name.starts_with(self.name.trim_end_matches('*'))
     }
 
     /// Whether its values are numbers (integers, floats) or booleans, which models take as 0 and 1.
@@ -237,8 +242,7 @@ pub fn type_name(dtype: &DataType) -> String {
         DataType::Null => "null".into(),
         DataType::List(inner) => format!("list of {}", type_name(inner)),
         DataType::Array(..) => {
-            let column = Column::new("", dtype.clone());
-            let (shape, inner) = column.array().unwrap_or_default();
+            let (shape, inner) = Column::new("", dtype.clone()).array().unwrap_or((Vec::new(), DataType::Null));
             let shape: Vec<String> = shape.iter().map(ToString::to_string).collect();
             format!("array[{}] of {}", shape.join(", "), type_name(&inner))
         }

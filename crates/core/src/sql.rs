@@ -1,10 +1,27 @@
 //! SQL expressions: text to [`Expression`], checked against a schema.
+//!
+//! The grammar is sqlparser's (PostgreSQL); what is understood of it is [`functions`], arithmetic, comparisons, `and`, `or`,
+//! `not`, `is null`, `between`, `in` with constants, `like`, `case`, `cast`, `try_cast`, `::`, `extract`, and constants of
+//! date, timestamp and interval. Column names are case-sensitive; double quotes hold names that are not plain words.
 
 use std::ops::Range;
 
 use polars::prelude::DataType;
 
 use crate::{Expression, ParamPath, Problem, Schema};
+
+mod compiler;
+mod constants;
+mod functions;
+#[cfg(test)]
+mod tests;
+
+pub use constants::{date, timestamp};
+pub use functions::{functions, type_named};
+
+pub(crate) use functions::{aggregate_name, function_name, pattern_problem, signature_of};
+
+use compiler::{Compiler, Place};
 
 /// A checked expression and the type of its value.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,17 +51,50 @@ pub struct SqlProblem {
 }
 
 impl SqlProblem {
+    fn new(code: &'static str, range: Option<Range<usize>>, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            range,
+            message: message.into(),
+            label: None,
+            help: None,
+            column: None,
+        }
+    }
+
+    fn bad(range: Option<Range<usize>>, message: impl Into<String>) -> Self {
+        Self::new("bad-expression", range, message)
+    }
+
+    fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    fn help_if(mut self, help: Option<String>) -> Self {
+        self.help = help;
+        self
+    }
+
     /// Names the stage in the message of an unknown column: "stage `derive` reads `amout`, which its input does not have".
     pub fn in_stage(mut self, stage: &str) -> Self {
         if let Some(column) = &self.column {
-            self.message = format!("stage `{stage}` reads `{column}`, which its input does not have");
+            self.message =
+                format!("stage `{stage}` reads `{column}`, which its input does not have");
         }
         self
     }
 
     /// As a problem of the param that holds the text.
     pub fn at(self, path: ParamPath) -> Problem {
-        let problem = Problem::error(self.code, path, self.message).range(self.range).help_if(self.help);
+        let problem = Problem::error(self.code, path, self.message)
+            .range(self.range)
+            .help_if(self.help);
         match self.label {
             Some(label) => problem.label(label),
             None => problem,
@@ -57,8 +107,7 @@ impl SqlProblem {
 /// # Errors
 /// Every problem found, in text order.
 pub fn compile(text: &str, schema: &Schema) -> Result<Compiled, Vec<SqlProblem>> {
-    let _ = (text, schema);
-    Err(Vec::new())
+    Compiler::new(text, schema).run(Place::Row)
 }
 
 /// An expression over many rows: `sum(amount)`, `max(balance) - min(balance)`; every column stands inside an aggregate.
@@ -66,17 +115,5 @@ pub fn compile(text: &str, schema: &Schema) -> Result<Compiled, Vec<SqlProblem>>
 /// # Errors
 /// Every problem found, in text order.
 pub fn compile_aggregate(text: &str, schema: &Schema) -> Result<Compiled, Vec<SqlProblem>> {
-    let _ = (text, schema);
-    Err(Vec::new())
-}
-
-/// The functions that expressions may call: name, signature, what it does.
-pub fn functions() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
-    std::iter::empty()
-}
-
-/// The type of that name, as `cast` takes it: `int`, `f32`, `text`, `timestamp`.
-pub fn type_named(name: &str) -> Option<DataType> {
-    let _ = name;
-    None
+    Compiler::new(text, schema).run(Place::Around)
 }

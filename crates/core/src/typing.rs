@@ -4,7 +4,9 @@ use std::ops::RangeInclusive;
 
 use polars::prelude::{DataType, TimeUnit};
 
-use crate::{Aggregate, BinaryOperator, Expression, Function, Literal, Schema, UnaryOperator, type_name};
+use crate::{
+    Aggregate, BinaryOperator, Expression, Function, Literal, Schema, UnaryOperator, type_name,
+};
 
 /// A datetime without a zone, as literals and `cast(… as timestamp)` give it.
 const DATETIME: DataType = DataType::Datetime(TimeUnit::Microseconds, None);
@@ -17,7 +19,9 @@ const DURATION: DataType = DataType::Duration(TimeUnit::Microseconds);
 /// One line that says which part does not fit and why.
 pub fn data_type(expression: &Expression, schema: &Schema) -> Result<DataType, String> {
     if let Expression::Column(name) = expression {
-        let column = schema.column(name).ok_or_else(|| format!("`{name}` is not a column here"))?;
+        let column = schema
+            .column(name)
+            .ok_or_else(|| format!("`{name}` is not a column here"))?;
         return Ok(column.dtype.clone());
     }
     let parts = expression
@@ -26,6 +30,15 @@ pub fn data_type(expression: &Expression, schema: &Schema) -> Result<DataType, S
         .map(|part| data_type(part, schema))
         .collect::<Result<Vec<_>, _>>()?;
     type_of_parts(expression, &parts).map_err(|mismatch| mismatch.message)
+}
+
+/// The type of an expression whose direct parts have these types, in the order of [`Expression::children`]; for an engine
+/// that lowers from the leaves up.
+///
+/// # Errors
+/// One line that says which part does not fit and why.
+pub fn data_type_of(expression: &Expression, parts: &[DataType]) -> Result<DataType, String> {
+    type_of_parts(expression, parts).map_err(|mismatch| mismatch.message)
 }
 
 /// Why the parts of an expression do not fit together.
@@ -41,11 +54,21 @@ pub(crate) struct Mismatch {
 
 impl Mismatch {
     fn types(part: impl Into<Option<usize>>, message: impl Into<String>) -> Self {
-        Self { code: "type-mismatch", part: part.into(), message: message.into(), help: None }
+        Self {
+            code: "type-mismatch",
+            part: part.into(),
+            message: message.into(),
+            help: None,
+        }
     }
 
     fn arguments(part: impl Into<Option<usize>>, message: impl Into<String>) -> Self {
-        Self { code: "wrong-arguments", part: part.into(), message: message.into(), help: None }
+        Self {
+            code: "wrong-arguments",
+            part: part.into(),
+            message: message.into(),
+            help: None,
+        }
     }
 
     fn help(mut self, help: impl Into<String>) -> Self {
@@ -60,16 +83,27 @@ impl Mismatch {
 }
 
 /// The type of an expression whose direct parts have these types, in the order of [`Expression::children`].
-pub(crate) fn type_of_parts(expression: &Expression, parts: &[DataType]) -> Result<DataType, Mismatch> {
+pub(crate) fn type_of_parts(
+    expression: &Expression,
+    parts: &[DataType],
+) -> Result<DataType, Mismatch> {
     match expression {
         // A column has no parts: `data_type` looks it up.
-        Expression::Column(name) => Err(Mismatch::types(None, format!("the type of `{name}` is not known"))),
+        Expression::Column(name) => Err(Mismatch::types(
+            None,
+            format!("the type of `{name}` is not known"),
+        )),
         Expression::Literal(literal) => Ok(literal_type(literal)),
         Expression::Unary(operator, _) => unary(*operator, &parts[0]),
-        Expression::Binary(operator, left, right) => binary(*operator, (left, &parts[0]), (right, &parts[1])),
+        Expression::Binary(operator, left, right) => {
+            binary(*operator, (left, &parts[0]), (right, &parts[1]))
+        }
         Expression::Call(function, arguments) => call(*function, arguments, parts),
         Expression::Aggregate(aggregate, _) => aggregate_type(*aggregate, parts.first()),
-        Expression::Case { branches, otherwise } => {
+        Expression::Case {
+            branches,
+            otherwise,
+        } => {
             for (index, _) in branches.iter().enumerate() {
                 expect_bool(2 * index, &parts[2 * index], "`when`")?;
             }
@@ -80,22 +114,48 @@ pub(crate) fn type_of_parts(expression: &Expression, parts: &[DataType]) -> Resu
                 .chain([(&**otherwise, &parts[2 * branches.len()])])
                 .collect();
             common_type(&values).map_err(|clash| {
-                let part = if clash.part == branches.len() { 2 * branches.len() } else { 2 * clash.part + 1 };
-                Mismatch::types(part, format!("the values of a `case` must have one type: {}", clash.message))
+                let part = if clash.part == branches.len() {
+                    2 * branches.len()
+                } else {
+                    2 * clash.part + 1
+                };
+                Mismatch::types(
+                    part,
+                    format!(
+                        "the values of a `case` must have one type: {}",
+                        clash.message
+                    ),
+                )
             })
         }
         Expression::Cast { to, .. } => castable(&parts[0], to),
         Expression::In { operand, list, .. } => {
-            let constants: Vec<Expression> = list.iter().cloned().map(Expression::Literal).collect();
+            let constants: Vec<Expression> =
+                list.iter().cloned().map(Expression::Literal).collect();
             for constant in &constants {
-                let Expression::Literal(literal) = constant else { continue };
-                comparison_type((operand, &parts[0]), (constant, &literal_type(literal)))
-                    .map_err(|clash| Mismatch::types(0, format!("`in` compares values of one type: {}", clash.message)).help_if(clash.help))?;
+                let Expression::Literal(literal) = constant else {
+                    continue;
+                };
+                comparison_type((operand, &parts[0]), (constant, &literal_type(literal))).map_err(
+                    |clash| {
+                        Mismatch::types(
+                            0,
+                            format!("`in` compares values of one type: {}", clash.message),
+                        )
+                        .help_if(clash.help)
+                    },
+                )?;
             }
             Ok(DataType::Boolean)
         }
         Expression::ScaleArray { .. } => scaled(&parts[0]).ok_or_else(|| {
-            Mismatch::types(0, format!("only an array column of numbers can be scaled, not {}", type_name(&parts[0])))
+            Mismatch::types(
+                0,
+                format!(
+                    "only an array column of numbers can be scaled, not {}",
+                    type_name(&parts[0])
+                ),
+            )
         }),
     }
 }
@@ -116,7 +176,10 @@ pub(crate) fn literal_type(literal: &Literal) -> DataType {
 
 /// Whether values of this type are text, however they are stored.
 fn is_text(dtype: &DataType) -> bool {
-    matches!(dtype, DataType::String | DataType::Categorical(..) | DataType::Enum(..))
+    matches!(
+        dtype,
+        DataType::String | DataType::Categorical(..) | DataType::Enum(..)
+    )
 }
 
 fn is_number(dtype: &DataType) -> bool {
@@ -127,9 +190,15 @@ fn is_number(dtype: &DataType) -> bool {
 fn number_advice(dtype: &DataType) -> Option<String> {
     match dtype {
         DataType::Boolean => Some("a truth value counts as 0 or 1 after `cast(… as int)`".into()),
-        DataType::Duration(_) => Some("`extract(epoch from …)` gives the seconds of a duration".into()),
-        DataType::Date | DataType::Datetime(..) => Some("`extract(epoch from …)` gives seconds since 1970".into()),
-        dtype if is_text(dtype) => Some("text that holds numbers can be read with `cast(… as double)`".into()),
+        DataType::Duration(_) => {
+            Some("`extract(epoch from …)` gives the seconds of a duration".into())
+        }
+        DataType::Date | DataType::Datetime(..) => {
+            Some("`extract(epoch from …)` gives seconds since 1970".into())
+        }
+        dtype if is_text(dtype) => {
+            Some("text that holds numbers can be read with `cast(… as double)`".into())
+        }
         _ => None,
     }
 }
@@ -138,22 +207,36 @@ fn expect_number(part: usize, dtype: &DataType, what: &str) -> Result<(), Mismat
     if is_number(dtype) || *dtype == DataType::Null {
         return Ok(());
     }
-    Err(Mismatch::types(part, format!("{what} needs a number, not {}", type_name(dtype))).help_if(number_advice(dtype)))
+    Err(Mismatch::types(
+        part,
+        format!("{what} needs a number, not {}", type_name(dtype)),
+    )
+    .help_if(number_advice(dtype)))
 }
 
 fn expect_bool(part: usize, dtype: &DataType, what: &str) -> Result<(), Mismatch> {
     if matches!(dtype, DataType::Boolean | DataType::Null) {
         return Ok(());
     }
-    let mismatch = Mismatch::types(part, format!("{what} needs a truth value, not {}", type_name(dtype)));
-    Err(if is_number(dtype) { mismatch.help("compare it: `… <> 0`") } else { mismatch })
+    let mismatch = Mismatch::types(
+        part,
+        format!("{what} needs a truth value, not {}", type_name(dtype)),
+    );
+    Err(if is_number(dtype) {
+        mismatch.help("compare it: `… <> 0`")
+    } else {
+        mismatch
+    })
 }
 
 fn expect_text(part: usize, dtype: &DataType, what: &str) -> Result<(), Mismatch> {
     if is_text(dtype) || *dtype == DataType::Null {
         return Ok(());
     }
-    Err(Mismatch::types(part, format!("{what} needs text, not {}", type_name(dtype))).help("`cast(… as text)` makes text of it"))
+    Err(
+        Mismatch::types(part, format!("{what} needs text, not {}", type_name(dtype)))
+            .help("`cast(… as text)` makes text of it"),
+    )
 }
 
 /// `i64` or `f64`, as arithmetic is done.
@@ -211,12 +294,28 @@ fn binary(
             expect_text(1, right.1, &what)?;
             Ok(DataType::String)
         }
-        Op::Equal | Op::NotEqual | Op::Less | Op::LessOrEqual | Op::Greater | Op::GreaterOrEqual => {
-            let common = comparison_type(left, right)
-                .map_err(|clash| Mismatch::types(None, format!("{what} compares values of one type: {}", clash.message)).help_if(clash.help))?;
+        Op::Equal
+        | Op::NotEqual
+        | Op::Less
+        | Op::LessOrEqual
+        | Op::Greater
+        | Op::GreaterOrEqual => {
+            let common = comparison_type(left, right).map_err(|clash| {
+                Mismatch::types(
+                    None,
+                    format!("{what} compares values of one type: {}", clash.message),
+                )
+                .help_if(clash.help)
+            })?;
             let ordered = !matches!(operator, Op::Equal | Op::NotEqual);
             if common.is_nested() && ordered {
-                return Err(Mismatch::types(None, format!("{what} needs an order, which {} does not have", type_name(&common))));
+                return Err(Mismatch::types(
+                    None,
+                    format!(
+                        "{what} needs an order, which {} does not have",
+                        type_name(&common)
+                    ),
+                ));
             }
             Ok(DataType::Boolean)
         }
@@ -225,25 +324,25 @@ fn binary(
                 return Ok(dtype);
             }
             if operator == Op::Add && is_text(left.1) && is_text(right.1) {
-                return Err(Mismatch::types(None, "`+` adds numbers, and both sides are text").help("`||` puts text after text"));
-            }
-            if left.1.is_temporal() && right.1.is_temporal() {
-                return Err(Mismatch::types(
-                    None,
-                    format!("{what} has no meaning between {} and {}", type_name(left.1), type_name(right.1)),
-                ));
-            }
-            if left.1.is_temporal() != right.1.is_temporal() && (is_number(left.1) || is_number(right.1)) {
-                let (part, dtype) = if left.1.is_temporal() { (1, left.1) } else { (0, right.1) };
-                let mismatch = Mismatch::types(
-                    part,
-                    format!("{what} has no meaning between {} and {}", type_name(left.1), type_name(right.1)),
+                return Err(
+                    Mismatch::types(None, "`+` adds numbers, and both sides are text")
+                        .help("`||` puts text after text"),
                 );
-                return Err(if matches!(dtype, DataType::Duration(_)) {
-                    mismatch.help("`extract(epoch from …)` gives the seconds of a duration")
-                } else {
-                    mismatch.help("move a point in time by an interval: `at + interval '1 hour'`")
-                });
+            }
+            if left.1.is_temporal() || right.1.is_temporal() {
+                let found = format!(
+                    "{what} has no meaning between {} and {}",
+                    type_name(left.1),
+                    type_name(right.1)
+                );
+                let is_duration = |dtype: &DataType| matches!(dtype, DataType::Duration(_));
+                return Err(Mismatch::types(None, found).help(
+                    if is_duration(left.1) || is_duration(right.1) {
+                        "`extract(epoch from …)` gives the seconds of a duration"
+                    } else {
+                        "a point in time moves by an interval: `at + interval '1 hour'`"
+                    },
+                ));
             }
             expect_number(0, left.1, &what)?;
             expect_number(1, right.1, &what)?;
@@ -261,14 +360,24 @@ fn binary(
 fn temporal(operator: BinaryOperator, left: &DataType, right: &DataType) -> Option<DataType> {
     use BinaryOperator as Op;
     use DataType::{Date, Datetime, Duration};
-    let moved = |point: &DataType| if *point == Date { DATETIME } else { point.clone() };
+    // Nothing of the interval may be lost in a datetime that counts coarser.
+    let moved = |point: &DataType, by: TimeUnit| match point {
+        Datetime(unit, zone) => Datetime(finer(*unit, by), zone.clone()),
+        _ => Datetime(finer(TimeUnit::Microseconds, by), None),
+    };
     match (operator, left, right) {
         (Op::Subtract, Datetime(_, zone), Datetime(_, other)) if zone == other => Some(DURATION),
-        (Op::Subtract, Date, Date | Datetime(_, None)) | (Op::Subtract, Datetime(_, None), Date) => Some(DURATION),
-        (Op::Add | Op::Subtract, Date | Datetime(..), Duration(_)) => Some(moved(left)),
-        (Op::Add, Duration(_), Date | Datetime(..)) => Some(moved(right)),
+        (Op::Subtract, Date, Date | Datetime(_, None))
+        | (Op::Subtract, Datetime(_, None), Date) => Some(DURATION),
+        (Op::Add | Op::Subtract, Date | Datetime(..), Duration(by)) => Some(moved(left, *by)),
+        (Op::Add, Duration(by), Date | Datetime(..)) => Some(moved(right, *by)),
         (Op::Add | Op::Subtract, Duration(_), Duration(_)) => Some(DURATION),
         (Op::Divide, Duration(_), Duration(_)) => Some(DataType::Float64),
+        (Op::Multiply, Duration(_), times) | (Op::Multiply, times, Duration(_))
+            if is_number(times) =>
+        {
+            Some(DURATION)
+        }
         _ => None,
     }
 }
@@ -349,7 +458,11 @@ fn clash(part: usize, common: &DataType, dtype: &DataType) -> TypeClash {
         }
         _ => None,
     };
-    TypeClash { part, message: format!("found {} and {}", type_name(common), type_name(dtype)), help }
+    TypeClash {
+        part,
+        message: format!("found {} and {}", type_name(common), type_name(dtype)),
+        help,
+    }
 }
 
 /// The type in which two values meet; `literal` is the second value, where it is a constant.
@@ -416,26 +529,42 @@ pub(crate) fn arity(function: Function) -> RangeInclusive<usize> {
         F::Round => 1..=2,
         F::Substr => 2..=3,
         F::Replace => 3..=3,
-        F::Power | F::NullIf | F::StartsWith | F::EndsWith | F::Contains | F::RegexpLike | F::DateTrunc => 2..=2,
+        F::Power
+        | F::NullIf
+        | F::StartsWith
+        | F::EndsWith
+        | F::Contains
+        | F::RegexpLike
+        | F::DateTrunc => 2..=2,
         _ => 1..=1,
     }
 }
 
 /// The words that `date_trunc` knows.
-pub(crate) const TRUNCATION_UNITS: [&str; 8] =
-    ["year", "quarter", "month", "week", "day", "hour", "minute", "second"];
+pub(crate) const TRUNCATION_UNITS: [&str; 8] = [
+    "year", "quarter", "month", "week", "day", "hour", "minute", "second",
+];
 
-fn call(function: Function, arguments: &[Expression], parts: &[DataType]) -> Result<DataType, Mismatch> {
+fn call(
+    function: Function,
+    arguments: &[Expression],
+    parts: &[DataType],
+) -> Result<DataType, Mismatch> {
     use Function as F;
     let name = crate::sql::function_name(function);
     let what = format!("`{name}`");
     let expected = arity(function);
     if !expected.contains(&arguments.len()) {
-        return Err(Mismatch::arguments(None, wrong_count(name, &expected, arguments.len()))
-            .help_if(crate::sql::signature_of(name).map(|signature| format!("written `{signature}`"))));
+        return Err(
+            Mismatch::arguments(None, wrong_count(name, &expected, arguments.len())).help_if(
+                crate::sql::signature_of(name).map(|signature| format!("written `{signature}`")),
+            ),
+        );
     }
     match function {
-        F::Abs | F::Floor | F::Ceil | F::Sign => expect_number(0, &parts[0], &what).map(|()| arithmetic_type(&parts[0])),
+        F::Abs | F::Floor | F::Ceil | F::Sign => {
+            expect_number(0, &parts[0], &what).map(|()| arithmetic_type(&parts[0]))
+        }
         F::Ln | F::Log10 | F::Log2 | F::Exp | F::Sqrt | F::Sin | F::Cos => {
             expect_number(0, &parts[0], &what).map(|()| DataType::Float64)
         }
@@ -447,10 +576,13 @@ fn call(function: Function, arguments: &[Expression], parts: &[DataType]) -> Res
         }
         F::Round => {
             expect_number(0, &parts[0], &what)?;
-            if let Some(digits) = arguments.get(1) {
-                if !matches!(digits, Expression::Literal(Literal::Int(0..=15))) {
-                    return Err(Mismatch::arguments(1, "the digits of `round` must be a constant from 0 to 15"));
-                }
+            let is_small =
+                |digits: &Expression| matches!(digits, Expression::Literal(Literal::Int(0..=15)));
+            if !arguments.get(1).is_none_or(is_small) {
+                return Err(Mismatch::arguments(
+                    1,
+                    "the digits of `round` must be a constant from 0 to 15",
+                ));
             }
             Ok(arithmetic_type(&parts[0]))
         }
@@ -463,19 +595,36 @@ fn call(function: Function, arguments: &[Expression], parts: &[DataType]) -> Res
             } else {
                 common_type(&values)
             }
-            .map_err(|clash| Mismatch::types(clash.part, format!("{what} needs values of one type: {}", clash.message)).help_if(clash.help))?;
+            .map_err(|clash| {
+                Mismatch::types(
+                    clash.part,
+                    format!("{what} needs values of one type: {}", clash.message),
+                )
+                .help_if(clash.help)
+            })?;
             if common.is_nested() && matches!(function, F::Least | F::Greatest) {
-                return Err(Mismatch::types(None, format!("{what} needs an order, which {} does not have", type_name(&common))));
+                return Err(Mismatch::types(
+                    None,
+                    format!(
+                        "{what} needs an order, which {} does not have",
+                        type_name(&common)
+                    ),
+                ));
             }
             Ok(common)
         }
-        F::Lower | F::Upper | F::Trim => expect_text(0, &parts[0], &what).map(|()| DataType::String),
+        F::Lower | F::Upper | F::Trim => {
+            expect_text(0, &parts[0], &what).map(|()| DataType::String)
+        }
         F::Length => expect_text(0, &parts[0], &what).map(|()| DataType::Int64),
         F::Substr => {
             expect_text(0, &parts[0], &what)?;
             for (index, dtype) in parts.iter().enumerate().skip(1) {
                 if !dtype.is_integer() && *dtype != DataType::Null {
-                    return Err(Mismatch::types(index, format!("{what} counts in whole numbers, not {}", type_name(dtype))));
+                    return Err(Mismatch::types(
+                        index,
+                        format!("{what} counts in whole numbers, not {}", type_name(dtype)),
+                    ));
                 }
             }
             Ok(DataType::String)
@@ -494,25 +643,40 @@ fn call(function: Function, arguments: &[Expression], parts: &[DataType]) -> Res
         F::RegexpLike => {
             expect_text(0, &parts[0], &what)?;
             let Expression::Literal(Literal::Text(pattern)) = &arguments[1] else {
-                return Err(Mismatch::arguments(1, "the pattern of `regexp_like` must be a constant text"));
+                return Err(Mismatch::arguments(
+                    1,
+                    "the pattern of `regexp_like` must be a constant text",
+                ));
             };
             match crate::sql::pattern_problem(pattern) {
                 None => Ok(DataType::Boolean),
-                Some(reason) => Err(Mismatch::arguments(1, format!("this is not a regular expression: {reason}"))),
+                Some(reason) => Err(Mismatch::arguments(
+                    1,
+                    format!("this is not a regular expression: {reason}"),
+                )),
             }
         }
-        F::Year | F::Quarter | F::Month | F::Week | F::Day | F::DayOfYear | F::DayOfWeek | F::IsoDayOfWeek => {
-            match &parts[0] {
-                DataType::Date | DataType::Datetime(..) | DataType::Null => Ok(DataType::Int64),
-                other => Err(not_a_time(&what, other)),
-            }
-        }
+        F::Year
+        | F::Quarter
+        | F::Month
+        | F::Week
+        | F::Day
+        | F::DayOfYear
+        | F::DayOfWeek
+        | F::IsoDayOfWeek => match &parts[0] {
+            DataType::Date | DataType::Datetime(..) | DataType::Null => Ok(DataType::Int64),
+            other => Err(not_a_time(&what, other)),
+        },
         F::Hour | F::Minute | F::Second => match &parts[0] {
-            DataType::Date | DataType::Datetime(..) | DataType::Time | DataType::Null => Ok(DataType::Int64),
+            DataType::Date | DataType::Datetime(..) | DataType::Time | DataType::Null => {
+                Ok(DataType::Int64)
+            }
             other => Err(not_a_time(&what, other)),
         },
         F::Epoch => match &parts[0] {
-            DataType::Date | DataType::Datetime(..) | DataType::Duration(_) | DataType::Null => Ok(DataType::Float64),
+            DataType::Date | DataType::Datetime(..) | DataType::Duration(_) | DataType::Null => {
+                Ok(DataType::Float64)
+            }
             other => Err(not_a_time(&what, other)),
         },
         F::DateTrunc => {
@@ -520,18 +684,27 @@ fn call(function: Function, arguments: &[Expression], parts: &[DataType]) -> Res
             match &arguments[0] {
                 Expression::Literal(Literal::Text(unit)) if known(unit) => {}
                 Expression::Literal(Literal::Text(unit)) => {
-                    return Err(Mismatch::arguments(0, format!("`date_trunc` does not know the unit `{unit}`"))
-                        .help_if(crate::did_you_mean(unit, TRUNCATION_UNITS)));
+                    return Err(Mismatch::arguments(
+                        0,
+                        format!("`date_trunc` does not know the unit `{unit}`"),
+                    )
+                    .help_if(crate::did_you_mean(unit, TRUNCATION_UNITS)));
                 }
                 _ => {
-                    return Err(Mismatch::arguments(0, "the unit of `date_trunc` must be a constant text")
-                        .help("written `date_trunc('day', at)`"));
+                    return Err(Mismatch::arguments(
+                        0,
+                        "the unit of `date_trunc` must be a constant text",
+                    )
+                    .help("written `date_trunc('day', at)`"));
                 }
             }
             match &parts[1] {
                 DataType::Date => Ok(DATETIME),
                 DataType::Datetime(..) | DataType::Null => Ok(parts[1].clone()),
-                other => Err(Mismatch { part: Some(1), ..not_a_time(&what, other) }),
+                other => Err(Mismatch {
+                    part: Some(1),
+                    ..not_a_time(&what, other)
+                }),
             }
         }
     }
@@ -543,17 +716,27 @@ pub(crate) fn wrong_count(name: &str, expected: &RangeInclusive<usize>, found: u
         (0, 0) => "no argument".to_owned(),
         (1, 1) => "1 argument".to_owned(),
         (least, most) if least == most => format!("{least} arguments"),
-        (least, usize::MAX) => format!("at least {least} argument{}", if least == 1 { "" } else { "s" }),
+        (least, usize::MAX) => format!(
+            "at least {least} argument{}",
+            if least == 1 { "" } else { "s" }
+        ),
         (least, most) => format!("{least} to {most} arguments"),
     };
     format!("`{name}` takes {expected}, not {found}")
 }
 
 fn not_a_time(what: &str, found: &DataType) -> Mismatch {
-    let mismatch = Mismatch::types(0, format!("{what} needs a date or datetime, not {}", type_name(found)));
+    let mismatch = Mismatch::types(
+        0,
+        format!("{what} needs a date or datetime, not {}", type_name(found)),
+    );
     match found {
-        found if is_text(found) => mismatch.help("`cast(… as timestamp)` reads a point in time from text"),
-        DataType::Duration(_) => mismatch.help("`extract(epoch from …)` gives the seconds of a duration"),
+        found if is_text(found) => {
+            mismatch.help("`cast(… as timestamp)` reads a point in time from text")
+        }
+        DataType::Duration(_) => {
+            mismatch.help("`extract(epoch from …)` gives the seconds of a duration")
+        }
         _ => mismatch,
     }
 }
@@ -569,21 +752,30 @@ fn aggregate_type(aggregate: Aggregate, part: Option<&DataType>) -> Result<DataT
     };
     match aggregate {
         Aggregate::Count => Ok(DataType::Int64),
-        Aggregate::CountDistinct if part.is_nested() => {
-            Err(Mismatch::types(0, format!("{what} cannot compare values of {}", type_name(part))))
-        }
+        Aggregate::CountDistinct if part.is_nested() => Err(Mismatch::types(
+            0,
+            format!("{what} cannot compare values of {}", type_name(part)),
+        )),
         Aggregate::CountDistinct => Ok(DataType::Int64),
         Aggregate::Sum if matches!(part, DataType::Duration(_)) => Ok(DURATION),
         Aggregate::Sum => {
             expect_number(0, part, &what)?;
-            Ok(if *part == DataType::Null { DataType::Int64 } else { arithmetic_type(part) })
+            Ok(if *part == DataType::Null {
+                DataType::Int64
+            } else {
+                arithmetic_type(part)
+            })
         }
         Aggregate::Mean | Aggregate::StdDev | Aggregate::Variance | Aggregate::Median => {
             expect_number(0, part, &what).map(|()| DataType::Float64)
         }
-        Aggregate::Min | Aggregate::Max if part.is_nested() => {
-            Err(Mismatch::types(0, format!("{what} needs an order, which {} does not have", type_name(part))))
-        }
+        Aggregate::Min | Aggregate::Max if part.is_nested() => Err(Mismatch::types(
+            0,
+            format!(
+                "{what} needs an order, which {} does not have",
+                type_name(part)
+            ),
+        )),
         Aggregate::Min | Aggregate::Max if is_text(part) => Ok(DataType::String),
         Aggregate::Min | Aggregate::Max | Aggregate::First | Aggregate::Last => Ok(part.clone()),
     }
@@ -593,7 +785,11 @@ fn aggregate_type(aggregate: Aggregate, part: Option<&DataType>) -> Result<DataT
 fn scaled(dtype: &DataType) -> Option<DataType> {
     match dtype {
         DataType::Array(inner, width) => {
-            let inner = if is_number(inner) { DataType::Float32 } else { scaled(inner)? };
+            let inner = if is_number(inner) {
+                DataType::Float32
+            } else {
+                scaled(inner)?
+            };
             Some(DataType::Array(Box::new(inner), *width))
         }
         _ => None,
@@ -613,16 +809,22 @@ fn castable(from: &DataType, to: &DataType) -> Result<DataType, Mismatch> {
         (Date | Datetime(..) | Time, to) if is_text(to) => true,
         (Datetime(..), Time) => true,
         (Duration(_), Duration(_)) => true,
-        (Array(from, width), Array(to, new_width)) => width == new_width && castable(from, to).is_ok(),
+        (Array(from, width), Array(to, new_width)) => {
+            width == new_width && castable(from, to).is_ok()
+        }
         _ => false,
     };
     if possible {
         return Ok(to.clone());
     }
-    let mismatch =
-        Mismatch::types(0, format!("{} cannot be cast to {}", type_name(from), type_name(to)));
+    let mismatch = Mismatch::types(
+        0,
+        format!("{} cannot be cast to {}", type_name(from), type_name(to)),
+    );
     Err(if is_number(from) && is_point(to) {
-        mismatch.help("say what the number counts: `timestamp '1970-01-01' + interval '1 second'` starts from a day")
+        mismatch.help(
+            "say what the number counts: `timestamp '1970-01-01' + seconds * interval '1 second'`",
+        )
     } else if is_number(to) && from.is_temporal() {
         mismatch.help("`extract(epoch from …)` gives seconds")
     } else {

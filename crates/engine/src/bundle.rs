@@ -384,17 +384,7 @@ impl Bundle {
         }
         let manifest: Manifest = serde_json::from_slice(manifest).map_err(|error| unsound(error.to_string()))?;
 
-        let mut schema = Schema::new(
-            manifest
-                .input
-                .iter()
-                .map(|input| {
-                    let mut column = Column::new(&input.name, input.dtype.clone()).with_role(input.role);
-                    column.categories = input.categories.clone();
-                    column
-                })
-                .collect(),
-        );
+        let mut schema = input_schema(&manifest);
         // The run's fitted stages stood below a split; some look at that fact.
         schema.facts.partitions = vec![Partition::Train, Partition::Test];
         let mut replayed = Vec::new();
@@ -437,9 +427,9 @@ impl Bundle {
         Ok(Self { manifest, replayed, model, predictor })
     }
 
-    /// The names and types that scoring needs; a reader of text formats takes its types from here.
-    pub fn input_schema(&self) -> polars::prelude::Schema {
-        self.manifest.input.iter().map(|input| (input.name.as_str().into(), input.dtype.clone())).collect()
+    /// The columns that scoring needs; a reader of text formats takes its types from here.
+    pub fn input_schema(&self) -> Schema {
+        input_schema(&self.manifest)
     }
 
     /// Scores the rows: the same columns in the same order, and the model's outputs behind them.
@@ -468,8 +458,7 @@ impl Bundle {
         let mut columns = Vec::new();
         for input in &self.manifest.input {
             let Ok(column) = rows.column(&input.name) else {
-                let names = rows.get_column_names_str();
-                let near = closest(&input.name, names.iter().copied())
+                let near = closest(&input.name, rows.get_column_names().into_iter().map(|name| name.as_str()))
                     .map(|near| format!(" (is it `{near}`?)"))
                     .unwrap_or_default();
                 problems.push(format!("the column `{}` ({}) is missing{near}", input.name, input.type_name));
@@ -494,8 +483,9 @@ impl Bundle {
             columns.push(column);
         }
         if let Some(taken) = rows
-            .get_column_names_str()
+            .get_column_names()
             .into_iter()
+            .map(|name| name.as_str())
             .find(|name| matches!(*name, "prediction" | "score") || name.starts_with("probability_"))
         {
             problems.push(format!("the column `{taken}` has the name of a model output; rename or drop it"));
@@ -517,6 +507,15 @@ impl Bundle {
         DataFrame::new(rows.height(), columns)
             .map_err(|error| BundleError::Input { message: error.to_string(), help: None })
     }
+}
+
+fn input_schema(manifest: &Manifest) -> Schema {
+    let column = |input: &InputColumn| {
+        let mut column = Column::new(&input.name, input.dtype.clone()).with_role(input.role);
+        column.categories = input.categories.clone();
+        column
+    };
+    Schema::new(manifest.input.iter().map(column).collect())
 }
 
 /// The column in the type that the plan needs, where no value changes by that.

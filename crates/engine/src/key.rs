@@ -16,11 +16,6 @@ impl Key {
         let value = serde_json::to_value(description).map_err(|error| Error::State(error.to_string()))?;
         Ok(Self(*blake3::hash(sorted(value).to_string().as_bytes()).as_bytes()))
     }
-
-    /// The first 12 hex digits: enough to tell results apart in names that people read.
-    pub(crate) fn short(self) -> String {
-        self.to_string()[..12].to_owned()
-    }
 }
 
 impl fmt::Display for Key {

@@ -15,6 +15,6 @@ mod summary;
 
 pub use bundle::{Bundle, BundleError, InputColumn, Manifest};
 pub use explain::{Explanation, Status, explain};
-pub use run::{Failure, FailureKind, Observer, RunOptions, Unobserved, run};
+pub use run::{Failure, FailureKind, Observer, RunOptions, Unobserved, frame, run};
 pub use store::{Store, write_atomically};
 pub use summary::{GateResult, RunSummary, StageOutcome, StageSummary};

@@ -16,7 +16,7 @@ use polars::{
 };
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    Cancellation, Checkpoints, Diagnostic, Error, Evaluation, Expectation, FitContext, Frame, Model, PARTITION,
+    Cancellation, Diagnostic, Error, Evaluation, Expectation, FitContext, Frame, Model, PARTITION,
     Partition, Progress, ProgressEvent, Result, Schema, Shape, SourceContext, State,
 };
 use taktline_spec::Plan;
@@ -123,6 +123,20 @@ pub fn run(
     }
 }
 
+/// The rows after the plan's last stage, for tests and benchmarks: nothing is cached and nothing written.
+///
+/// # Errors
+/// The message of the stage that failed.
+pub fn frame(plan: &Plan, directory: &Path) -> Result<DataFrame> {
+    let store = Store::new(directory);
+    let records = records(plan, &store, directory)?;
+    let (options, cancellation) = (RunOptions { fresh: true }, Cancellation::default());
+    let mut run = Run::new(plan, &store, directory, &options, &crate::Unobserved, &cancellation, records);
+    let last = plan.stages.len().saturating_sub(1);
+    let frame = run.frame(last).map_err(|failed| failed.error)?;
+    run.collect(frame, last).map_err(|failed| failed.error)
+}
+
 /// How many stages read each stage.
 pub(crate) fn readers(plan: &Plan) -> Vec<usize> {
     let mut readers = vec![0; plan.stages.len()];
@@ -221,7 +235,7 @@ impl<'a> Run<'a> {
             let stage = &self.plan.stages[index];
             match stage.stage.shape() {
                 Shape::Expect(_) => {
-                    self.examined(index)?;
+                    let _ = self.examined(index)?;
                 }
                 Shape::Estimator(_) | Shape::Model(_) => {
                     self.state(index)?;
@@ -252,10 +266,23 @@ impl<'a> Run<'a> {
     /// Runs the query; the lazy stages that it holds are noted as part of `index`.
     fn collect(&mut self, frame: LazyFrame, index: usize) -> StageResult<DataFrame> {
         self.cancellation.check().at(index)?;
-        let data = frame.collect().map_err(Error::from).at(index)?;
+        let data = frame.collect().map_err(|error| self.explained(index, error.into()))?;
         self.cancellation.check().at(index)?;
         self.note_fused(index);
         Ok(data)
+    }
+
+    /// A failed query, told by the source above whose data made it fail, where one can tell.
+    fn explained(&self, index: usize, mut error: Error) -> StageError {
+        for above in bundle::ancestors(self.plan, index).into_iter().chain([index]) {
+            if let Shape::Source(source) = self.plan.stages[above].stage.shape() {
+                error = source.explain(error, &self.source_context());
+                if !matches!(error, Error::Polars(_)) {
+                    return StageError { stage: above, error, expectation: false };
+                }
+            }
+        }
+        StageError { stage: index, error, expectation: false }
     }
 
     /// The lazy stages above `index` have worked as a part of its query.
@@ -586,8 +613,9 @@ impl<'a> Run<'a> {
         let reads = evaluate.reads(&schema);
         let declared: BTreeSet<&str> = schema.names().collect();
         let unread: Vec<String> = data
-            .get_column_names_str()
+            .get_column_names()
             .into_iter()
+            .map(|name| name.as_str())
             .filter(|name| declared.contains(name) && !reads.contains(*name) && *name != PARTITION)
             .map(str::to_owned)
             .collect();

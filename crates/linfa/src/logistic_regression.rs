@@ -347,11 +347,11 @@ impl Model for LogisticRegression {
             )));
         }
         let positive = self.positive_class(&classes.labels)?;
-        let features = self.features(&train.schema);
-        let records = feature_matrix(&train.data, &features, Purpose::Fit)?;
         let weight_column = train.schema.with_role(Role::Weight).next();
         let weights = weight_column.map(|column| row_weights(train.data.column(&column.name)?)).transpose()?;
         let mut class_weights = self.class_weights(&classes, weights.as_ref())?;
+        let features = self.features(&train.schema);
+        let records = feature_matrix(&train.data, &features, Purpose::Fit)?;
 
         // The solver's class 1 of two is the positive one.
         let swapped = positive == Some(0);
@@ -527,5 +527,339 @@ fn numbers(tensor: &Tensor, shape: &[usize]) -> Result<Vec<f64>> {
             Ok(values.clone())
         }
         _ => Err(Error::State(format!("a tensor should hold finite f64 numbers of shape {shape:?}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, sync::Mutex};
+
+    use polars::prelude::{ChunkAgg, ChunkCompareEq, ChunkVar, CsvReader, SerReader, df};
+    use taktline_core::{Cancellation, Capabilities, NoCheckpoints, Progress, Registry, Severity, serde_yaml};
+
+    use super::*;
+
+    const CELLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/wdbc.csv");
+    const FEATURES: [&str; 5] = ["mean_radius", "mean_texture", "mean_smoothness", "mean_symmetry", "worst_area"];
+
+    fn model(params: &str) -> LogisticRegression {
+        serde_yaml::from_str(params).expect("params")
+    }
+
+    fn frame(data: DataFrame, roles: &[(&str, Role)]) -> Frame {
+        let mut schema = Schema::from_polars(data.schema());
+        for (name, role) in roles {
+            let column = schema.column_mut(name).expect("a column");
+            *column = column.clone().with_role(*role);
+        }
+        Frame { data, schema }
+    }
+
+    fn fit(model: &LogisticRegression, train: &Frame) -> Result<Box<dyn Predictor>> {
+        let state = model.fit(train, None, &mut FitContext::quiet(1))?;
+        // What run, score and serve see has been through a file.
+        model.load(&State::from_bytes(&state.to_bytes()?)?)
+    }
+
+    fn named<'a>(columns: &'a [PolarsColumn], name: &str) -> &'a PolarsColumn {
+        columns.iter().find(|column| column.name() == name).expect("an output column")
+    }
+
+    fn numbers_of(columns: &[PolarsColumn], name: &str) -> Vec<f64> {
+        named(columns, name).f64().expect("f64").iter().map(|value| value.expect("a number")).collect()
+    }
+
+    /// The features of tests/peers/logistic_regression.py, standardised as there, with its targets and weights.
+    fn cells() -> Frame {
+        let file = std::fs::File::open(CELLS).expect("the data set");
+        let all = CsvReader::new(file).finish().expect("a frame");
+        let mut data = all.select(FEATURES).expect("the features");
+        for name in FEATURES {
+            let values = data.column(name).expect("a feature").f64().expect("f64").clone();
+            let (mean, deviation) = (values.mean().expect("rows"), values.std(0).expect("rows"));
+            let scaled: Vec<f64> = values.iter().flatten().map(|value| (value - mean) / deviation).collect();
+            data.with_column(PolarsColumn::new(name.into(), scaled)).expect("a column");
+        }
+        let third = |value: f64| if value < 0.03 { 0_i32 } else if value < 0.1 { 1 } else { 2 };
+        let concavity = all.column("mean_concavity").expect("a column").f64().expect("f64");
+        let thirds: Vec<i32> = concavity.iter().flatten().map(third).collect();
+        let weights: Vec<f64> = (0..all.height()).map(|row| 1.0 + (row % 3) as f64).collect();
+        data.with_column(all.column("diagnosis").expect("a column").clone()).expect("a column");
+        data.with_column(PolarsColumn::new("third".into(), thirds)).expect("a column");
+        data.with_column(PolarsColumn::new("weight".into(), weights)).expect("a column");
+        frame(data, &[("diagnosis", Role::Ignore), ("third", Role::Ignore), ("weight", Role::Ignore)])
+    }
+
+    fn close(left: &[f64], right: &[f64]) {
+        assert_eq!(left.len(), right.len());
+        for (left, right) in left.iter().zip(right) {
+            assert!((left - right).abs() < 2e-6, "{left} is not {right}");
+        }
+    }
+
+    fn coefficients(state: &State) -> Vec<f64> {
+        let values = |name: &str| match &state.tensor(name).expect("a tensor").data {
+            TensorData::F64(values) => values.clone(),
+            _ => panic!("f64"),
+        };
+        let (coefficients, intercepts) = (values("coefficients"), values("intercepts"));
+        let width = coefficients.len() / intercepts.len();
+        intercepts
+            .iter()
+            .enumerate()
+            .flat_map(|(row, intercept)| [&coefficients[row * width..(row + 1) * width], &[*intercept]].concat())
+            .collect()
+    }
+
+    #[test]
+    fn finds_what_scikit_learn_finds() {
+        let with_target = |name: &str, weighted: bool| {
+            let mut cells = cells();
+            let roles = [(name, Role::Target), ("weight", if weighted { Role::Weight } else { Role::Ignore })];
+            for (name, role) in roles {
+                let column = cells.schema.column_mut(name).expect("a column");
+                *column = column.clone().with_role(role);
+            }
+            cells
+        };
+        let cases: [(&str, Frame, &[f64]); 4] = [
+            (
+                "{tolerance: 1e-12}",
+                with_target("diagnosis", false),
+                &[1.1896024, 1.3178028, 1.2508531, 0.6510752, 4.4232260, -0.2410027],
+            ),
+            (
+                "{tolerance: 1e-12, class_weight: balanced, penalty: 2}",
+                with_target("diagnosis", false),
+                &[1.4744612, 1.2094744, 1.1355986, 0.6027498, 3.3244445, 0.0473727],
+            ),
+            (
+                "{tolerance: 1e-12, class_weight: {M: 3}}",
+                with_target("diagnosis", true),
+                &[0.2831527, 1.5787595, 1.4448593, 0.9103976, 6.9629083, 1.1069389],
+            ),
+            (
+                "{tolerance: 1e-12}",
+                with_target("third", false),
+                &[
+                    -0.6450439, -0.2683456, -0.8348892, -0.3635657, -1.4117496, -1.0183095, 0.0069360, -0.2217202,
+                    -0.0128623, -0.1432069, 0.1225855, 0.8810346, 0.6381079, 0.4900658, 0.8477515, 0.5067726, 1.2891641,
+                    0.1372749,
+                ],
+            ),
+        ];
+        for (params, train, expected) in &cases {
+            let state = model(params).fit(train, None, &mut FitContext::quiet(1)).expect("a fit");
+            close(&coefficients(&state), expected);
+        }
+        let [(params, train, _), .., (three_params, three, _)] = &cases;
+        let rows = |frame: &Frame| {
+            let rows = [0, 100, 500].map(|row| frame.data.slice(row, 1));
+            rows[0].vstack(&rows[1]).expect("rows").vstack(&rows[2]).expect("rows")
+        };
+        let outputs = fit(&model(params), train).expect("a fit").predict(&rows(train)).expect("predictions");
+        close(&numbers_of(&outputs, "score"), &[0.9999748, 0.7145023, 0.2649882]);
+        close(&numbers_of(&outputs, "probability_B"), &[0.0000252, 0.2854977, 0.7350118]);
+        let labels: Vec<&str> = named(&outputs, "prediction").str().expect("text").iter().flatten().collect();
+        assert_eq!(labels, ["M", "M", "B"]);
+        let outputs = fit(&model(three_params), three).expect("a fit").predict(&rows(three)).expect("predictions");
+        close(&numbers_of(&outputs, "probability_1"), &[0.0266305, 0.5412817, 0.7023578]);
+        let labels: Vec<i32> = named(&outputs, "prediction").i32().expect("i32").iter().flatten().collect();
+        assert_eq!(labels, [2, 1, 1]);
+        assert!(outputs.iter().all(|column| column.name() != "score"));
+    }
+
+    #[test]
+    fn the_state_is_the_same_to_the_byte_and_predicts_the_same_after_loading() {
+        let mut cells = cells();
+        *cells.schema.column_mut("diagnosis").expect("a column") =
+            Column::new("diagnosis", DataType::String).with_role(Role::Target);
+        let model = model("{class_weight: balanced}");
+        let state = || model.fit(&cells, None, &mut FitContext::quiet(1)).expect("a fit");
+        let (first, second) = (state(), state());
+        assert_eq!(first.to_bytes().expect("bytes"), second.to_bytes().expect("bytes"));
+        let before = model.load(&first).expect("a model").predict(&cells.data).expect("predictions");
+        let loaded = State::from_bytes(&first.to_bytes().expect("bytes")).expect("a state");
+        let after = model.load(&loaded).expect("a model").predict(&cells.data).expect("predictions");
+        assert_eq!(before, after);
+        let right = named(&after, "prediction").equal_missing(cells.data.column("diagnosis").expect("truth"));
+        assert!(right.expect("a mask").sum().expect("rows") > 540);
+    }
+
+    #[test]
+    fn truth_values_and_numbers_come_back_in_their_type() {
+        let data = df!(
+            "amount" => [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+            "fraud" => [false, false, true, false, true, true],
+            "grade" => [1_u8, 1, 2, 1, 2, 2],
+        )
+        .expect("a frame");
+        let train = frame(data.clone(), &[("fraud", Role::Target), ("grade", Role::Ignore)]);
+        let outputs = fit(&model("{}"), &train).expect("a fit").predict(&data).expect("predictions");
+        assert_eq!(named(&outputs, "prediction").dtype(), &DataType::Boolean);
+        assert_eq!(numbers_of(&outputs, "score"), numbers_of(&outputs, "probability_true"));
+        let train = frame(data.clone(), &[("grade", Role::Target), ("fraud", Role::Ignore)]);
+        let outputs = fit(&model("{}"), &train).expect("a fit").predict(&data).expect("predictions");
+        assert_eq!(named(&outputs, "prediction").dtype(), &DataType::UInt8);
+        assert_eq!(numbers_of(&outputs, "score"), numbers_of(&outputs, "probability_1"));
+        let high = fit(&model("{positive: 2}"), &train).expect("a fit").predict(&data).expect("predictions");
+        assert_eq!(numbers_of(&high, "score"), numbers_of(&high, "probability_2"));
+        close(&numbers_of(&high, "probability_1"), &numbers_of(&outputs, "probability_1"));
+        assert_eq!(named(&high, "prediction"), named(&outputs, "prediction"));
+        let nothing = fit(&model("{}"), &train).expect("a fit").predict(&data.head(Some(0))).expect("no rows");
+        assert!(nothing.iter().all(|column| column.is_empty()));
+    }
+
+    #[test]
+    fn refuses_rows_that_it_cannot_learn_from() {
+        let data = df!(
+            "amount" => [Some(1.0), None, Some(3.0)],
+            "fraud" => [Some(false), Some(true), Some(false)],
+            "same" => ["yes", "yes", "yes"],
+            "holes" => [Some(1), Some(0), None],
+        )
+        .expect("a frame");
+        let message = |params: &str, target: &str| {
+            let others = ["fraud", "same", "holes"].map(|name| (name, if name == target { Role::Target } else { Role::Ignore }));
+            match fit(&model(params), &frame(data.clone(), &others)) {
+                Ok(_) => panic!("it learned from that"),
+                Err(error) => error.to_string(),
+            }
+        };
+        assert!(message("{}", "fraud").contains("`amount` in 1 of 3 training rows"));
+        assert_eq!(
+            message("{}", "same"),
+            "the 3 training rows hold only the label `yes` of the target `same`; a classifier needs two or more labels"
+        );
+        assert_eq!(message("{}", "holes"), "`holes` has no label in 1 of 3 rows");
+        assert!(message("{class_weight: {maybe: 2}}", "fraud").contains("names the label `maybe`"));
+        assert!(message("{positive: maybe}", "fraud").contains("`positive: maybe`"));
+    }
+
+    #[test]
+    fn says_when_it_has_not_converged() {
+        #[derive(Default)]
+        struct Heard(Mutex<Vec<String>>);
+        impl Progress for Heard {
+            fn event(&self, event: ProgressEvent) {
+                if let ProgressEvent::Message(message) = event {
+                    self.0.lock().expect("a lock").push(message);
+                }
+            }
+        }
+        let mut cells = cells();
+        *cells.schema.column_mut("diagnosis").expect("a column") =
+            Column::new("diagnosis", DataType::String).with_role(Role::Target);
+        let heard = Heard::default();
+        let cancellation = Cancellation::default();
+        let mut cx = FitContext {
+            stage: "classifier",
+            seed: 1,
+            progress: &heard,
+            cancellation: &cancellation,
+            checkpoints: &NoCheckpoints,
+        };
+        model("{max_iterations: 2}").fit(&cells, None, &mut cx).expect("a fit, if a poor one");
+        let messages = heard.0.lock().expect("a lock").clone();
+        assert!(messages[0].starts_with("`classifier` had not converged after 2 iterations"), "{messages:?}");
+        cancellation.cancel();
+        assert!(matches!(model("{}").fit(&cells, None, &mut cx), Err(Error::Interrupted)));
+    }
+
+    fn check(params: &str, input: &Schema) -> (Schema, Vec<Problem>) {
+        let capabilities = Capabilities::default();
+        let mut cx = CheckContext {
+            stage: "classifier",
+            seed: 1,
+            directory: Path::new("."),
+            capabilities: &capabilities,
+            problems: Vec::new(),
+        };
+        let output = model(params).check(std::slice::from_ref(input), &mut cx);
+        (output, cx.problems)
+    }
+
+    fn payments() -> Schema {
+        Schema::new(vec![
+            Column::new("amount", DataType::Float64),
+            Column::new("night", DataType::Boolean),
+            Column::new("channel", DataType::String),
+            Column::new("card", DataType::String).with_role(Role::Pii),
+            Column::new(PARTITION, DataType::String).with_role(Role::Internal),
+            Column::new("is_fraud", DataType::Boolean).with_role(Role::Target),
+        ])
+    }
+
+    #[test]
+    fn check_knows_the_outputs() {
+        let mut input = payments();
+        input.column_mut("channel").expect("a column").role = Role::Ignore;
+        let (output, problems) = check("{}", &input);
+        assert!(problems.is_empty(), "{problems:?}");
+        let added: Vec<&str> = output.names().skip(input.columns.len()).collect();
+        assert_eq!(added, ["prediction", "score", "probability_false", "probability_true"]);
+        assert_eq!(output.facts.model_target.as_deref(), Some("is_fraud"));
+        assert_eq!(model("{}").features(&input), ["amount", "night"]);
+        assert!(!output.incomplete && output.with_role(Role::Internal).count() == 5);
+        // Only rows can tell how many labels a number column has.
+        input.column_mut("is_fraud").expect("a column").dtype = DataType::Int64;
+        assert!(check("{}", &input).0.incomplete);
+    }
+
+    #[test]
+    fn check_finds_every_problem() {
+        let codes = |params: &str, input: &Schema| -> Vec<&'static str> {
+            let (_, problems) = check(params, input);
+            assert!(problems.iter().all(|problem| problem.severity == Severity::Error));
+            problems.iter().map(|problem| problem.code).collect()
+        };
+        let input = payments();
+        assert_eq!(codes("{}", &input), ["not-numeric"]);
+        assert_eq!(
+            codes("{features: [amout, channel, amount, amount, is_fraud], positive: maybe, class_weight: {yes: 2, true: -1}}", &input),
+            ["unknown-column", "not-numeric", "duplicate", "target-leak", "out-of-range", "unknown-label", "unknown-label"]
+        );
+        assert_eq!(codes("{target: amount, features: [night]}", &input), ["wrong-type"]);
+        assert_eq!(codes("{target: is_frod, features: [night]}", &input), ["unknown-column"]);
+        let (_, problems) = check("{features: [amout]}", &input);
+        assert_eq!(problems[0].help, ["did you mean `amount` (f64)?"]);
+        let mut without = input.clone();
+        without.columns.retain(|column| column.role != Role::Target);
+        assert_eq!(codes("{features: [amount]}", &without), ["no-target"]);
+        let mut three = input.clone();
+        *three.column_mut("is_fraud").expect("a column") = Column::new("is_fraud", DataType::String)
+            .with_role(Role::Target)
+            .with_categories(["a", "b", "c"].map(str::to_owned).to_vec());
+        assert_eq!(codes("{features: [amount], positive: a}", &three), ["not-binary"]);
+    }
+
+    #[test]
+    fn the_example_is_a_stage() {
+        let registry = Registry::collect().expect("no kind twice");
+        let kind = registry.get("model.linfa.logistic_regression").expect("registered");
+        let stages: Vec<serde_yaml::Mapping> = serde_yaml::from_str(kind.example).expect("YAML");
+        assert!((kind.parse)(&stages[0][kind.name]).is_ok());
+        assert!(kind.about().starts_with("Learns the probability of each class"));
+        let schema = serde_json::to_value((kind.params)()).expect("JSON");
+        assert_eq!(schema["properties"]["penalty"]["minimum"], 0.0);
+    }
+
+    #[test]
+    fn speed_temporary() {
+        let rows: usize = std::env::var("ROWS").ok().and_then(|r| r.parse().ok()).unwrap_or(1000);
+        let mut state = 1_u64;
+        let mut draw = || { state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407); (state >> 33) as f64 / (1u64 << 31) as f64 };
+        let mut columns: Vec<PolarsColumn> = (0..20).map(|f| PolarsColumn::new(format!("f{f}").into(), (0..rows).map(|_| draw() * 10f64.powi(f % 5)).collect::<Vec<f64>>())).collect();
+        let first: Vec<f64> = columns[0].f64().expect("f").iter().flatten().collect();
+        columns.push(PolarsColumn::new("y".into(), first.iter().map(|v| draw() * 3.0 < v * v * 0.05 + 0.005).collect::<Vec<bool>>()));
+        let data = DataFrame::new(rows, columns).expect("frame");
+        let train = frame(data, &[("y", Role::Target)]);
+        let start = std::time::Instant::now();
+        let model = model("{class_weight: balanced}");
+        let state = model.fit(&train, None, &mut FitContext::quiet(1)).expect("fit");
+        let fitted = start.elapsed();
+        let start = std::time::Instant::now();
+        let out = model.load(&state).expect("m").predict(&train.data).expect("p");
+        eprintln!("rows {rows} fit {fitted:?} predict {:?} {} {}", start.elapsed(), state.data, out.len());
     }
 }

@@ -7,14 +7,18 @@ use polars::prelude::DataType;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    CheckContext, Column, Error, Literal, PARTITION, ParamPath, Problem, Result, Role, Schema,
+    CheckContext, Column, Error, Literal, Operation, PARTITION, ParamPath, Problem, Result, Role,
+    Schema,
     sql::{self, Compiled},
     type_name,
 };
 
 /// The only input of a stage; an empty schema where the planner found none (and said so).
 pub(crate) fn input(inputs: &[Schema]) -> &Schema {
-    static NOTHING: LazyLock<Schema> = LazyLock::new(|| Schema { incomplete: true, ..Schema::default() });
+    static NOTHING: LazyLock<Schema> = LazyLock::new(|| Schema {
+        incomplete: true,
+        ..Schema::default()
+    });
     inputs.first().unwrap_or(&NOTHING)
 }
 
@@ -41,9 +45,16 @@ impl Names {
     /// The names, in order, each with its place in the spec, where the param itself stands at `path`.
     pub(crate) fn located(&self, path: &ParamPath) -> impl Iterator<Item = (ParamPath, &str)> {
         let is_list = matches!(self, Self::Many(_));
-        self.iter()
-            .enumerate()
-            .map(move |(index, name)| (if is_list { path.join(index) } else { path.clone() }, name))
+        self.iter().enumerate().map(move |(index, name)| {
+            (
+                if is_list {
+                    path.join(index)
+                } else {
+                    path.clone()
+                },
+                name,
+            )
+        })
     }
 
     /// The names, owned.
@@ -63,8 +74,12 @@ impl Names {
         for (path, name) in self.located(path) {
             if !seen.insert(name) {
                 cx.report(
-                    Problem::error("duplicate-name", path, format!("stage `{}` names `{name}` twice", cx.stage))
-                        .label("named before"),
+                    Problem::error(
+                        "duplicate-name",
+                        path,
+                        format!("stage `{}` names `{name}` twice", cx.stage),
+                    )
+                    .label("named before"),
                 );
             } else if let Some(column) = find(schema, name, path.clone(), cx) {
                 found.push((path, column));
@@ -86,7 +101,10 @@ pub(crate) fn find<'s>(
         let problem = Problem::error(
             "unknown-column",
             path,
-            format!("stage `{}` reads `{name}`, which its input does not have", cx.stage),
+            format!(
+                "stage `{}` reads `{name}`, which its input does not have",
+                cx.stage
+            ),
         );
         // A near miss belongs at the caret; a list of all columns would be too long there.
         cx.report(match schema.suggestion(name) {
@@ -98,13 +116,21 @@ pub(crate) fn find<'s>(
 }
 
 /// Reports a column whose type is not what the stage needs.
-pub(crate) fn report_type(column: &Column, needs: &str, path: ParamPath, cx: &mut CheckContext<'_>) {
+pub(crate) fn report_type(
+    column: &Column,
+    needs: &str,
+    path: ParamPath,
+    cx: &mut CheckContext<'_>,
+) {
     let found = type_name(&column.dtype);
     cx.report(
         Problem::error(
             "type-mismatch",
             path,
-            format!("stage `{}` needs {needs}, but `{}` is {found}", cx.stage, column.name),
+            format!(
+                "stage `{}` needs {needs}, but `{}` is {found}",
+                cx.stage, column.name
+            ),
         )
         .label(format!("this is {found}")),
     );
@@ -165,28 +191,47 @@ pub(crate) fn time_column<'s>(
     is_time(column, path, cx).then_some(column)
 }
 
-/// The name of the time column of a checked stage.
-pub(crate) fn time_name(named: Option<&str>, schema: &Schema) -> Result<String> {
+/// The name of the time column of a checked stage; none where scoring brings no such column.
+pub(crate) fn time_name(named: Option<&str>, schema: &Schema) -> Option<String> {
     named
-        .or_else(|| schema.with_role(Role::Time).next().map(|column| column.name.as_str()))
+        .or_else(|| {
+            schema
+                .with_role(Role::Time)
+                .next()
+                .map(|column| column.name.as_str())
+        })
         .map(str::to_owned)
-        .ok_or_else(|| Error::data("no column orders the rows in time"))
 }
 
 /// Whether the stage may make a column of that name; reports a name that is reserved, empty or taken.
-pub(crate) fn is_free(schema: &Schema, name: &str, path: ParamPath, cx: &mut CheckContext<'_>) -> bool {
+pub(crate) fn is_free(
+    schema: &Schema,
+    name: &str,
+    path: ParamPath,
+    cx: &mut CheckContext<'_>,
+) -> bool {
     if !is_allowed(name, path.clone(), cx) {
         return false;
     }
-    let Some(existing) = schema.column(name) else { return true };
+    let Some(existing) = schema.column(name) else {
+        return true;
+    };
     cx.report(
         Problem::error(
             "name-taken",
             path,
-            format!("stage `{}` makes a column `{name}`, which its input already has", cx.stage),
+            format!(
+                "stage `{}` makes a column `{name}`, which its input already has",
+                cx.stage
+            ),
         )
-        .label(format!("`{name}` ({}) would be lost", type_name(&existing.dtype)))
-        .help(format!("choose another name, or rename or drop `{name}` above")),
+        .label(format!(
+            "`{name}` ({}) would be lost",
+            type_name(&existing.dtype)
+        ))
+        .help(format!(
+            "choose another name, or rename or drop `{name}` above"
+        )),
     );
     false
 }
@@ -202,7 +247,10 @@ pub(crate) fn is_allowed(name: &str, path: ParamPath, cx: &mut CheckContext<'_>)
             Problem::error(
                 "reserved-name",
                 path,
-                format!("stage `{}` changes the column `{PARTITION}`, which belongs to `split.*`", cx.stage),
+                format!(
+                    "stage `{}` changes the column `{PARTITION}`, which belongs to `split.*`",
+                    cx.stage
+                ),
             )
             .label("says which part a row is in")
             .help("choose another name"),
@@ -250,11 +298,73 @@ fn reported(
 }
 
 /// The expression of a checked stage.
-pub(crate) fn lowered(text: &str, compiled: Result<Compiled, Vec<sql::SqlProblem>>) -> Result<Compiled> {
+pub(crate) fn lowered(
+    text: &str,
+    compiled: Result<Compiled, Vec<sql::SqlProblem>>,
+) -> Result<Compiled> {
     compiled.map_err(|problems| {
-        let messages: Vec<String> = problems.into_iter().map(|problem| problem.message).collect();
-        Error::data(format!("the expression `{text}` does not fit its input: {}", messages.join("; ")))
+        let messages: Vec<String> = problems
+            .into_iter()
+            .map(|problem| problem.message)
+            .collect();
+        Error::data(format!(
+            "the expression `{text}` does not fit its input: {}",
+            messages.join("; ")
+        ))
     })
+}
+
+/// The expression of a checked stage, or none where it reads a column that is not there.
+///
+/// `takt check` has refused such an expression. Only scoring brings a frame with fewer columns: it asks for those that the
+/// model's features are made of, and a feature stage then makes just what it can.
+pub(crate) fn lowered_if_possible(
+    text: &str,
+    compiled: Result<Compiled, Vec<sql::SqlProblem>>,
+) -> Result<Option<Compiled>> {
+    match compiled {
+        Err(problems) if problems.iter().any(|problem| problem.column.is_some()) => Ok(None),
+        other => lowered(text, other).map(Some),
+    }
+}
+
+/// The operations without the columns that they cannot make, for a frame with fewer columns than the one that was checked.
+pub(crate) fn possible(operations: Vec<Operation>, input: &Schema) -> Vec<Operation> {
+    let mut known: BTreeSet<String> = input.names().map(str::to_owned).collect();
+    let mut kept = Vec::with_capacity(operations.len());
+    for mut operation in operations {
+        match &mut operation {
+            Operation::With(made)
+            | Operation::Window {
+                aggregates: made, ..
+            } => {
+                made.retain(|(_, expression)| expression.columns().is_subset(&known));
+            }
+            _ => {}
+        }
+        match &operation {
+            Operation::With(made) if made.is_empty() => continue,
+            Operation::Window {
+                by,
+                over,
+                aggregates,
+                ..
+            } if aggregates.is_empty()
+                || !by.iter().chain([over]).all(|name| known.contains(name)) =>
+            {
+                continue;
+            }
+            Operation::With(made)
+            | Operation::Window {
+                aggregates: made, ..
+            } => {
+                known.extend(made.iter().map(|(name, _)| name.clone()));
+            }
+            _ => {}
+        }
+        kept.push(operation);
+    }
+    kept
 }
 
 /// A constant in a spec.
@@ -282,18 +392,25 @@ impl Scalar {
             (Self::Bool(value), DataType::Boolean) => Ok(Literal::Bool(*value)),
             (Self::Text(value), DataType::String) => Ok(Literal::Text(value.clone())),
             (Self::Text(value), DataType::Date) => date(value).map(Literal::Date).ok_or_else(unfit),
-            (Self::Text(value), DataType::Datetime(..)) => timestamp(value).map(Literal::Timestamp).ok_or_else(unfit),
+            (Self::Text(value), DataType::Datetime(..)) => {
+                timestamp(value).map(Literal::Timestamp).ok_or_else(unfit)
+            }
             (Self::Int(value), dtype) if dtype.is_float() => Ok(Literal::Float(*value as f64)),
             (Self::Float(value), dtype) if dtype.is_float() => Ok(Literal::Float(*value)),
             (Self::Int(value), dtype) if dtype.is_integer() => {
                 if fits_integer(*value, dtype) {
                     Ok(Literal::Int(*value))
                 } else {
-                    Err(format!("`{value}` is out of the range of {}", type_name(dtype)))
+                    Err(format!(
+                        "`{value}` is out of the range of {}",
+                        type_name(dtype)
+                    ))
                 }
             }
             // YAML reads `1e6` as a real number; nobody means 1000000.0 there.
-            (Self::Float(value), dtype) if dtype.is_integer() && value.fract() == 0.0 && value.abs() < 9.0e15 => {
+            (Self::Float(value), dtype)
+                if dtype.is_integer() && value.fract() == 0.0 && value.abs() < 9.0e15 =>
+            {
                 Self::Int(*value as i64).literal(dtype)
             }
             _ => Err(unfit()),
@@ -348,19 +465,35 @@ fn fits_integer(value: i64, dtype: &DataType) -> bool {
 
 /// Days since 1970-01-01.
 fn date(text: &str) -> Option<i32> {
-    let days = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.signed_duration_since(NaiveDate::default()).num_days();
+    let days = NaiveDate::parse_from_str(text, "%Y-%m-%d")
+        .ok()?
+        .signed_duration_since(NaiveDate::default())
+        .num_days();
     i32::try_from(days).ok()
 }
 
 /// Microseconds since 1970-01-01 00:00.
 fn timestamp(text: &str) -> Option<i64> {
-    ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"]
-        .iter()
-        .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
-        .or_else(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0))
-        .map(|at| at.and_utc())
-        .or_else(|| DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc()))
-        .map(|at| at.timestamp_micros())
+    [
+        "%Y-%m-%d %H:%M:%S%.f",
+        "%Y-%m-%dT%H:%M:%S%.f",
+        "%Y-%m-%d %H:%M",
+        "%Y-%m-%dT%H:%M",
+    ]
+    .iter()
+    .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
+    .or_else(|| {
+        NaiveDate::parse_from_str(text, "%Y-%m-%d")
+            .ok()?
+            .and_hms_opt(0, 0, 0)
+    })
+    .map(|at| at.and_utc())
+    .or_else(|| {
+        DateTime::parse_from_rfc3339(text)
+            .ok()
+            .map(|at| at.to_utc())
+    })
+    .map(|at| at.timestamp_micros())
 }
 
 /// A few lines that every test of a kind starts with.
@@ -401,17 +534,28 @@ pub(crate) mod testing {
     /// The codes and messages that the check reports, in order.
     pub(crate) fn refuses(stage: &dyn Stage, input: &Schema) -> Vec<(&'static str, String)> {
         let (_, problems) = check(stage, input);
-        problems.into_iter().map(|problem| (problem.code, problem.message)).collect()
+        problems
+            .into_iter()
+            .map(|problem| (problem.code, problem.message))
+            .collect()
     }
 
     /// Only the codes that the check reports, in order.
     pub(crate) fn codes(stage: &dyn Stage, input: &Schema) -> Vec<&'static str> {
-        refuses(stage, input).into_iter().map(|(code, _)| code).collect()
+        refuses(stage, input)
+            .into_iter()
+            .map(|(code, _)| code)
+            .collect()
     }
 
     /// A schema of feature columns.
     pub(crate) fn schema<const N: usize>(columns: [(&str, DataType); N]) -> Schema {
-        Schema::new(columns.into_iter().map(|(name, dtype)| Column::new(name, dtype)).collect())
+        Schema::new(
+            columns
+                .into_iter()
+                .map(|(name, dtype)| Column::new(name, dtype))
+                .collect(),
+        )
     }
 
     /// The frame with every column as a feature.
@@ -422,14 +566,18 @@ pub(crate) mod testing {
 
     /// Names and types of a schema.
     pub(crate) fn types(schema: &Schema) -> Vec<(&str, DataType)> {
-        schema.columns.iter().map(|column| (column.name.as_str(), column.dtype.clone())).collect()
+        schema
+            .columns
+            .iter()
+            .map(|column| (column.name.as_str(), column.dtype.clone()))
+            .collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use polars::prelude::TimeUnit;
-    use taktline_core::{Registry, serde_yaml};
+    use taktline_core::{Aggregate, Expression, Registry, WindowFrame, serde_yaml};
 
     use super::{testing::schema, *};
 
@@ -438,8 +586,12 @@ mod tests {
         let registry = Registry::collect().expect("no kind twice");
         assert!(registry.get("clean.drop_nulls").is_some());
         for kind in registry.iter() {
-            let stages: Vec<serde_yaml::Mapping> = serde_yaml::from_str(kind.example).expect(kind.name);
-            let params = stages.iter().find_map(|stage| stage.get(kind.name)).expect(kind.name);
+            let stages: Vec<serde_yaml::Mapping> =
+                serde_yaml::from_str(kind.example).expect(kind.name);
+            let params = stages
+                .iter()
+                .find_map(|stage| stage.get(kind.name))
+                .expect(kind.name);
             if let Err(error) = (kind.parse)(params) {
                 panic!("the example of `{}` does not parse: {error}", kind.name);
             }
@@ -450,13 +602,30 @@ mod tests {
     #[test]
     fn constants_fit_their_column_or_say_why_not() {
         let datetime = DataType::Datetime(TimeUnit::Microseconds, None);
-        assert_eq!(Scalar::Int(3).literal(&DataType::Float32), Ok(Literal::Float(3.0)));
-        assert_eq!(Scalar::Float(1e6).literal(&DataType::Int64), Ok(Literal::Int(1_000_000)));
-        assert_eq!(Scalar::Text("1970-01-02".into()).literal(&DataType::Date), Ok(Literal::Date(1)));
-        assert_eq!(Scalar::Text("1970-01-01 00:00:01".into()).literal(&datetime), Ok(Literal::Timestamp(1_000_000)));
-        assert_eq!(Scalar::Text("1970-01-01T01:00:00+01:00".into()).literal(&datetime), Ok(Literal::Timestamp(0)));
         assert_eq!(
-            Scalar::Int(300).literal(&DataType::UInt8).expect_err("too large"),
+            Scalar::Int(3).literal(&DataType::Float32),
+            Ok(Literal::Float(3.0))
+        );
+        assert_eq!(
+            Scalar::Float(1e6).literal(&DataType::Int64),
+            Ok(Literal::Int(1_000_000))
+        );
+        assert_eq!(
+            Scalar::Text("1970-01-02".into()).literal(&DataType::Date),
+            Ok(Literal::Date(1))
+        );
+        assert_eq!(
+            Scalar::Text("1970-01-01 00:00:01".into()).literal(&datetime),
+            Ok(Literal::Timestamp(1_000_000))
+        );
+        assert_eq!(
+            Scalar::Text("1970-01-01T01:00:00+01:00".into()).literal(&datetime),
+            Ok(Literal::Timestamp(0))
+        );
+        assert_eq!(
+            Scalar::Int(300)
+                .literal(&DataType::UInt8)
+                .expect_err("too large"),
             "`300` is out of the range of u8"
         );
         assert!(Scalar::Float(0.5).literal(&DataType::Int64).is_err());
@@ -476,9 +645,42 @@ mod tests {
     #[test]
     fn time_columns_are_found_by_role() {
         let mut input = schema([("at", DataType::Date), ("amount", DataType::Float64)]);
-        assert!(time_name(None, &input).is_err());
+        assert_eq!(time_name(None, &input), None);
         input.columns[0].role = Role::Time;
-        assert_eq!(time_name(None, &input).expect("a time column"), "at");
-        assert_eq!(time_name(Some("amount"), &input).expect("the named one"), "amount");
+        assert_eq!(time_name(None, &input).as_deref(), Some("at"));
+        assert_eq!(time_name(Some("amount"), &input).as_deref(), Some("amount"));
+    }
+
+    #[test]
+    fn what_cannot_be_made_is_left_out() {
+        let input = schema([("a", DataType::Float64)]);
+        let reads = |name: &str| Expression::column(name);
+        let window = |by: &[&str]| Operation::Window {
+            by: by.iter().map(|name| (*name).to_owned()).collect(),
+            over: "a".into(),
+            frame: WindowFrame::Growing,
+            aggregates: vec![("n".into(), Expression::Aggregate(Aggregate::Count, None))],
+        };
+        let operations = possible(
+            vec![
+                Operation::With(vec![("b".into(), reads("a")), ("c".into(), reads("gone"))]),
+                Operation::With(vec![("d".into(), reads("b")), ("e".into(), reads("c"))]),
+                Operation::With(vec![("f".into(), reads("e"))]),
+                window(&["gone"]),
+                window(&["d"]),
+            ],
+            &input,
+        );
+        let made: Vec<Vec<&str>> = operations
+            .iter()
+            .map(|operation| match operation {
+                Operation::With(made)
+                | Operation::Window {
+                    aggregates: made, ..
+                } => made.iter().map(|(name, _)| name.as_str()).collect(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(made, [vec!["b"], vec!["d"], vec!["n"]]);
     }
 }

@@ -1,1 +1,25 @@
-//! taktline-spec
+//! YAML to a checked plan: a tree in which every value knows its place, `${…}` put in, params held against their JSON
+//! Schema, stages connected and checked against each other. All problems are found in one pass, each with its place.
+
+mod document;
+mod graph;
+mod plan;
+mod report;
+mod rules;
+mod scalar;
+mod schema;
+mod source;
+mod stages;
+mod substitute;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod validate;
+
+pub use document::{
+    DEFAULT_SEED, Overlap, Retries, Row, ScheduleEntry, TestCase, TestExpectation, TimeSpan,
+};
+pub use plan::{Checked, Options, Plan, PlannedStage, StageSummary, check, locate};
+pub use schema::schema;
+pub use source::{LARGEST_FILE, SourceText, read};
+pub use tree::{DEEPEST, Key, MOST_NODES, Node, NodeValue, parse};

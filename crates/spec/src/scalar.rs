@@ -218,10 +218,10 @@ mod tests {
 
     #[test]
     fn finds_words_in_the_file() {
-        let find = |written: &str, text: &str, word: &str| {
+        fn find<'a>(written: &'a str, text: &str, word: &str) -> Option<&'a str> {
             let at = text.find(word).expect("in the text");
             file_range(written, 100, text, at..at + word.len()).map(|range| &written[range.start - 100..range.end - 100])
-        };
+        }
         assert_eq!(find("ln(amout + 1)", "ln(amout + 1)", "amout"), Some("amout"));
         assert_eq!(find("\"ln(amout + 1)\"", "ln(amout + 1)", "amout"), Some("amout"));
         assert_eq!(find("'a = ''b'' or amout'", "a = 'b' or amout", "amout"), Some("amout"));

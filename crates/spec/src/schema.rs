@@ -142,6 +142,12 @@ fn make_room_for_substitution(schema: &mut Value, is_schema: bool) {
             _ => {}
         }
     }
+    if let Some(Value::Array(branches)) = object.get_mut("anyOf") {
+        let is_word = |branch: &Value| branch.get("const").is_some_and(Value::is_string);
+        if branches.len() > 1 && branches.iter().all(is_word) {
+            branches.push(json!({"$ref": SUBSTITUTION}));
+        }
+    }
     if !is_restricted_scalar(object) {
         return;
     }

@@ -26,8 +26,6 @@ enum ParamType {
 }
 
 impl ParamType {
-    const NAMES: [&'static str; 4] = ["text", "integer", "number", "boolean"];
-
     fn of(value: &NodeValue) -> Option<Self> {
         match value {
             NodeValue::Text(_) => Some(Self::Text),
@@ -402,11 +400,6 @@ fn report_mismatch(report: &mut Report<'_>, name: &str, given: &str, expected: P
         format!("`--param {name}={}`: expected {}", shortened(given), expected.expected()),
     );
     diagnostic.notes.push(format!("`{name}` is declared on line {line}"));
-}
-
-/// The names that `type:` of a param takes.
-pub(crate) fn param_type_names() -> &'static [&'static str] {
-    &ParamType::NAMES
 }
 
 /// Letters, digits, `_` and `-`, beginning with a letter or `_`.

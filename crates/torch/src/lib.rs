@@ -1,1 +1,35 @@
-//! taktline-torch
+//! `model.torch.*`: networks declared layer by layer in YAML, trained by libtorch.
+//!
+//! The sources are compiled twice. As `taktline-torch` they know the kinds, walk layer shapes and talk to a shared library,
+//! without libtorch, so that `check`, `plan` and `stages` work in every build and start at once. As `taktline-torch-runtime`
+//! (feature `libtorch`) they are that shared library: the training loop and the prediction. [`bridge`] is the narrow
+//! C interface between the two, and the only place with `unsafe` code.
+
+pub mod bridge;
+pub mod layers;
+pub mod protocol;
+
+#[cfg(not(feature = "libtorch"))]
+mod arrays;
+#[cfg(not(feature = "libtorch"))]
+mod classifier;
+#[cfg(not(feature = "libtorch"))]
+mod cnn;
+#[cfg(not(feature = "libtorch"))]
+mod labels;
+#[cfg(not(feature = "libtorch"))]
+mod mlp;
+#[cfg(not(feature = "libtorch"))]
+mod runtime;
+
+#[cfg(not(feature = "libtorch"))]
+pub use runtime::{BUILT_WITHOUT, HOW_TO_GET, missing};
+
+#[cfg(feature = "libtorch")]
+mod inference;
+#[cfg(feature = "libtorch")]
+mod network;
+#[cfg(feature = "libtorch")]
+mod optimizer;
+#[cfg(feature = "libtorch")]
+pub mod training;

@@ -1,1 +1,3 @@
-//! Stages of this family: one file each.
+//! `check.*`: whether the rows are as expected.
+
+mod expect;

@@ -5,8 +5,8 @@ use polars::prelude::{DataType, TimeUnit};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
-    CheckContext, Expression, Operation, Problem, Relational, Result, Schema, Shape, Stage, output_schema, path,
-    register_kind, type_name,
+    CheckContext, Expression, Operation, Problem, Relational, Result, Schema, Shape, Stage,
+    output_schema, path, register_kind, type_name,
 };
 
 use crate::columns;
@@ -100,7 +100,11 @@ impl Cast {
         let columns = self
             .columns
             .iter()
-            .filter(|(name, to)| input.column(name).is_some_and(|column| column.dtype != to.dtype()))
+            .filter(|(name, to)| {
+                input
+                    .column(name)
+                    .is_some_and(|column| column.dtype != to.dtype())
+            })
             .map(|(name, to)| {
                 let cast = Expression::Cast {
                     operand: Box::new(Expression::column(name)),
@@ -122,7 +126,9 @@ impl Stage for Cast {
             if !columns::is_allowed(name, key.clone(), cx) {
                 continue;
             }
-            let Some(column) = columns::find(input, name, key, cx) else { continue };
+            let Some(column) = columns::find(input, name, key, cx) else {
+                continue;
+            };
             if !can_become(&column.dtype, &to.dtype()) {
                 cx.report(
                     Problem::error(
@@ -182,13 +188,21 @@ mod tests {
 
     #[test]
     fn changes_types_and_keeps_roles() {
-        let mut input = schema([("amount", DataType::String), ("label", DataType::Int64), ("kind", DataType::String)]);
+        let mut input = schema([
+            ("amount", DataType::String),
+            ("label", DataType::Int64),
+            ("kind", DataType::String),
+        ]);
         input.columns[1].role = Role::Target;
         let stage: Cast = stage("{columns: {amount: f64, label: i32}}");
         let output = passes(&stage, &input);
         assert_eq!(
             types(&output),
-            [("amount", DataType::Float64), ("label", DataType::Int32), ("kind", DataType::String)]
+            [
+                ("amount", DataType::Float64),
+                ("label", DataType::Int32),
+                ("kind", DataType::String)
+            ]
         );
         assert_eq!(output.columns[1].role, Role::Target);
     }
@@ -196,18 +210,25 @@ mod tests {
     #[test]
     fn a_column_that_has_the_type_is_left_alone() {
         let input = schema([("amount", DataType::Float64)]);
-        let operations = stage::<Cast>("{columns: {amount: f64}}").lower(&[input]).expect("operations");
+        let operations = stage::<Cast>("{columns: {amount: f64}}")
+            .lower(&[input])
+            .expect("operations");
         assert!(matches!(&operations[..], [Operation::With(columns)] if columns.is_empty()));
     }
 
     #[test]
     fn null_for_what_does_not_fit_only_when_asked() {
         let input = schema([("amount", DataType::String)]);
-        for (params, is_strict) in
-            [("{columns: {amount: f64}}", true), ("{columns: {amount: f64}, on_error: 'null'}", false)]
-        {
-            let operations = stage::<Cast>(params).lower(std::slice::from_ref(&input)).expect("operations");
-            let [Operation::With(columns)] = &operations[..] else { panic!("{operations:?}") };
+        for (params, is_strict) in [
+            ("{columns: {amount: f64}}", true),
+            ("{columns: {amount: f64}, on_error: 'null'}", false),
+        ] {
+            let operations = stage::<Cast>(params)
+                .lower(std::slice::from_ref(&input))
+                .expect("operations");
+            let [Operation::With(columns)] = &operations[..] else {
+                panic!("{operations:?}")
+            };
             assert!(matches!(columns[0].1, Expression::Cast { strict, .. } if strict == is_strict));
         }
     }
@@ -215,15 +236,34 @@ mod tests {
     #[test]
     fn refuses_what_has_no_meaning() {
         let image = DataType::Array(Box::new(DataType::UInt8), 4);
-        let input = schema([("image", image), ("share", DataType::Float64), ("at", DataType::Date)]);
+        let input = schema([
+            ("image", image),
+            ("share", DataType::Float64),
+            ("at", DataType::Date),
+        ]);
         assert_eq!(
-            refuses(&stage::<Cast>("{columns: {image: f32, share: date, att: datetime}}"), &input),
+            refuses(
+                &stage::<Cast>("{columns: {image: f32, share: date, att: datetime}}"),
+                &input
+            ),
             [
-                ("type-mismatch", "stage `this` cannot turn `image` from array[4] of u8 into f32".to_owned()),
-                ("type-mismatch", "stage `this` cannot turn `share` from f64 into date".to_owned()),
-                ("unknown-column", "stage `this` reads `att`, which its input does not have".to_owned()),
+                (
+                    "type-mismatch",
+                    "stage `this` cannot turn `image` from array[4] of u8 into f32".to_owned()
+                ),
+                (
+                    "type-mismatch",
+                    "stage `this` cannot turn `share` from f64 into date".to_owned()
+                ),
+                (
+                    "unknown-column",
+                    "stage `this` reads `att`, which its input does not have".to_owned()
+                ),
             ]
         );
-        assert_eq!(codes(&stage::<Cast>("{columns: {partition: i64}}"), &input), ["reserved-name"]);
+        assert_eq!(
+            codes(&stage::<Cast>("{columns: {partition: i64}}"), &input),
+            ["reserved-name"]
+        );
     }
 }

@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
-    CheckContext, Expression, Operation, Relational, Result, Schema, Shape, Stage, output_schema, path, register_kind,
+    CheckContext, Expression, Operation, Relational, Result, Schema, Shape, Stage, output_schema,
+    path, register_kind,
 };
 
 use crate::columns::{self, Names};
@@ -64,8 +65,15 @@ mod tests {
 
     #[test]
     fn leaves_out_the_named_columns() {
-        let input = schema([("a", DataType::Int64), ("b", DataType::String), ("c", DataType::Date)]);
-        assert_eq!(types(&passes(&stage::<Drop>("{columns: b}"), &input)), [("a", DataType::Int64), ("c", DataType::Date)]);
+        let input = schema([
+            ("a", DataType::Int64),
+            ("b", DataType::String),
+            ("c", DataType::Date),
+        ]);
+        assert_eq!(
+            types(&passes(&stage::<Drop>("{columns: b}"), &input)),
+            [("a", DataType::Int64), ("c", DataType::Date)]
+        );
     }
 
     #[test]
@@ -73,8 +81,14 @@ mod tests {
         let input = schema([("a", DataType::Int64), (PARTITION, DataType::String)]);
         assert_eq!(
             refuses(&stage::<Drop>("{columns: [comment]}"), &input),
-            [("unknown-column", "stage `this` reads `comment`, which its input does not have".to_owned())]
+            [(
+                "unknown-column",
+                "stage `this` reads `comment`, which its input does not have".to_owned()
+            )]
         );
-        assert_eq!(codes(&stage::<Drop>("{columns: [partition]}"), &input), ["reserved-name"]);
+        assert_eq!(
+            codes(&stage::<Drop>("{columns: [partition]}"), &input),
+            ["reserved-name"]
+        );
     }
 }

@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
-    CheckContext, Column, Keep as KeptRow, Operation, ParamPath, Relational, Result, Role, Schema, Shape, Stage, path,
-    register_kind,
+    CheckContext, Column, Keep as KeptRow, Operation, ParamPath, Relational, Result, Role, Schema,
+    Shape, Stage, path, register_kind,
 };
 
 use crate::columns::{self, Names};
@@ -64,12 +64,20 @@ impl Stage for DropDuplicates {
 
 /// The columns that come from the user's data: the partition label does not make two rows different.
 fn declared(input: &Schema) -> impl Iterator<Item = &Column> {
-    input.columns.iter().filter(|column| column.role != Role::Internal)
+    input
+        .columns
+        .iter()
+        .filter(|column| column.role != Role::Internal)
 }
 
 fn is_comparable(column: &Column, path: ParamPath, cx: &mut CheckContext<'_>) {
     if column.dtype.is_nested() {
-        columns::report_type(column, "columns of single values (name them with `on`)", path, cx);
+        columns::report_type(
+            column,
+            "columns of single values (name them with `on`)",
+            path,
+            cx,
+        );
     }
 }
 
@@ -77,7 +85,9 @@ impl Relational for DropDuplicates {
     fn lower(&self, inputs: &[Schema]) -> Result<Vec<Operation>> {
         let on = match &self.on {
             Some(on) => on.to_vec(),
-            None => declared(columns::input(inputs)).map(|column| column.name.clone()).collect(),
+            None => declared(columns::input(inputs))
+                .map(|column| column.name.clone())
+                .collect(),
         };
         let keep = match self.keep {
             Keep::First => KeptRow::First,
@@ -102,15 +112,21 @@ mod tests {
         let stage: DropDuplicates = stage("{on: id, keep: last}");
         assert_eq!(passes(&stage, &input), input);
         let operations = stage.lower(&[input]).expect("operations");
-        assert!(matches!(&operations[..], [Operation::Distinct { on, keep: KeptRow::Last }] if on == &["id"]));
+        assert!(
+            matches!(&operations[..], [Operation::Distinct { on, keep: KeptRow::Last }] if on == &["id"])
+        );
     }
 
     #[test]
     fn all_columns_are_those_of_the_data() {
         let mut input = schema([("id", DataType::Int64), (PARTITION, DataType::String)]);
         input.columns[1].role = Role::Internal;
-        let operations = stage::<DropDuplicates>("{}").lower(&[input]).expect("operations");
-        assert!(matches!(&operations[..], [Operation::Distinct { on, keep: KeptRow::First }] if on == &["id"]));
+        let operations = stage::<DropDuplicates>("{}")
+            .lower(&[input])
+            .expect("operations");
+        assert!(
+            matches!(&operations[..], [Operation::Distinct { on, keep: KeptRow::First }] if on == &["id"])
+        );
     }
 
     #[test]
@@ -120,10 +136,16 @@ mod tests {
         assert_eq!(
             refuses(&stage::<DropDuplicates>("{on: [di, id, id]}"), &input),
             [
-                ("unknown-column", "stage `this` reads `di`, which its input does not have".to_owned()),
+                (
+                    "unknown-column",
+                    "stage `this` reads `di`, which its input does not have".to_owned()
+                ),
                 ("duplicate-name", "stage `this` names `id` twice".to_owned()),
             ]
         );
-        assert_eq!(codes(&stage::<DropDuplicates>("{}"), &input), ["type-mismatch"]);
+        assert_eq!(
+            codes(&stage::<DropDuplicates>("{}"), &input),
+            ["type-mismatch"]
+        );
     }
 }

@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
-    BinaryOperator, CheckContext, Expression, Operation, Relational, Result, Role, Schema, Shape, Stage, UnaryOperator,
-    path, register_kind,
+    BinaryOperator, CheckContext, Expression, Operation, Relational, Result, Role, Schema, Shape,
+    Stage, UnaryOperator, path, register_kind,
 };
 
 use crate::columns::{self, Names};
@@ -65,7 +65,9 @@ mod tests {
     use crate::columns::testing::{passes, refuses, schema, stage};
 
     fn reads(stage: &DropNulls, input: &Schema) -> Vec<String> {
-        let operations = stage.lower(std::slice::from_ref(input)).expect("operations");
+        let operations = stage
+            .lower(std::slice::from_ref(input))
+            .expect("operations");
         assert!(matches!(operations[..], [Operation::Filter(_)]));
         operations[0].reads().into_iter().collect()
     }
@@ -77,7 +79,12 @@ mod tests {
         assert_eq!(passes(&named, &input), input);
         assert_eq!(reads(&named, &input), ["amount"]);
         assert_eq!(reads(&stage("{}"), &input), ["amount", "kind"]);
-        assert!(stage::<DropNulls>("{}").lower(&[Schema::default()]).expect("operations").is_empty());
+        assert!(
+            stage::<DropNulls>("{}")
+                .lower(&[Schema::default()])
+                .expect("operations")
+                .is_empty()
+        );
     }
 
     #[test]
@@ -86,7 +93,10 @@ mod tests {
         let problems = refuses(&stage::<DropNulls>("{columns: [amout]}"), &input);
         assert_eq!(
             problems,
-            [("unknown-column", "stage `this` reads `amout`, which its input does not have".to_owned())]
+            [(
+                "unknown-column",
+                "stage `this` reads `amout`, which its input does not have".to_owned()
+            )]
         );
     }
 }

@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
-    CheckContext, Column, Error, Expression, Function, Operation, Problem, Relational, Result, Schema, Shape, Stage,
-    output_schema, path, register_kind,
+    CheckContext, Column, Error, Expression, Function, Operation, Problem, Relational, Result,
+    Schema, Shape, Stage, output_schema, path, register_kind,
 };
 
 use crate::columns::{self, Names, Scalar};
@@ -28,8 +28,12 @@ register_kind! {
 
 impl FillNull {
     fn filled(&self, column: &Column) -> Result<(String, Expression), String> {
-        let constant = Expression::Literal(self.value.literal(&column.dtype)?).cast(column.dtype.clone());
-        let filled = Expression::call(Function::Coalesce, vec![Expression::column(&column.name), constant]);
+        let constant =
+            Expression::Literal(self.value.literal(&column.dtype)?).cast(column.dtype.clone());
+        let filled = Expression::call(
+            Function::Coalesce,
+            vec![Expression::column(&column.name), constant],
+        );
         // The common type of both is the column's own; saying so again costs nothing and holds on every engine.
         Ok((column.name.clone(), filled.cast(column.dtype.clone())))
     }
@@ -50,7 +54,10 @@ impl Stage for FillNull {
                     Problem::error(
                         "type-mismatch",
                         path!["value"],
-                        format!("stage `{}` cannot fill `{}`: {reason}", cx.stage, column.name),
+                        format!(
+                            "stage `{}` cannot fill `{}`: {reason}",
+                            cx.stage, column.name
+                        ),
                     )
                     .label(format!("does not fit `{}`", column.name)),
                 ),
@@ -70,11 +77,9 @@ impl Relational for FillNull {
         let filled = self
             .columns
             .iter()
-            .map(|name| {
-                let column =
-                    input.column(name).ok_or_else(|| Error::data(format!("the input has no column `{name}`")))?;
-                self.filled(column).map_err(Error::Data)
-            })
+            // Scoring brings only the columns that the model needs.
+            .filter_map(|name| input.column(name))
+            .map(|column| self.filled(column).map_err(Error::Data))
             .collect::<Result<_>>()?;
         Ok(vec![Operation::With(filled)])
     }
@@ -89,31 +94,56 @@ mod tests {
 
     #[test]
     fn fills_and_keeps_the_types() {
-        let input = schema([("count", DataType::Int16), ("share", DataType::Float32), ("kind", DataType::String)]);
-        let output = passes(&stage::<FillNull>("{columns: [count, share], value: 0}"), &input);
+        let input = schema([
+            ("count", DataType::Int16),
+            ("share", DataType::Float32),
+            ("kind", DataType::String),
+        ]);
+        let output = passes(
+            &stage::<FillNull>("{columns: [count, share], value: 0}"),
+            &input,
+        );
         assert_eq!(types(&output), types(&input));
-        passes(&stage::<FillNull>("{columns: kind, value: unknown}"), &input);
-        let operations = stage::<FillNull>("{columns: kind, value: unknown}").lower(&[input]).expect("operations");
+        passes(
+            &stage::<FillNull>("{columns: kind, value: unknown}"),
+            &input,
+        );
+        let operations = stage::<FillNull>("{columns: kind, value: unknown}")
+            .lower(&[input])
+            .expect("operations");
         assert!(matches!(&operations[..], [Operation::With(columns)] if columns[0].0 == "kind"));
     }
 
     #[test]
     fn refuses_constants_that_do_not_fit() {
-        let input = schema([("count", DataType::Int8), ("share", DataType::Float64), ("kind", DataType::String)]);
+        let input = schema([
+            ("count", DataType::Int8),
+            ("share", DataType::Float64),
+            ("kind", DataType::String),
+        ]);
         assert_eq!(
-            refuses(&stage::<FillNull>("{columns: [count, share, kind], value: 0.5}"), &input),
+            refuses(
+                &stage::<FillNull>("{columns: [count, share, kind], value: 0.5}"),
+                &input
+            ),
             [
                 (
                     "type-mismatch",
                     "stage `this` cannot fill `count`: `0.5` is not a whole number (i8)".to_owned()
                 ),
-                ("type-mismatch", "stage `this` cannot fill `kind`: `0.5` is not text".to_owned()),
+                (
+                    "type-mismatch",
+                    "stage `this` cannot fill `kind`: `0.5` is not text".to_owned()
+                ),
             ]
         );
         assert_eq!(
             refuses(&stage::<FillNull>("{columns: count, value: 300}"), &input)[0].1,
             "stage `this` cannot fill `count`: `300` is out of the range of i8"
         );
-        assert_eq!(codes(&stage::<FillNull>("{columns: kid, value: a}"), &input), ["unknown-column"]);
+        assert_eq!(
+            codes(&stage::<FillNull>("{columns: kid, value: a}"), &input),
+            ["unknown-column"]
+        );
     }
 }

@@ -4,7 +4,8 @@ use polars::prelude::DataType;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
-    CheckContext, Operation, Problem, Relational, Result, Schema, Shape, Stage, path, register_kind, sql, type_name,
+    CheckContext, Operation, Problem, Relational, Result, Schema, Shape, Stage, path,
+    register_kind, sql, type_name,
 };
 
 use crate::columns;
@@ -37,7 +38,10 @@ impl Stage for Filter {
                 Problem::error(
                     "type-mismatch",
                     path,
-                    format!("stage `{}` needs a condition, but this is {found}", cx.stage),
+                    format!(
+                        "stage `{}` needs a condition, but this is {found}",
+                        cx.stage
+                    ),
                 )
                 .label("true or false for each row is needed")
                 .help("compare it with something: `amount > 0`"),
@@ -54,7 +58,9 @@ impl Stage for Filter {
 impl Relational for Filter {
     fn lower(&self, inputs: &[Schema]) -> Result<Vec<Operation>> {
         let compiled = sql::compile(&self.r#where, columns::input(inputs));
-        Ok(vec![Operation::Filter(columns::lowered(&self.r#where, compiled)?.expression)])
+        Ok(vec![Operation::Filter(
+            columns::lowered(&self.r#where, compiled)?.expression,
+        )])
     }
 }
 
@@ -70,7 +76,10 @@ mod tests {
         assert_eq!(passes(&stage, &input), input);
         let operations = stage.lower(&[input]).expect("operations");
         assert!(matches!(operations[..], [Operation::Filter(_)]));
-        assert_eq!(operations[0].reads().into_iter().collect::<Vec<_>>(), ["amount", "kind"]);
+        assert_eq!(
+            operations[0].reads().into_iter().collect::<Vec<_>>(),
+            ["amount", "kind"]
+        );
     }
 
     #[test]
@@ -78,18 +87,34 @@ mod tests {
         let input = schema([("amount", DataType::Float64)]);
         assert_eq!(
             refuses(&stage::<Filter>("{where: amount + 1}"), &input),
-            [("type-mismatch", "stage `this` needs a condition, but this is f64".to_owned())]
+            [(
+                "type-mismatch",
+                "stage `this` needs a condition, but this is f64".to_owned()
+            )]
         );
         assert_eq!(
             refuses(&stage::<Filter>("{where: amout > 1}"), &input),
-            [("unknown-column", "stage `this` reads `amout`, which its input does not have".to_owned())]
+            [(
+                "unknown-column",
+                "stage `this` reads `amout`, which its input does not have".to_owned()
+            )]
         );
-        assert_eq!(codes(&stage::<Filter>("{where: sum(amount) > 1}"), &input), ["aggregate-not-allowed"]);
+        assert_eq!(
+            codes(&stage::<Filter>("{where: sum(amount) > 1}"), &input),
+            ["aggregate-not-allowed"]
+        );
     }
 
     #[test]
     fn does_not_lower_on_a_frame_it_was_not_checked_for() {
-        let error = stage::<Filter>("{where: amount > 1}").lower(&[Schema::default()]).expect_err("no such column");
-        assert!(error.to_string().contains("the expression `amount > 1` does not fit its input"), "{error}");
+        let error = stage::<Filter>("{where: amount > 1}")
+            .lower(&[Schema::default()])
+            .expect_err("no such column");
+        assert!(
+            error
+                .to_string()
+                .contains("the expression `amount > 1` does not fit its input"),
+            "{error}"
+        );
     }
 }

@@ -6,8 +6,8 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
-    CheckContext, Expression, Operation, ParamStep, Problem, Relational, Result, Schema, Shape, Stage, output_schema,
-    path, register_kind,
+    CheckContext, Expression, Operation, ParamStep, Problem, Relational, Result, Schema, Shape,
+    Stage, output_schema, path, register_kind,
 };
 
 use crate::columns;
@@ -59,7 +59,10 @@ impl Stage for Rename {
                     Problem::error(
                         "name-taken",
                         value,
-                        format!("stage `{}` gives `{other}` and `{old}` the same name `{new}`", cx.stage),
+                        format!(
+                            "stage `{}` gives `{other}` and `{old}` the same name `{new}`",
+                            cx.stage
+                        ),
                     )
                     .label("given before"),
                 );
@@ -94,23 +97,39 @@ mod tests {
         let mut input = schema([("a", DataType::Int64), ("b", DataType::String)]);
         input.columns[0].role = Role::Target;
         let output = passes(&stage::<Rename>("{columns: {a: b, b: a}}"), &input);
-        assert_eq!(types(&output), [("b", DataType::Int64), ("a", DataType::String)]);
+        assert_eq!(
+            types(&output),
+            [("b", DataType::Int64), ("a", DataType::String)]
+        );
         assert_eq!(output.columns[0].role, Role::Target);
     }
 
     #[test]
     fn refuses_names_that_would_clash() {
-        let input = schema([("a", DataType::Int64), ("b", DataType::String), ("c", DataType::Date)]);
+        let input = schema([
+            ("a", DataType::Int64),
+            ("b", DataType::String),
+            ("c", DataType::Date),
+        ]);
         assert_eq!(
             refuses(&stage::<Rename>("{columns: {a: c}}"), &input),
-            [("name-taken", "stage `this` makes a column `c`, which its input already has".to_owned())]
+            [(
+                "name-taken",
+                "stage `this` makes a column `c`, which its input already has".to_owned()
+            )]
         );
         assert_eq!(
             refuses(&stage::<Rename>("{columns: {a: d, b: d}}"), &input),
-            [("name-taken", "stage `this` gives `a` and `b` the same name `d`".to_owned())]
+            [(
+                "name-taken",
+                "stage `this` gives `a` and `b` the same name `d`".to_owned()
+            )]
         );
         assert_eq!(
-            codes(&stage::<Rename>("{columns: {a: partition, b: '', z: q}}"), &input),
+            codes(
+                &stage::<Rename>("{columns: {a: partition, b: '', z: q}}"),
+                &input
+            ),
             ["reserved-name", "bad-name", "unknown-column"]
         );
     }

@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
-    CheckContext, Expression, Operation, Relational, Result, Role, Schema, Shape, Stage, output_schema, path,
-    register_kind,
+    CheckContext, Expression, Operation, Relational, Result, Role, Schema, Shape, Stage,
+    output_schema, path, register_kind,
 };
 
 use crate::columns::{self, Names};
@@ -26,7 +26,9 @@ register_kind! {
 
 impl Select {
     fn operations(&self, input: &Schema) -> Vec<Operation> {
-        let internal = input.with_role(Role::Internal).map(|column| column.name.as_str());
+        let internal = input
+            .with_role(Role::Internal)
+            .map(|column| column.name.as_str());
         let mut kept: Vec<(String, Expression)> = Vec::new();
         for name in self.columns.iter().chain(internal) {
             if input.column(name).is_some() && kept.iter().all(|(taken, _)| taken != name) {
@@ -67,11 +69,22 @@ mod tests {
 
     #[test]
     fn keeps_the_named_columns_in_their_order_and_the_label() {
-        let mut input =
-            schema([("a", DataType::Int64), ("b", DataType::String), ("c", DataType::Date), (PARTITION, DataType::String)]);
+        let mut input = schema([
+            ("a", DataType::Int64),
+            ("b", DataType::String),
+            ("c", DataType::Date),
+            (PARTITION, DataType::String),
+        ]);
         input.columns[3].role = Role::Internal;
         let output = passes(&stage::<Select>("{columns: [c, a]}"), &input);
-        assert_eq!(types(&output), [("c", DataType::Date), ("a", DataType::Int64), (PARTITION, DataType::String)]);
+        assert_eq!(
+            types(&output),
+            [
+                ("c", DataType::Date),
+                ("a", DataType::Int64),
+                (PARTITION, DataType::String)
+            ]
+        );
         assert_eq!(output.columns[2].role, Role::Internal);
     }
 

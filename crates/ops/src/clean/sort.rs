@@ -62,8 +62,14 @@ impl Sort {
         };
         keys.iter()
             .map(|key| match key {
-                Key::Column(column) => SortKey { column: column.clone(), descending: self.descending },
-                Key::Directed(key) => SortKey { column: key.column.clone(), descending: key.descending },
+                Key::Column(column) => SortKey {
+                    column: column.clone(),
+                    descending: self.descending,
+                },
+                Key::Directed(key) => SortKey {
+                    column: key.column.clone(),
+                    descending: key.descending,
+                },
             })
             .collect()
     }
@@ -107,24 +113,45 @@ mod tests {
     #[test]
     fn each_key_may_have_its_direction() {
         let input = schema([("account", DataType::String), ("at", DataType::Date)]);
-        let sort: Sort = stage("{by: [account, {column: at, descending: false}], descending: true}");
+        let sort: Sort =
+            stage("{by: [account, {column: at, descending: false}], descending: true}");
         assert_eq!(passes(&sort, &input), input);
         let operations = sort.lower(&[input]).expect("operations");
-        let [Operation::Sort(keys)] = &operations[..] else { panic!("{operations:?}") };
+        let [Operation::Sort(keys)] = &operations[..] else {
+            panic!("{operations:?}")
+        };
         assert_eq!(
             *keys,
             [
-                SortKey { column: "account".into(), descending: true },
-                SortKey { column: "at".into(), descending: false }
+                SortKey {
+                    column: "account".into(),
+                    descending: true
+                },
+                SortKey {
+                    column: "at".into(),
+                    descending: false
+                }
             ]
         );
-        assert_eq!(stage::<Sort>("{by: at}").keys(), [SortKey { column: "at".into(), descending: false }]);
+        assert_eq!(
+            stage::<Sort>("{by: at}").keys(),
+            [SortKey {
+                column: "at".into(),
+                descending: false
+            }]
+        );
     }
 
     #[test]
     fn refuses_what_has_no_order() {
         let input = schema([("image", DataType::Array(Box::new(DataType::UInt8), 4))]);
-        assert_eq!(codes(&stage::<Sort>("{by: image}"), &input), ["type-mismatch"]);
-        assert_eq!(codes(&stage::<Sort>("{by: [at]}"), &input), ["unknown-column"]);
+        assert_eq!(
+            codes(&stage::<Sort>("{by: image}"), &input),
+            ["type-mismatch"]
+        );
+        assert_eq!(
+            codes(&stage::<Sort>("{by: [at]}"), &input),
+            ["unknown-column"]
+        );
     }
 }

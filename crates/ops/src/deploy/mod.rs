@@ -1,1 +1,3 @@
-//! Stages of this family: one file each.
+//! `deploy.*`: what becomes of a model that is good enough.
+
+mod bundle;

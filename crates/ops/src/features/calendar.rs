@@ -6,8 +6,8 @@ use polars::prelude::DataType;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
-    BinaryOperator, CheckContext, Expression, Function, Operation, Problem, Relational, Result, Schema, Shape, Stage,
-    output_schema, path, register_kind, type_name,
+    BinaryOperator, CheckContext, Expression, Function, Operation, Problem, Relational, Result,
+    Schema, Shape, Stage, output_schema, path, register_kind, type_name,
 };
 
 use crate::columns;
@@ -121,7 +121,10 @@ impl Calendar {
         let name = format!("{column}_{}", part.name());
         let number = Expression::call(part.function(), vec![Expression::column(column)]);
         if part == Part::IsWeekend {
-            return vec![(name, number.binary(BinaryOperator::GreaterOrEqual, Expression::int(6)))];
+            return vec![(
+                name,
+                number.binary(BinaryOperator::GreaterOrEqual, Expression::int(6)),
+            )];
         }
         match part.circle().filter(|_| self.cyclic) {
             None => vec![(name, number)],
@@ -131,32 +134,57 @@ impl Calendar {
                     .binary(BinaryOperator::Subtract, Expression::float(start))
                     .binary(BinaryOperator::Multiply, Expression::float(TAU / length));
                 vec![
-                    (format!("{name}_sin"), Expression::call(Function::Sin, vec![angle.clone()])),
-                    (format!("{name}_cos"), Expression::call(Function::Cos, vec![angle])),
+                    (
+                        format!("{name}_sin"),
+                        Expression::call(Function::Sin, vec![angle.clone()]),
+                    ),
+                    (
+                        format!("{name}_cos"),
+                        Expression::call(Function::Cos, vec![angle]),
+                    ),
                 ]
             }
         }
     }
 
     fn operations(&self, column: &str) -> Vec<Operation> {
-        vec![Operation::With(self.parts.iter().flat_map(|part| self.made(column, *part)).collect())]
+        vec![Operation::With(
+            self.parts
+                .iter()
+                .flat_map(|part| self.made(column, *part))
+                .collect(),
+        )]
     }
 }
 
 impl Stage for Calendar {
     fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
         let input = columns::input(inputs);
-        let Some(column) = columns::time_column(self.column.as_deref(), input, path!["column"], cx) else {
-            return Schema { incomplete: true, ..input.clone() };
+        let Some(column) = columns::time_column(self.column.as_deref(), input, path!["column"], cx)
+        else {
+            return Schema {
+                incomplete: true,
+                ..input.clone()
+            };
         };
         if !columns::is_instant(&column.dtype) {
             columns::report_type(column, "a date or a datetime", path!["column"], cx);
-            return Schema { incomplete: true, ..input.clone() };
+            return Schema {
+                incomplete: true,
+                ..input.clone()
+            };
         }
         for (index, part) in self.parts.iter().enumerate() {
             if self.parts[..index].contains(part) {
-                let message = format!("stage `{}` names the part `{}` twice", cx.stage, part.name());
-                cx.report(Problem::error("duplicate-name", path!["parts", index], message).label("named before"));
+                let message = format!(
+                    "stage `{}` names the part `{}` twice",
+                    cx.stage,
+                    part.name()
+                );
+                cx.report(
+                    Problem::error("duplicate-name", path!["parts", index], message)
+                        .label("named before"),
+                );
                 continue;
             }
             if part.is_of_the_clock() && column.dtype == DataType::Date {
@@ -190,7 +218,11 @@ impl Stage for Calendar {
 
 impl Relational for Calendar {
     fn lower(&self, inputs: &[Schema]) -> Result<Vec<Operation>> {
-        Ok(self.operations(&columns::time_name(self.column.as_deref(), columns::input(inputs))?))
+        let input = columns::input(inputs);
+        let column = columns::time_name(self.column.as_deref(), input);
+        Ok(column
+            .map(|column| columns::possible(self.operations(&column), input))
+            .unwrap_or_default())
     }
 }
 
@@ -213,7 +245,11 @@ mod tests {
         let output = passes(&stage::<Calendar>("{parts: [hour, is_weekend]}"), &input);
         assert_eq!(
             types(&output),
-            [("at", datetime()), ("at_hour", DataType::Int64), ("at_is_weekend", DataType::Boolean)]
+            [
+                ("at", datetime()),
+                ("at_hour", DataType::Int64),
+                ("at_is_weekend", DataType::Boolean)
+            ]
         );
         // The time itself is no feature, its parts are.
         assert_eq!(output.columns[1].role, Role::Feature);
@@ -222,7 +258,10 @@ mod tests {
     #[test]
     fn cyclic_parts_become_points_on_a_circle() {
         let input = schema([("at", datetime())]);
-        let output = passes(&stage::<Calendar>("{column: at, parts: [hour, year], cyclic: true}"), &input);
+        let output = passes(
+            &stage::<Calendar>("{column: at, parts: [hour, year], cyclic: true}"),
+            &input,
+        );
         let names: Vec<&str> = output.names().collect();
         assert_eq!(names, ["at", "at_hour_sin", "at_hour_cos", "at_year"]);
         assert_eq!(output.columns[1].dtype, DataType::Float64);
@@ -230,19 +269,48 @@ mod tests {
 
     #[test]
     fn refuses_what_the_column_does_not_have() {
-        let input = schema([("day", DataType::Date), ("day_month", DataType::Int64), ("kind", DataType::String)]);
+        let input = schema([
+            ("day", DataType::Date),
+            ("day_month", DataType::Int64),
+            ("kind", DataType::String),
+        ]);
         assert_eq!(
-            refuses(&stage::<Calendar>("{column: day, parts: [hour, month, year, year]}"), &input),
+            refuses(
+                &stage::<Calendar>("{column: day, parts: [hour, month, year, year]}"),
+                &input
+            ),
             [
-                ("type-mismatch", "stage `this` takes the hour of `day`, which is date".to_owned()),
-                ("name-taken", "stage `this` makes a column `day_month`, which its input already has".to_owned()),
-                ("duplicate-name", "stage `this` names the part `year` twice".to_owned()),
+                (
+                    "type-mismatch",
+                    "stage `this` takes the hour of `day`, which is date".to_owned()
+                ),
+                (
+                    "name-taken",
+                    "stage `this` makes a column `day_month`, which its input already has"
+                        .to_owned()
+                ),
+                (
+                    "duplicate-name",
+                    "stage `this` names the part `year` twice".to_owned()
+                ),
             ]
         );
-        assert_eq!(codes(&stage::<Calendar>("{column: kind, parts: [month]}"), &input), ["type-mismatch"]);
-        assert_eq!(codes(&stage::<Calendar>("{column: dya, parts: [month]}"), &input), ["unknown-column"]);
-        assert_eq!(codes(&stage::<Calendar>("{parts: [month]}"), &input), ["no-time-column"]);
+        assert_eq!(
+            codes(&stage::<Calendar>("{column: kind, parts: [month]}"), &input),
+            ["type-mismatch"]
+        );
+        assert_eq!(
+            codes(&stage::<Calendar>("{column: dya, parts: [month]}"), &input),
+            ["unknown-column"]
+        );
+        assert_eq!(
+            codes(&stage::<Calendar>("{parts: [month]}"), &input),
+            ["no-time-column"]
+        );
         let steps = schema([("step", DataType::Int64)]);
-        assert_eq!(codes(&stage::<Calendar>("{column: step, parts: [month]}"), &steps), ["type-mismatch"]);
+        assert_eq!(
+            codes(&stage::<Calendar>("{column: step, parts: [month]}"), &steps),
+            ["type-mismatch"]
+        );
     }
 }

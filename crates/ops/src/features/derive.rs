@@ -6,8 +6,8 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
-    CheckContext, Expression, Operation, ParamStep, Problem, Relational, Result, Schema, Shape, Stage, output_schema,
-    path, register_kind, sql, type_name,
+    CheckContext, Expression, Operation, ParamStep, Problem, Relational, Result, Schema, Shape,
+    Stage, output_schema, path, register_kind, sql, type_name,
 };
 
 use crate::columns;
@@ -73,10 +73,18 @@ impl Stage for Derive {
                     Problem::error(
                         "name-taken",
                         key,
-                        format!("stage `{}` replaces the column `{name}` without reading it", cx.stage),
+                        format!(
+                            "stage `{}` replaces the column `{name}` without reading it",
+                            cx.stage
+                        ),
                     )
-                    .label(format!("`{name}` ({}) would be lost", type_name(&existing.dtype)))
-                    .help(format!("choose another name, or rename or drop `{name}` above")),
+                    .label(format!(
+                        "`{name}` ({}) would be lost",
+                        type_name(&existing.dtype)
+                    ))
+                    .help(format!(
+                        "choose another name, or rename or drop `{name}` above"
+                    )),
                 );
             }
             schema = with_column(&schema, name, &compiled.expression);
@@ -94,9 +102,11 @@ impl Relational for Derive {
         let mut schema = columns::input(inputs).clone();
         let mut steps = Steps::default();
         for (name, text) in &self.0 {
-            let expression = columns::lowered(text, sql::compile(text, &schema))?.expression;
-            schema = with_column(&schema, name, &expression);
-            steps.push(name, expression);
+            if let Some(compiled) = columns::lowered_if_possible(text, sql::compile(text, &schema))?
+            {
+                schema = with_column(&schema, name, &compiled.expression);
+                steps.push(name, compiled.expression);
+            }
         }
         Ok(steps.operations())
     }
@@ -113,7 +123,8 @@ mod tests {
     #[test]
     fn a_later_column_may_use_an_earlier_one() {
         let input = schema([("amount", DataType::Float64), ("count", DataType::Int64)]);
-        let stage: Derive = stage("{log_amount: ln(amount + 1), twice: count * 2, is_large: log_amount > 9}");
+        let stage: Derive =
+            stage("{log_amount: ln(amount + 1), twice: count * 2, is_large: log_amount > 9}");
         assert_eq!(
             types(&passes(&stage, &input)),
             [
@@ -124,11 +135,42 @@ mod tests {
                 ("is_large", DataType::Boolean),
             ]
         );
-        let operations = stage.lower(std::slice::from_ref(&input)).expect("operations");
-        let [Operation::With(first), Operation::With(second)] = &operations[..] else { panic!("{operations:?}") };
-        assert_eq!(first.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["log_amount", "twice"]);
+        let operations = stage
+            .lower(std::slice::from_ref(&input))
+            .expect("operations");
+        let [Operation::With(first), Operation::With(second)] = &operations[..] else {
+            panic!("{operations:?}")
+        };
+        assert_eq!(
+            first
+                .iter()
+                .map(|(name, _)| name.as_str())
+                .collect::<Vec<_>>(),
+            ["log_amount", "twice"]
+        );
         assert_eq!(second[0].0, "is_large");
-        assert_eq!(output_schema(&operations, std::slice::from_ref(&input)), passes(&stage, &input));
+        assert_eq!(
+            output_schema(&operations, std::slice::from_ref(&input)),
+            passes(&stage, &input)
+        );
+    }
+
+    #[test]
+    fn a_frame_with_fewer_columns_gets_what_can_be_made() {
+        let derive: Derive =
+            stage("{twice: amount * 2, other: ln(fee), both: twice + other, last: twice + 1}");
+        let operations = derive
+            .lower(&[schema([("amount", DataType::Float64)])])
+            .expect("operations");
+        let made: Vec<String> = operations
+            .iter()
+            .filter_map(|operation| match operation {
+                Operation::With(made) => Some(made.iter().map(|(name, _)| name.clone())),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        assert_eq!(made, ["twice", "last"]);
     }
 
     #[test]
@@ -137,7 +179,10 @@ mod tests {
         input.columns[1] = input.columns[1].clone().with_role(Role::Target);
         let stage: Derive = stage("{fraud: 'cast(fraud as bigint)', leak: fraud * amount}");
         let output = passes(&stage, &input);
-        assert_eq!(output.column("fraud").map(|column| column.role), Some(Role::Target));
+        assert_eq!(
+            output.column("fraud").map(|column| column.role),
+            Some(Role::Target)
+        );
         let leak = output.column("leak").expect("the new column");
         assert_eq!(leak.role, Role::Feature);
         assert!(leak.from_target.contains("fraud"));
@@ -146,11 +191,20 @@ mod tests {
     #[test]
     fn reports_every_problem_at_its_place() {
         let input = schema([("amount", DataType::Float64), ("kind", DataType::String)]);
-        let (output, problems) = check(&stage::<Derive>("{a: ln(amout + 1), b: amount + kind, c: a * 2}"), &input);
-        let places: Vec<_> = problems.iter().map(|problem| (problem.code, problem.path.clone())).collect();
+        let (output, problems) = check(
+            &stage::<Derive>("{a: ln(amout + 1), b: amount + kind, c: a * 2}"),
+            &input,
+        );
+        let places: Vec<_> = problems
+            .iter()
+            .map(|problem| (problem.code, problem.path.clone()))
+            .collect();
         assert_eq!(places[0], ("unknown-column", path!["a"]));
         assert_eq!(problems[0].range, Some(3..8));
-        assert_eq!(problems[0].message, "stage `this` reads `amout`, which its input does not have");
+        assert_eq!(
+            problems[0].message,
+            "stage `this` reads `amout`, which its input does not have"
+        );
         assert_eq!(places[1], ("type-mismatch", path!["b"]));
         assert!(output.incomplete);
     }
@@ -160,9 +214,18 @@ mod tests {
         let input = schema([("amount", DataType::Float64), ("kind", DataType::String)]);
         assert_eq!(
             refuses(&stage::<Derive>("{kind: amount * 2}"), &input),
-            [("name-taken", "stage `this` replaces the column `kind` without reading it".to_owned())]
+            [(
+                "name-taken",
+                "stage `this` replaces the column `kind` without reading it".to_owned()
+            )]
         );
-        assert_eq!(codes(&stage::<Derive>("{partition: amount * 2, '': amount}"), &input), ["reserved-name", "bad-name"]);
+        assert_eq!(
+            codes(
+                &stage::<Derive>("{partition: amount * 2, '': amount}"),
+                &input
+            ),
+            ["reserved-name", "bad-name"]
+        );
         passes(&stage::<Derive>("{kind: lower(kind)}"), &input);
     }
 }

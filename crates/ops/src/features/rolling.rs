@@ -4,8 +4,8 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
-    CheckContext, Column, Operation, ParamStep, Problem, Relational, Result, Schema, Shape, Stage, WindowFrame,
-    output_schema, path, register_kind, sql, type_name,
+    CheckContext, Column, Operation, ParamStep, Problem, Relational, Result, Schema, Shape, Stage,
+    WindowFrame, output_schema, path, register_kind, sql, type_name,
 };
 
 use super::span::Span;
@@ -77,9 +77,12 @@ impl Window {
                 .label("write a number of steps: `24`"),
             ),
             Self::Steps(_) if columns::is_instant(&over.dtype) => cx.report(
-                problem(format!("stage `{}` has a window of steps, but `{}` is {found}", cx.stage, over.name))
-                    .label("write a span of time: `24h`")
-                    .help("for a number of rows, write `{rows: 10}`"),
+                problem(format!(
+                    "stage `{}` has a window of steps, but `{}` is {found}",
+                    cx.stage, over.name
+                ))
+                .label("write a span of time: `24h`")
+                .help("for a number of rows, write `{rows: 10}`"),
             ),
             _ => {}
         }
@@ -97,7 +100,12 @@ impl Stage for Rolling {
         let mut aggregates = Vec::new();
         let mut incomplete = false;
         for (name, text) in &self.aggregate {
-            let is_free = columns::is_free(input, name, path!["aggregate", ParamStep::KeyOf(name.clone())], cx);
+            let is_free = columns::is_free(
+                input,
+                name,
+                path!["aggregate", ParamStep::KeyOf(name.clone())],
+                cx,
+            );
             match columns::aggregate_expression(text, input, &path!["aggregate", name], cx) {
                 Some(compiled) if is_free => aggregates.push((name.clone(), compiled.expression)),
                 Some(_) => {}
@@ -106,7 +114,15 @@ impl Stage for Rolling {
         }
         let over = over.map(|column| column.name.clone()).unwrap_or_default();
         let frame = self.window.frame();
-        let mut output = output_schema(&[Operation::Window { by, over, frame, aggregates }], inputs);
+        let mut output = output_schema(
+            &[Operation::Window {
+                by,
+                over,
+                frame,
+                aggregates,
+            }],
+            inputs,
+        );
         output.incomplete |= incomplete;
         output
     }
@@ -117,12 +133,21 @@ impl Stage for Rolling {
 }
 
 /// The columns that make rows belong together, for this kind and `features.lag`.
-pub(super) fn check_groups(by: Option<&Names>, input: &Schema, cx: &mut CheckContext<'_>) -> Vec<String> {
+pub(super) fn check_groups(
+    by: Option<&Names>,
+    input: &Schema,
+    cx: &mut CheckContext<'_>,
+) -> Vec<String> {
     let Some(by) = by else { return Vec::new() };
     let mut names = Vec::new();
     for (path, column) in by.find(input, &path!["by"], cx) {
         if column.dtype.is_nested() || column.dtype.is_float() {
-            columns::report_type(column, "columns of text, whole numbers, dates or truth values to group by", path, cx);
+            columns::report_type(
+                column,
+                "columns of text, whole numbers, dates or truth values to group by",
+                path,
+                cx,
+            );
         }
         names.push(column.name.clone());
     }
@@ -132,19 +157,25 @@ pub(super) fn check_groups(by: Option<&Names>, input: &Schema, cx: &mut CheckCon
 impl Relational for Rolling {
     fn lower(&self, inputs: &[Schema]) -> Result<Vec<Operation>> {
         let input = columns::input(inputs);
-        let aggregates = self
-            .aggregate
-            .iter()
-            .map(|(name, text)| {
-                Ok((name.clone(), columns::lowered(text, sql::compile_aggregate(text, input))?.expression))
-            })
-            .collect::<Result<_>>()?;
-        Ok(vec![Operation::Window {
-            by: self.by.as_ref().map(Names::to_vec).unwrap_or_default(),
-            over: columns::time_name(self.over.as_deref(), input)?,
+        let Some(over) = columns::time_name(self.over.as_deref(), input) else {
+            return Ok(Vec::new());
+        };
+        let mut aggregates = Vec::new();
+        for (name, text) in &self.aggregate {
+            if let Some(compiled) =
+                columns::lowered_if_possible(text, sql::compile_aggregate(text, input))?
+            {
+                aggregates.push((name.clone(), compiled.expression));
+            }
+        }
+        let by = self.by.as_ref().map(Names::to_vec).unwrap_or_default();
+        let window = Operation::Window {
+            by,
+            over,
             frame: self.window.frame(),
             aggregates,
-        }])
+        };
+        Ok(columns::possible(vec![window], input))
     }
 }
 
@@ -167,12 +198,26 @@ mod tests {
 
     #[test]
     fn aggregates_become_columns() {
-        let rolling: Rolling =
-            stage("{by: card, over: at, window: 24h, aggregate: {spent: sum(amount), payments: count()}}");
+        let rolling: Rolling = stage(
+            "{by: card, over: at, window: 24h, aggregate: {spent: sum(amount), payments: count()}}",
+        );
         let output = passes(&rolling, &payments());
-        assert_eq!(types(&output)[4..], [("spent", DataType::Float64), ("payments", DataType::Int64)]);
+        assert_eq!(
+            types(&output)[4..],
+            [("spent", DataType::Float64), ("payments", DataType::Int64)]
+        );
         let operations = rolling.lower(&[payments()]).expect("operations");
-        let [Operation::Window { by, over, frame, aggregates }] = &operations[..] else { panic!("{operations:?}") };
+        let [
+            Operation::Window {
+                by,
+                over,
+                frame,
+                aggregates,
+            },
+        ] = &operations[..]
+        else {
+            panic!("{operations:?}")
+        };
         assert_eq!(by, &["card"]);
         assert_eq!(over, "at");
         assert_eq!(*frame, WindowFrame::Span(86_400_000_000));
@@ -184,7 +229,10 @@ mod tests {
         let mut input = payments();
         input.columns[2] = input.columns[2].clone().with_role(Role::Pii);
         input.columns[0].role = Role::Time;
-        let output = passes(&stage::<Rolling>("{by: [card], window: {rows: 10}, aggregate: {n: count(amount)}}"), &input);
+        let output = passes(
+            &stage::<Rolling>("{by: [card], window: {rows: 10}, aggregate: {n: count(amount)}}"),
+            &input,
+        );
         let made = output.column("n").expect("the new column");
         assert!(made.from_pii.is_empty());
         assert_eq!(made.role, Role::Feature);
@@ -192,8 +240,12 @@ mod tests {
 
     #[test]
     fn windows_are_read_as_what_they_are() {
-        let window = |text: &str| taktline_core::serde_yaml::from_str::<Window>(text).map(Window::frame);
-        assert_eq!(window("7d").expect("a span"), WindowFrame::Span(7 * 86_400_000_000));
+        let window =
+            |text: &str| taktline_core::serde_yaml::from_str::<Window>(text).map(Window::frame);
+        assert_eq!(
+            window("7d").expect("a span"),
+            WindowFrame::Span(7 * 86_400_000_000)
+        );
         assert_eq!(window("24").expect("steps"), WindowFrame::Span(24));
         assert_eq!(window("{rows: 10}").expect("rows"), WindowFrame::Rows(10));
         assert!(window("soon").is_err());
@@ -202,16 +254,23 @@ mod tests {
     #[test]
     fn the_window_must_fit_the_column() {
         let with = |over: &str, window: &str| {
-            let params = format!("{{by: card, over: {over}, window: {window}, aggregate: {{n: count()}}}}");
+            let params =
+                format!("{{by: card, over: {over}, window: {window}, aggregate: {{n: count()}}}}");
             refuses(&stage::<Rolling>(&params), &payments())
         };
         assert_eq!(
             with("step", "24h"),
-            [("type-mismatch", "stage `this` has a window of time, but `step` counts steps (i64)".to_owned())]
+            [(
+                "type-mismatch",
+                "stage `this` has a window of time, but `step` counts steps (i64)".to_owned()
+            )]
         );
         assert_eq!(
             with("at", "24"),
-            [("type-mismatch", "stage `this` has a window of steps, but `at` is datetime".to_owned())]
+            [(
+                "type-mismatch",
+                "stage `this` has a window of steps, but `at` is datetime".to_owned()
+            )]
         );
         assert!(with("step", "24").is_empty() && with("step", "{rows: 3}").is_empty());
         assert_eq!(with("amount", "24")[0].0, "type-mismatch");
@@ -223,9 +282,21 @@ mod tests {
         let mut found = codes(&stage::<Rolling>(params), &payments());
         assert!(found.len() >= 6, "{found:?}");
         found.truncate(5);
-        assert_eq!(found, ["unknown-column", "type-mismatch", "unknown-column", "name-taken", "unknown-column"]);
         assert_eq!(
-            codes(&stage::<Rolling>("{window: 1h, aggregate: {n: count()}}"), &payments()),
+            found,
+            [
+                "unknown-column",
+                "type-mismatch",
+                "unknown-column",
+                "name-taken",
+                "unknown-column"
+            ]
+        );
+        assert_eq!(
+            codes(
+                &stage::<Rolling>("{window: 1h, aggregate: {n: count()}}"),
+                &payments()
+            ),
             ["no-time-column"]
         );
     }

@@ -31,13 +31,24 @@ impl TryFrom<String> for Span {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+        let digits = text
+            .find(|letter: char| !letter.is_ascii_digit())
+            .unwrap_or(text.len());
         let (count, unit) = text.split_at(digits);
-        let unit = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, length)| *length);
+        let unit = UNITS
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .map(|(_, length)| *length);
         let unfit = || format!("`{text}` is not a span of time; write `30m`, `24h` or `7d`");
         let count: i64 = count.parse().map_err(|_| unfit())?;
-        let length = count.checked_mul(unit.ok_or_else(unfit)?).ok_or_else(|| format!("`{text}` is too long"))?;
-        if length == 0 { Err(format!("`{text}` is no time at all")) } else { Ok(Self(length)) }
+        let length = count
+            .checked_mul(unit.ok_or_else(unfit)?)
+            .ok_or_else(|| format!("`{text}` is too long"))?;
+        if length == 0 {
+            Err(format!("`{text}` is no time at all"))
+        } else {
+            Ok(Self(length))
+        }
     }
 }
 
@@ -85,7 +96,18 @@ mod tests {
         assert_eq!(read("24h").expect("a day").to_string(), "1d");
         assert_eq!(read("90m").expect("a span").to_string(), "90m");
         assert_eq!(read("5ms").expect("a span").microseconds(), 5_000);
-        for wrong in ["", "h", "24", "24 h", "-1h", "0h", "1.5h", "1y", "99999999999999999w", "1é"] {
+        for wrong in [
+            "",
+            "h",
+            "24",
+            "24 h",
+            "-1h",
+            "0h",
+            "1.5h",
+            "1y",
+            "99999999999999999w",
+            "1é",
+        ] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
     }

@@ -1,0 +1,985 @@
+//! `evaluate.classification`
+
+use std::collections::BTreeSet;
+
+use polars::prelude::{Column as PolarsColumn, DataFrame, DataType};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use taktline_core::{
+    CheckContext, Classes, Error, Evaluate, Evaluation, Frame, Label, PARTITION, Partition, Problem, Result, Role, Schema,
+    Shape, Stage, Table, did_you_mean, path, register_kind, type_name,
+};
+
+use crate::{
+    metrics::{Confusion, Operation, Ranking, brier, log_loss},
+    plots,
+};
+
+/// Judges the predictions of the classifier above: metrics, confusion matrix, curves.
+///
+/// Of two classes it gives `average_precision`, `roc_auc`, `recall_at_1pct_false_alarms` (the rate is a param), `precision`,
+/// `recall`, `f1`, `accuracy`, `balanced_accuracy`, `log_loss`, `brier`, `baseline_average_precision` (the share of positive rows: what
+/// chance reaches) and `baseline_accuracy` (always saying the label that is most frequent in training); with `cost` also `cost` (at the
+/// threshold in use), `cost_at_0_5`, `min_cost` and `min_cost_threshold`. That threshold is chosen on the validation rows, or
+/// the training rows where there are none, never on the rows it is judged on; costs are sums over the judged rows.
+///
+/// Of more classes it gives `accuracy`, `balanced_accuracy`, `f1_macro`, `f1_weighted`, `precision_macro`, `recall_macro`, `log_loss`,
+/// `baseline_accuracy`. Where the labels are only known from the rows (whole numbers, text), a gate may name a metric of either list.
+///
+/// Rows count by the column with role `weight`. Precision is 0 where nothing is flagged. A metric without a value for the rows at hand
+/// (recall without a positive row) is left out and listed in the table `undefined_metrics`; a gate on it fails.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Classification {
+    /// The rows to judge: `test`, `validation` or `train`. Default: `test` below a split, else all rows.
+    part: Option<Partition>,
+    /// Of two classes, the one to look for. Default: the one that the model's `score` is the probability of.
+    positive: Option<Label>,
+    /// Rows with a score at or above this are flagged: a probability, or `min_cost` for the cheapest threshold.
+    #[serde(default)]
+    threshold: Threshold,
+    /// What mistakes cost, for two classes.
+    cost: Option<Cost>,
+    /// The share of negative rows that may be flagged, for `recall_at_…_false_alarms`.
+    #[serde(default = "default_false_alarm_rate")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    false_alarm_rate: f64,
+}
+
+fn default_false_alarm_rate() -> f64 {
+    0.01
+}
+
+/// When a row is flagged.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum Threshold {
+    /// At this score.
+    At(#[schemars(range(min = 0.0, max = 1.0))] f64),
+    /// By a rule.
+    Rule(ThresholdRule),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum ThresholdRule {
+    /// Where mistakes cost least.
+    MinCost,
+}
+
+impl Default for Threshold {
+    fn default() -> Self {
+        Self::At(0.5)
+    }
+}
+
+/// What a mistake costs.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Cost {
+    /// A positive row that is not flagged.
+    #[schemars(range(min = 0.0))]
+    missed: f64,
+    /// A negative row that is flagged.
+    #[schemars(range(min = 0.0))]
+    false_alarm: f64,
+}
+
+register_kind! {
+    Classification, "evaluate.classification", version: 1,
+    example: "- evaluate.classification: {cost: {missed: 50, false_alarm: 1}}",
+}
+
+const PREDICTION: &str = "prediction";
+const SCORE: &str = "score";
+const PROBABILITY: &str = "probability_";
+
+/// How many classes there are, as far as it is known before any row is read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Task {
+    Binary,
+    Multiclass,
+    Unknown,
+}
+
+impl Stage for Classification {
+    fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
+        let Some(input) = inputs.first() else {
+            return Schema { incomplete: true, ..Schema::default() };
+        };
+        if input.column(PREDICTION).is_none() && !input.incomplete {
+            cx.report(
+                Problem::error("no-model", path![], "no model stands above, so there is no `prediction` to judge")
+                    .help("put a `model.…` stage above, or name one in `from`"),
+            );
+        }
+        let target = target_name(input).and_then(|name| input.column(&name));
+        match target {
+            Some(target) if !Classes::can_hold(&target.dtype) => cx.report(Problem::error(
+                "wrong-type",
+                path![],
+                format!("the target `{}` is {}, which holds no class labels", target.name, type_name(&target.dtype)),
+            )),
+            None if !input.incomplete => cx.report(
+                Problem::error("no-target", path![], "no column has the role `target`, so there is no truth to compare with")
+                    .help("give one column `role: target` under `columns:`"),
+            ),
+            _ => {}
+        }
+        self.check_part(input, cx);
+        self.check_costs(input, cx);
+        if let (Some(positive), Some(labels)) = (&self.positive, known_labels(input))
+            && !labels.contains(&positive.0)
+        {
+            cx.report(
+                Problem::error("unknown-label", path!["positive"], format!("the target has no label `{positive}`"))
+                    .help_if(did_you_mean(&positive.0, labels.iter().map(String::as_str)))
+                    .note(format!("its labels are {}", quoted(&labels))),
+            );
+        }
+        input.clone()
+    }
+
+    fn shape(&self) -> Shape<'_> {
+        Shape::Evaluate(self)
+    }
+}
+
+impl Classification {
+    fn check_part(&self, input: &Schema, cx: &mut CheckContext<'_>) {
+        let parts = &input.facts.partitions;
+        match self.part {
+            None if parts.is_empty() && !input.incomplete => cx.report(
+                Problem::warning("no-split", path![], "the model is judged on the rows that it learned from")
+                    .help("put a `split.…` stage above the model"),
+            ),
+            Some(part) if parts.is_empty() && !input.incomplete => cx.report(
+                Problem::error("unknown-part", path!["part"], format!("no split stands above, so there are no {} rows", part.label()))
+                    .help("put a `split.…` stage above the model"),
+            ),
+            _ => {
+                let part = self.part.unwrap_or(Partition::Test);
+                if !parts.is_empty() && !parts.contains(&part) {
+                    let made: Vec<&str> = parts.iter().map(|part| part.label()).collect();
+                    cx.report(
+                        Problem::error(
+                            "unknown-part",
+                            path!["part"],
+                            format!("the split above makes no {} rows", part.label()),
+                        )
+                        .note(format!("it makes {}", quoted(&made))),
+                    );
+                }
+            }
+        }
+    }
+
+    fn check_costs(&self, input: &Schema, cx: &mut CheckContext<'_>) {
+        if self.threshold == Threshold::Rule(ThresholdRule::MinCost) && self.cost.is_none() {
+            cx.report(
+                Problem::error("missing-param", path!["threshold"], "`threshold: min_cost` needs to know what mistakes cost")
+                    .help("say `cost: {missed: …, false_alarm: …}`"),
+            );
+        }
+        let Some(labels) = known_labels(input).filter(|labels| labels.len() > 2) else { return };
+        let given = [
+            ("cost", self.cost.is_some()),
+            ("positive", self.positive.is_some()),
+            ("threshold", self.threshold != Threshold::default()),
+        ];
+        for (param, _) in given.into_iter().filter(|(_, given)| *given) {
+            cx.report(Problem::error(
+                "not-binary",
+                path![param],
+                format!("`{param}` is for two classes; the target has {}", labels.len()),
+            ));
+        }
+    }
+
+    fn task(&self, input: &Schema) -> Task {
+        match known_labels(input).map(|labels| labels.len()) {
+            Some(0..=2) => Task::Binary,
+            Some(_) => Task::Multiclass,
+            None if self.positive.is_some() || self.cost.is_some() || input.column(SCORE).is_some() => Task::Binary,
+            None => Task::Unknown,
+        }
+    }
+
+    fn recall_at_false_alarms(&self) -> String {
+        // Six digits say `0.1` for a rate of 0.001, where floating point would say 0.10000000000000001.
+        let percent = (self.false_alarm_rate * 100.0 * 1e6).round() / 1e6;
+        format!("recall_at_{percent}pct_false_alarms")
+    }
+}
+
+impl Evaluate for Classification {
+    fn metrics(&self, input: &Schema) -> Vec<String> {
+        let mut binary = vec!["average_precision".to_owned(), "roc_auc".into(), self.recall_at_false_alarms()];
+        binary.extend(
+            ["precision", "recall", "f1", "accuracy", "balanced_accuracy", "log_loss", "brier"].map(str::to_owned),
+        );
+        if self.cost.is_some() {
+            binary.extend(["cost", "cost_at_0_5", "min_cost", "min_cost_threshold"].map(str::to_owned));
+        }
+        binary.extend(["baseline_average_precision", "baseline_accuracy"].map(str::to_owned));
+        let multiclass = MULTICLASS_METRICS.map(str::to_owned);
+        match self.task(input) {
+            Task::Binary => binary,
+            Task::Multiclass => multiclass.to_vec(),
+            Task::Unknown => {
+                let more = multiclass.into_iter().filter(|name| !binary.contains(name)).collect::<Vec<_>>();
+                binary.into_iter().chain(more).collect()
+            }
+        }
+    }
+
+    fn reads(&self, input: &Schema) -> BTreeSet<String> {
+        let weights = input.with_role(Role::Weight).map(|column| column.name.clone());
+        let outputs = input.names().filter(|name| [PREDICTION, SCORE, PARTITION].contains(name) || name.starts_with(PROBABILITY));
+        outputs.map(str::to_owned).chain(weights).chain(target_name(input)).collect()
+    }
+
+    fn evaluate(&self, frame: &Frame, _seed: u64) -> Result<Evaluation> {
+        let rows = Rows::read(frame, self)?;
+        let partition = frame.data.column(PARTITION).ok();
+        let part_rows = |part: Partition| -> Result<Vec<usize>> {
+            let Some(partition) = partition else { return Ok(Vec::new()) };
+            let labels = partition.cast(&DataType::String)?;
+            let is_part = |label: Option<&str>| label == Some(part.label());
+            Ok(labels.str()?.iter().enumerate().filter(|(_, label)| is_part(*label)).map(|(row, _)| row).collect())
+        };
+        let part = self.part.unwrap_or(Partition::Test);
+        let (name, judged) = match partition {
+            Some(_) => (part.label(), rows.select(&part_rows(part)?)),
+            None if self.part.is_some() => {
+                return Err(Error::data(format!("no split stands above, so there are no {} rows", part.label())));
+            }
+            None => ("all", rows.clone()),
+        };
+        if judged.len() == 0 {
+            return Err(Error::data(format!("there are no {name} rows to judge")));
+        }
+        // A frame without a split has no training part of its own: every row was learned from.
+        let train = partition.map(|_| part_rows(Partition::Train)).transpose()?.map(|train| rows.select(&train));
+        let train = train.filter(|train| train.len() > 0);
+        let majority = train.as_ref().unwrap_or(&judged).majority();
+
+        let mut evaluation = Evaluation { rows: judged.len(), part: name.into(), ..Evaluation::default() };
+        let judge = match &rows.positive {
+            Some(_) => {
+                let validation = rows.select(&part_rows(Partition::Validation)?);
+                let for_choice = if validation.len() > 0 { &validation } else { train.as_ref().unwrap_or(&judged) };
+                Judge::Binary(self.choose_thresholds(for_choice))
+            }
+            None => Judge::Multiclass,
+        };
+        let figures = judge.measure(self, &judged, majority);
+        evaluation.tables = figures.tables(&judged);
+        evaluation.plots = figures.plots(&judged)?;
+        evaluation.metrics = figures.metrics;
+        if let Some(train) = train.filter(|_| part != Partition::Train) {
+            let on_train = judge.measure(self, &train, majority).metrics;
+            // Sums over another number of rows are no comparison.
+            evaluation.train_metrics = on_train.into_iter().filter(|(name, _)| !name.contains("cost")).collect();
+        }
+        Ok(evaluation)
+    }
+}
+
+const MULTICLASS_METRICS: [&str; 8] = [
+    "accuracy",
+    "balanced_accuracy",
+    "f1_macro",
+    "f1_weighted",
+    "precision_macro",
+    "recall_macro",
+    "log_loss",
+    "baseline_accuracy",
+];
+
+/// Everything that is judged, row by row.
+#[derive(Debug, Clone)]
+struct Rows {
+    labels: Vec<String>,
+    /// The class number of the positive label, of two classes.
+    positive: Option<u32>,
+    truths: Vec<u32>,
+    predictions: Vec<u32>,
+    /// Of two classes, the probability of the positive one.
+    scores: Option<Vec<f64>>,
+    /// The probability that the model gave to the true class.
+    of_truth: Option<Vec<f64>>,
+    weights: Option<Vec<f64>>,
+}
+
+impl Rows {
+    fn read(frame: &Frame, settings: &Classification) -> Result<Self> {
+        let data = &frame.data;
+        let name = target_name(&frame.schema).ok_or_else(|| Error::data("no column has the role `target`"))?;
+        let target = data.column(&name)?;
+        let prediction = data
+            .column(PREDICTION)
+            .map_err(|_| Error::data("no model stands above, so there is no `prediction` to judge"))?;
+        // Both at once, so that a label has the same number in both.
+        let mut both = target.clone();
+        both.append(&prediction.cast(target.dtype())?)?;
+        let known = known_labels(&frame.schema);
+        let Classes { labels, mut codes } = Classes::of(&both, known.as_deref())?;
+        // A class that no row has is still a class.
+        let labels = match known {
+            Some(known) if labels.iter().all(|label| known.contains(label)) => {
+                let place = |label: &String| known.iter().position(|other| other == label).unwrap_or(0) as u32;
+                let places: Vec<u32> = labels.iter().map(place).collect();
+                codes.iter_mut().for_each(|code| *code = places[*code as usize]);
+                known
+            }
+            _ => labels,
+        };
+        let predictions = codes.split_off(target.len());
+        let truths = codes;
+
+        let weights = frame.schema.with_role(Role::Weight).next();
+        let weights = weights.map(|column| numbers(data.column(&column.name)?)).transpose()?;
+        if weights.iter().flatten().any(|weight| *weight < 0.0) {
+            return Err(Error::data("a row has a negative weight; a row counts 0 or more"));
+        }
+        let positive = if labels.len() <= 2 { settings.find_positive(data, &labels)? } else { None };
+        if labels.len() > 2 && let Some(positive) = &settings.positive {
+            return Err(Error::data(format!(
+                "`positive: {positive}` is for two classes; the rows have {}: {}",
+                labels.len(),
+                quoted(&labels)
+            )));
+        }
+        let scores = match (positive, data.column(SCORE)) {
+            (Some(_), Ok(score)) => Some(numbers(score)?),
+            _ => None,
+        };
+        let of_truth = match (positive, &scores) {
+            (Some(positive), Some(scores)) => {
+                let of_truth = |(score, truth): (&f64, &u32)| if *truth == positive { *score } else { 1.0 - score };
+                Some(scores.iter().zip(&truths).map(of_truth).collect())
+            }
+            _ => probabilities_of_truth(data, &labels, &truths)?,
+        };
+        Ok(Self { labels, positive, truths, predictions, scores, of_truth, weights })
+    }
+
+    fn len(&self) -> usize {
+        self.truths.len()
+    }
+
+    fn select(&self, rows: &[usize]) -> Self {
+        fn pick<T: Copy>(values: &[T], rows: &[usize]) -> Vec<T> {
+            rows.iter().map(|row| values[*row]).collect()
+        }
+        Self {
+            labels: self.labels.clone(),
+            positive: self.positive,
+            truths: pick(&self.truths, rows),
+            predictions: pick(&self.predictions, rows),
+            scores: self.scores.as_ref().map(|scores| pick(scores, rows)),
+            of_truth: self.of_truth.as_ref().map(|of_truth| pick(of_truth, rows)),
+            weights: self.weights.as_ref().map(|weights| pick(weights, rows)),
+        }
+    }
+
+    /// The most frequent class; of equally frequent ones, the first.
+    fn majority(&self) -> usize {
+        let confusion = Confusion::of(&self.truths, &self.truths, self.weights.as_deref(), self.labels.len());
+        (0..self.labels.len()).fold(0, |best, class| if confusion.support(class) > confusion.support(best) { class } else { best })
+    }
+
+    fn is_positive(&self) -> Vec<bool> {
+        self.truths.iter().map(|truth| Some(*truth) == self.positive).collect()
+    }
+
+    fn ranking(&self) -> Option<Ranking> {
+        Some(Ranking::of(self.scores.as_ref()?, &self.is_positive(), self.weights.as_deref()))
+    }
+}
+
+impl Classification {
+    /// The class number of the label to look for. The model's score says which it is: it is that label's probability.
+    fn find_positive(&self, data: &DataFrame, labels: &[String]) -> Result<Option<u32>> {
+        let score = data.column(SCORE).ok().map(numbers).transpose()?;
+        let is_score = |label: &&String| {
+            let probability = data.column(&format!("{PROBABILITY}{label}")).ok().and_then(|column| numbers(column).ok());
+            probability.is_some() && probability == score
+        };
+        let of_score: Vec<&str> = labels.iter().filter(is_score).map(String::as_str).collect();
+        let name = match (&self.positive, of_score.as_slice()) {
+            (Some(wanted), [learned]) if wanted.0 != *learned => {
+                return Err(Error::data(format!(
+                    "`positive: {wanted}` is not what the model above looks for: its score is the probability of `{learned}`"
+                )));
+            }
+            (Some(wanted), _) if !labels.contains(&wanted.0) => {
+                return Err(Error::data(format!("no row has the label `{wanted}`; the labels are {}", quoted(labels))));
+            }
+            (Some(wanted), _) => Some(wanted.0.as_str()),
+            (None, [learned]) => Some(*learned),
+            (None, _) => Classes::positive(labels),
+        };
+        Ok(name.and_then(|name| labels.iter().position(|label| label == name)).map(|place| place as u32))
+    }
+
+    fn choose_thresholds(&self, rows: &Rows) -> Thresholds {
+        let cheapest = match (&self.cost, rows.ranking()) {
+            (Some(cost), Some(ranking)) => Some(ranking.cheapest(cost.per_mistake()).threshold),
+            _ => None,
+        };
+        let in_use = match self.threshold {
+            Threshold::At(threshold) => threshold,
+            Threshold::Rule(ThresholdRule::MinCost) => cheapest.unwrap_or(0.5),
+        };
+        Thresholds { in_use, cheapest }
+    }
+}
+
+impl Cost {
+    fn per_mistake(self) -> crate::metrics::Cost {
+        crate::metrics::Cost { missed: self.missed, false_alarm: self.false_alarm }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Thresholds {
+    in_use: f64,
+    cheapest: Option<f64>,
+}
+
+/// How rows are judged: the same way for the judged part and, beside it, the training part.
+enum Judge {
+    Binary(Thresholds),
+    Multiclass,
+}
+
+struct Figures {
+    metrics: Vec<(String, f64)>,
+    /// Metrics without a value, and why.
+    undefined: Vec<(String, &'static str)>,
+    confusion: Confusion,
+    ranking: Option<Ranking>,
+    /// Thresholds worth knowing, with what they do.
+    operations: Vec<(String, Operation, Option<f64>)>,
+    thresholds: Option<Thresholds>,
+}
+
+impl Judge {
+    fn measure(&self, settings: &Classification, rows: &Rows, majority: usize) -> Figures {
+        match self {
+            Self::Binary(thresholds) => measure_binary(settings, *thresholds, rows, majority),
+            Self::Multiclass => measure_multiclass(rows, majority),
+        }
+    }
+}
+
+fn measure_binary(settings: &Classification, thresholds: Thresholds, rows: &Rows, majority: usize) -> Figures {
+    let weights = rows.weights.as_deref();
+    let positive = rows.positive.unwrap_or(0);
+    let negative = if positive == 0 { 1 } else { 0 };
+    let classes = rows.labels.len().max(2);
+    let predictions: Vec<u32> = match &rows.scores {
+        Some(scores) => {
+            scores.iter().map(|score| if *score >= thresholds.in_use { positive } else { negative }).collect()
+        }
+        None => rows.predictions.clone(),
+    };
+    let confusion = Confusion::of(&rows.truths, &predictions, weights, classes);
+    let found = confusion.figures(positive as usize);
+    let ranking = rows.ranking();
+    let truths = rows.is_positive();
+    let total = confusion.total();
+    let has_positives = found.support > 0.0;
+    let has_both = has_positives && found.support < total;
+    let limit = ranking.as_ref().and_then(|ranking| ranking.at_false_alarm_rate(settings.false_alarm_rate));
+
+    let no_score = "the model gives no score";
+    let no_positive = "there is no positive row";
+    let why = |missing: &'static str| if ranking.is_none() { no_score } else { missing };
+    let one_class = "the rows are all of one class";
+    let mut list = MetricList::default();
+    list.add("average_precision", ranking.as_ref().and_then(Ranking::average_precision), why(no_positive));
+    list.add("roc_auc", ranking.as_ref().and_then(Ranking::roc_auc), why(one_class));
+    let recall_at = limit.map(|limit| limit.true_positives / found.support);
+    list.add(&settings.recall_at_false_alarms(), recall_at, why(one_class));
+    list.add("precision", Some(found.precision), "");
+    list.add("recall", has_positives.then_some(found.recall), no_positive);
+    list.add("f1", has_positives.then_some(found.f1), no_positive);
+    list.add("accuracy", confusion.accuracy(), "the rows have no weight");
+    list.add("balanced_accuracy", has_both.then(|| confusion.balanced_accuracy()).flatten(), one_class);
+    list.add("log_loss", rows.of_truth.as_ref().and_then(|of_truth| log_loss(of_truth, weights)), no_score);
+    list.add("brier", rows.scores.as_ref().and_then(|scores| brier(scores, &truths, weights)), no_score);
+
+    let mut operations = Vec::new();
+    if let Some(ranking) = &ranking {
+        let price = |operation: Operation| {
+            settings.cost.map(|cost| ranking.cost(operation, cost.per_mistake()))
+        };
+        let mut operate = |name: String, operation: Operation| {
+            operations.push((name, operation, price(operation)));
+            price(operation)
+        };
+        let in_use = operate("in use".into(), ranking.at(thresholds.in_use));
+        let at_half = operate("0.5".into(), ranking.at(0.5));
+        let cheapest = thresholds.cheapest.and_then(|cheapest| operate("cheapest".into(), ranking.at(cheapest)));
+        if let Some(limit) = limit {
+            let percent = (settings.false_alarm_rate * 1e8).round() / 1e6;
+            operate(format!("{percent} % false alarms"), limit);
+        }
+        if settings.cost.is_some() {
+            list.add("cost", in_use, no_score);
+            list.add("cost_at_0_5", at_half, no_score);
+            list.add("min_cost", cheapest, no_score);
+            list.add("min_cost_threshold", thresholds.cheapest, no_score);
+        }
+    } else if settings.cost.is_some() {
+        let missed = found.support - confusion.cell(positive as usize, positive as usize);
+        let false_alarms = confusion.cell(negative as usize, positive as usize);
+        list.add("cost", settings.cost.map(|cost| cost.missed * missed + cost.false_alarm * false_alarms), "");
+        for name in ["cost_at_0_5", "min_cost", "min_cost_threshold"] {
+            list.add(name, None, no_score);
+        }
+    }
+    list.add("baseline_average_precision", has_positives.then(|| found.support / total), no_positive);
+    list.add("baseline_accuracy", (total > 0.0).then(|| confusion.support(majority) / total), "the rows have no weight");
+    let MetricList { defined: metrics, undefined } = list;
+    let thresholds = ranking.is_some().then_some(thresholds);
+    Figures { metrics, undefined, confusion, ranking, operations, thresholds }
+}
+
+fn measure_multiclass(rows: &Rows, majority: usize) -> Figures {
+    let weights = rows.weights.as_deref();
+    let confusion = Confusion::of(&rows.truths, &rows.predictions, weights, rows.labels.len());
+    let total = confusion.total();
+    let mut list = MetricList::default();
+    let loss = rows.of_truth.as_ref().and_then(|of_truth| log_loss(of_truth, weights));
+    let values = [
+        confusion.accuracy(),
+        confusion.balanced_accuracy(),
+        confusion.macro_mean(|figures| figures.f1),
+        confusion.weighted_mean(|figures| figures.f1),
+        confusion.macro_mean(|figures| figures.precision),
+        confusion.macro_mean(|figures| figures.recall),
+        loss,
+        (total > 0.0).then(|| confusion.support(majority) / total),
+    ];
+    for (name, value) in MULTICLASS_METRICS.into_iter().zip(values) {
+        let why = if name == "log_loss" { "the model gives no probabilities" } else { "the rows have no weight" };
+        list.add(name, value, why);
+    }
+    let MetricList { defined: metrics, undefined } = list;
+    Figures { metrics, undefined, confusion, ranking: None, operations: Vec::new(), thresholds: None }
+}
+
+#[derive(Default)]
+struct MetricList {
+    defined: Vec<(String, f64)>,
+    undefined: Vec<(String, &'static str)>,
+}
+
+impl MetricList {
+    fn add(&mut self, name: &str, value: Option<f64>, why_not: &'static str) {
+        match value {
+            Some(value) => self.defined.push((name.to_owned(), value)),
+            None => self.undefined.push((name.to_owned(), why_not)),
+        }
+    }
+}
+
+impl Figures {
+    fn tables(&self, rows: &Rows) -> Vec<Table> {
+        let mut tables = vec![self.confusion_table(rows), self.class_table(rows)];
+        if let Some(ranking) = &self.ranking {
+            tables.push(self.operation_table(ranking));
+        }
+        if !self.undefined.is_empty() {
+            tables.push(Table {
+                name: "undefined_metrics".into(),
+                title: "Metrics without a value for these rows".into(),
+                columns: vec!["metric".into(), "why".into()],
+                rows: self.undefined.iter().map(|(name, why)| vec![name.clone(), (*why).to_owned()]).collect(),
+            });
+        }
+        tables
+    }
+
+    fn confusion_table(&self, rows: &Rows) -> Table {
+        let classes = self.confusion.classes().min(rows.labels.len());
+        let columns = std::iter::once("truth \\ prediction".to_owned()).chain(rows.labels.iter().cloned()).collect();
+        let line = |truth: usize| {
+            let cells = (0..classes).map(|prediction| amount(self.confusion.cell(truth, prediction)));
+            std::iter::once(rows.labels[truth].clone()).chain(cells).collect()
+        };
+        Table {
+            name: "confusion_matrix".into(),
+            title: "Confusion matrix".into(),
+            columns,
+            rows: (0..classes).map(line).collect(),
+        }
+    }
+
+    fn class_table(&self, rows: &Rows) -> Table {
+        let line = |(class, label): (usize, &String)| {
+            let figures = self.confusion.figures(class);
+            vec![label.clone(), amount(figures.support), share(figures.precision), share(figures.recall), share(figures.f1)]
+        };
+        Table {
+            name: "per_class".into(),
+            title: "Figures by class".into(),
+            columns: ["class", "rows", "precision", "recall", "f1"].map(str::to_owned).to_vec(),
+            rows: rows.labels.iter().enumerate().map(line).collect(),
+        }
+    }
+
+    fn operation_table(&self, ranking: &Ranking) -> Table {
+        let with_cost = self.operations.iter().any(|(_, _, cost)| cost.is_some());
+        let mut columns = ["threshold", "score", "precision", "recall", "false alarms"].map(str::to_owned).to_vec();
+        columns.extend(with_cost.then(|| "cost".to_owned()));
+        let ratio = |part: f64, whole: f64| if whole > 0.0 { share(part / whole) } else { "–".to_owned() };
+        let line = |(name, operation, cost): &(String, Operation, Option<f64>)| {
+            let flagged = operation.true_positives + operation.false_positives;
+            let mut cells = vec![
+                name.clone(),
+                share(operation.threshold),
+                ratio(operation.true_positives, flagged),
+                ratio(operation.true_positives, ranking.positives),
+                ratio(operation.false_positives, ranking.negatives),
+            ];
+            cells.extend(cost.map(amount));
+            cells
+        };
+        Table {
+            name: "thresholds".into(),
+            title: "Thresholds".into(),
+            columns,
+            rows: self.operations.iter().map(line).collect(),
+        }
+    }
+
+    fn plots(&self, rows: &Rows) -> Result<Vec<taktline_core::Plot>> {
+        let mut plots = Vec::new();
+        if let (Some(ranking), Some(thresholds)) = (&self.ranking, self.thresholds) {
+            if let Some(average) = ranking.average_precision() {
+                plots.push(plots::precision_recall(ranking, average, thresholds.in_use)?);
+            }
+            if let Some(area) = ranking.roc_auc() {
+                plots.push(plots::roc(ranking, area, thresholds.in_use)?);
+            }
+        }
+        plots.push(plots::confusion(&self.confusion, &rows.labels)?);
+        match &rows.scores {
+            Some(scores) => plots.push(plots::calibration(scores, &rows.is_positive(), rows.weights.as_deref())?),
+            None if rows.labels.len() > 2 => plots.push(plots::per_class(&self.confusion, &rows.labels)?),
+            None => {}
+        }
+        Ok(plots)
+    }
+}
+
+/// The probability that each row's true class got; `None` where the model gives no probabilities.
+fn probabilities_of_truth(data: &DataFrame, labels: &[String], truths: &[u32]) -> Result<Option<Vec<f64>>> {
+    let columns = labels
+        .iter()
+        .map(|label| data.column(&format!("{PROBABILITY}{label}")).ok().map(numbers).transpose())
+        .collect::<Result<Vec<_>>>()?;
+    if columns.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    // A label that the model has never seen got no probability at all.
+    let of_truth = |(row, truth): (usize, &u32)| columns[*truth as usize].as_ref().map_or(0.0, |column| column[row]);
+    Ok(Some(truths.iter().enumerate().map(of_truth).collect()))
+}
+
+fn numbers(column: &PolarsColumn) -> Result<Vec<f64>> {
+    let numbers = column.cast(&DataType::Float64)?;
+    let values: Vec<f64> = numbers.f64()?.iter().map(|value| value.unwrap_or(f64::NAN)).collect();
+    match values.iter().position(|value| !value.is_finite()) {
+        None => Ok(values),
+        Some(row) => Err(Error::data(format!("`{}` holds no finite number in row {}", column.name(), row + 1))),
+    }
+}
+
+fn target_name(schema: &Schema) -> Option<String> {
+    schema.facts.model_target.clone().or_else(|| schema.target().map(|column| column.name.clone()))
+}
+
+/// The labels, where they are known before any row is read.
+fn known_labels(schema: &Schema) -> Option<Vec<String>> {
+    if let Some(classes) = &schema.facts.classes {
+        return Some(classes.clone());
+    }
+    let target = schema.column(&target_name(schema)?)?;
+    match target.dtype {
+        DataType::Boolean => Some(vec!["false".into(), "true".into()]),
+        _ => target.categories.clone(),
+    }
+}
+
+fn quoted(names: &[impl AsRef<str>]) -> String {
+    names.iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ")
+}
+
+fn share(value: f64) -> String {
+    format!("{value:.4}")
+}
+
+/// A count, or a sum of weights: with thousands set apart, without decimals where there are none.
+fn amount(value: f64) -> String {
+    crate::plots::grouped(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use polars::prelude::df;
+    use taktline_core::{Capabilities, Column, Registry, Severity, serde_yaml};
+
+    use super::*;
+
+    fn stage(params: &str) -> Classification {
+        serde_yaml::from_str(params).expect("params")
+    }
+
+    fn frame(data: DataFrame, target: &str) -> Frame {
+        let mut schema = Schema::from_polars(data.schema());
+        for column in &mut schema.columns {
+            let role = match column.name.as_str() {
+                name if name == target => Role::Target,
+                "weight" => Role::Weight,
+                _ => Role::Internal,
+            };
+            *column = column.clone().with_role(role);
+        }
+        schema.facts.model_target = Some(target.to_owned());
+        Frame { data, schema }
+    }
+
+    fn close(evaluation: &Evaluation, name: &str, expected: f64) {
+        let found = evaluation.metric(name).expect("the metric");
+        assert!((found - expected).abs() < 1e-9, "{name}: {found} is not {expected}");
+    }
+
+    /// The rows of tests/peers/metrics.py, case "many rows": 5,000 scores on a grid of 1/64, and truths.
+    fn many_rows() -> (Vec<f64>, Vec<bool>) {
+        let mut state = 12345_u64;
+        let mut draw = || {
+            state = (state * 1_103_515_245 + 12345) % (1 << 31);
+            state >> 12
+        };
+        (0..5000)
+            .map(|_| {
+                let score = (draw() % 65) as f64 / 64.0;
+                (score, ((draw() % 1000) as f64) < 300.0 * score * score)
+            })
+            .unzip()
+    }
+
+    fn payments(partition: impl Fn(usize) -> &'static str) -> Frame {
+        let (scores, truths) = many_rows();
+        let predictions: Vec<bool> = scores.iter().map(|score| *score >= 0.5).collect();
+        let others: Vec<f64> = scores.iter().map(|score| 1.0 - score).collect();
+        let parts: Vec<&str> = (0..scores.len()).map(partition).collect();
+        let data = df!(
+            "is_fraud" => truths,
+            "prediction" => predictions,
+            "score" => scores.clone(),
+            "probability_true" => scores,
+            "probability_false" => others,
+            PARTITION => parts,
+        );
+        frame(data.expect("a frame"), "is_fraud")
+    }
+
+    #[test]
+    fn binary_figures_as_scikit_learn() {
+        let evaluation = stage("{false_alarm_rate: 0.05}").evaluate(&payments(|_| "test"), 1).expect("an evaluation");
+        assert_eq!((evaluation.rows, evaluation.part.as_str()), (5000, "test"));
+        for (name, expected) in [
+            ("average_precision", 0.26099620784652217),
+            ("roc_auc", 0.790860372321295),
+            ("recall_at_5pct_false_alarms", 0.21135029354207435),
+            ("precision", 0.17969059896866324),
+            ("recall", 0.8864970645792564),
+            ("f1", 0.29881266490765174),
+            ("balanced_accuracy", 0.7129076991419339),
+            ("log_loss", 1.1278637795648037),
+            ("brier", 0.28022919921875),
+            ("baseline_average_precision", 0.1022),
+            ("baseline_accuracy", 0.8978),
+        ] {
+            close(&evaluation, name, expected);
+        }
+        let plots: Vec<&str> = evaluation.plots.iter().map(|plot| plot.name.as_str()).collect();
+        assert_eq!(plots, ["precision_recall", "roc", "confusion", "calibration"]);
+        assert!(evaluation.train_metrics.is_empty());
+    }
+
+    #[test]
+    fn produces_what_it_announced() {
+        let stage = stage("{cost: {missed: 50, false_alarm: 1}, false_alarm_rate: 0.001}");
+        let frame = payments(|row| if row % 4 == 0 { "test" } else { "train" });
+        let evaluation = stage.evaluate(&frame, 1).expect("an evaluation");
+        let produced: Vec<&String> = evaluation.metrics.iter().map(|(name, _)| name).collect();
+        assert_eq!(produced, stage.metrics(&frame.schema).iter().collect::<Vec<_>>());
+        assert!(produced.contains(&&"recall_at_0.1pct_false_alarms".to_owned()));
+        assert_eq!(evaluation.rows, 1250);
+        assert!(evaluation.train_metrics.iter().all(|(name, _)| !name.contains("cost")));
+        assert_eq!(evaluation.train_metrics.len() + 4, evaluation.metrics.len());
+        let json = serde_json::to_string(&evaluation).expect("JSON");
+        assert_eq!(serde_json::from_str::<Evaluation>(&json).expect("an evaluation"), evaluation);
+    }
+
+    #[test]
+    fn the_cheapest_threshold_is_chosen_on_other_rows() {
+        // Alone, the test rows would choose 0.2; the validation rows say 0.6.
+        let data = df!(
+            "is_fraud" => [true, false, true, false, true, false],
+            "prediction" => [true, false, true, true, true, true],
+            "score" => [0.2, 0.1, 0.6, 0.5, 0.9, 0.8],
+            "probability_true" => [0.2, 0.1, 0.6, 0.5, 0.9, 0.8],
+            "probability_false" => [0.8, 0.9, 0.4, 0.5, 0.1, 0.2],
+            PARTITION => ["test", "test", "validation", "validation", "train", "train"],
+        );
+        let frame = frame(data.expect("a frame"), "is_fraud");
+        let stage = stage("{cost: {missed: 10, false_alarm: 1}, threshold: min_cost}");
+        let evaluation = stage.evaluate(&frame, 1).expect("an evaluation");
+        close(&evaluation, "min_cost_threshold", 0.6);
+        close(&evaluation, "min_cost", 10.0);
+        close(&evaluation, "cost", 10.0);
+        close(&evaluation, "recall", 0.0);
+    }
+
+    #[test]
+    fn finds_the_positive_class_from_the_score() {
+        let data = df!(
+            "diagnosis" => ["B", "B", "M", "M"],
+            "prediction" => ["B", "B", "B", "M"],
+            "score" => [0.9, 0.8, 0.6, 0.1],
+            "probability_B" => [0.9, 0.8, 0.6, 0.1],
+            "probability_M" => [0.1, 0.2, 0.4, 0.9],
+        );
+        let frame = frame(data.expect("a frame"), "diagnosis");
+        let evaluation = stage("{}").evaluate(&frame, 1).expect("an evaluation");
+        assert_eq!(evaluation.part, "all");
+        close(&evaluation, "precision", 2.0 / 3.0);
+        close(&evaluation, "roc_auc", 1.0);
+        let error = stage("{positive: M}").evaluate(&frame, 1).expect_err("the score is of B").to_string();
+        assert!(error.ends_with("its score is the probability of `B`"), "{error}");
+    }
+
+    #[test]
+    fn many_classes() {
+        let data = df!(
+            "digit" => [0_u8, 0, 1, 1, 2, 2],
+            "prediction" => [0_u8, 1, 1, 1, 2, 0],
+            "probability_0" => [0.5, 0.2, 0.25, 0.1, 0.1, 0.5],
+            "probability_1" => [0.25, 0.5, 0.5, 0.8, 0.1, 0.25],
+            "probability_2" => [0.25, 0.3, 0.25, 0.1, 0.8, 0.25],
+            "weight" => [1.0, 1.0, 1.0, 1.0, 1.0, 0.0],
+            PARTITION => ["test"; 6],
+        );
+        let frame = frame(data.expect("a frame"), "digit");
+        let evaluation = stage("{}").evaluate(&frame, 1).expect("an evaluation");
+        close(&evaluation, "accuracy", 0.8);
+        close(&evaluation, "balanced_accuracy", (0.5 + 1.0 + 1.0) / 3.0);
+        let loss = [0.5_f64, 0.2, 0.5, 0.8, 0.8].iter().map(|probability| -probability.ln()).sum::<f64>() / 5.0;
+        close(&evaluation, "log_loss", loss);
+        close(&evaluation, "baseline_accuracy", 0.4);
+        assert_eq!(evaluation.tables[0].rows[0], ["0", "1", "1", "0"]);
+        let plots: Vec<&str> = evaluation.plots.iter().map(|plot| plot.name.as_str()).collect();
+        assert_eq!(plots, ["confusion", "per_class"]);
+        assert!(stage("{positive: 1}").evaluate(&frame, 1).is_err());
+    }
+
+    #[test]
+    fn metrics_without_a_value_are_listed_not_made_up() {
+        let data = df!(
+            "is_fraud" => [false, false],
+            "prediction" => [false, true],
+            "score" => [0.1, 0.7],
+            PARTITION => ["test", "test"],
+        );
+        let frame = frame(data.expect("a frame"), "is_fraud");
+        let evaluation = stage("{}").evaluate(&frame, 1).expect("an evaluation");
+        assert_eq!(evaluation.metric("recall"), None);
+        assert!(evaluation.metrics.iter().all(|(_, value)| value.is_finite()));
+        close(&evaluation, "accuracy", 0.5);
+        let table = evaluation.tables.iter().find(|table| table.name == "undefined_metrics").expect("a table");
+        assert!(table.rows.contains(&vec!["recall".to_owned(), "there is no positive row".to_owned()]));
+        assert!(stage("{part: train}").evaluate(&frame, 1).is_err());
+    }
+
+    fn check(params: &str, input: &Schema) -> Vec<Problem> {
+        let capabilities = Capabilities::default();
+        let mut cx = CheckContext {
+            stage: "classification",
+            seed: 1,
+            directory: Path::new("."),
+            capabilities: &capabilities,
+            problems: Vec::new(),
+        };
+        stage(params).check(std::slice::from_ref(input), &mut cx);
+        cx.problems
+    }
+
+    #[test]
+    fn check_finds_every_problem() {
+        let mut schema = payments(|_| "test").schema;
+        schema.facts.partitions = vec![Partition::Train, Partition::Test];
+        let codes = |params: &str, input: &Schema| check(params, input).iter().map(|problem| problem.code).collect::<Vec<_>>();
+        assert!(codes("{}", &schema).is_empty());
+        assert_eq!(
+            codes("{part: validation, threshold: min_cost, positive: maybe}", &schema),
+            ["unknown-part", "missing-param", "unknown-label"]
+        );
+        let mut many = schema.clone();
+        many.facts.classes = Some(["a", "b", "c"].map(str::to_owned).to_vec());
+        assert_eq!(codes("{cost: {missed: 1, false_alarm: 1}, positive: a}", &many), ["not-binary", "not-binary"]);
+        let bare = Schema::new(vec![Column::new("amount", DataType::Float64)]);
+        let problems = check("{}", &bare);
+        assert_eq!(problems.iter().map(|problem| problem.code).collect::<Vec<_>>(), ["no-model", "no-target", "no-split"]);
+        assert_eq!(problems[2].severity, Severity::Warning);
+    }
+
+    #[test]
+    fn announces_both_lists_where_only_rows_know_the_labels() {
+        let mut schema = Schema::new(vec![
+            Column::new("label", DataType::Int64).with_role(Role::Target),
+            Column::new(PREDICTION, DataType::Int64).with_role(Role::Internal),
+        ]);
+        schema.facts.model_target = Some("label".into());
+        let metrics = stage("{}").metrics(&schema);
+        assert!(metrics.contains(&"average_precision".to_owned()) && metrics.contains(&"f1_macro".to_owned()));
+        assert_eq!(metrics.iter().collect::<BTreeSet<_>>().len(), metrics.len());
+        assert!(!stage("{positive: 1}").metrics(&schema).contains(&"f1_macro".to_owned()));
+    }
+
+    #[test]
+    fn the_example_is_a_stage() {
+        let registry = Registry::collect().expect("no kind twice");
+        let kind = registry.get("evaluate.classification").expect("registered");
+        let stages: Vec<serde_yaml::Mapping> = serde_yaml::from_str(kind.example).expect("YAML");
+        assert!((kind.parse)(&stages[0][kind.name]).is_ok());
+        assert!(kind.about().starts_with("Judges the predictions"));
+    }
+
+    #[test]
+    fn speed_temporary() {
+        let n = 1_000_000_usize;
+        let mut state = 1_u64;
+        let mut draw = || { state = state.wrapping_mul(6364136223846793005).wrapping_add(1); (state >> 33) as f64 / (1u64 << 31) as f64 };
+        let scores: Vec<f64> = (0..n).map(|_| draw()).collect();
+        let truths: Vec<bool> = scores.iter().map(|s| draw() < 0.01 * s).collect();
+        let predictions: Vec<bool> = scores.iter().map(|s| *s >= 0.5).collect();
+        let others: Vec<f64> = scores.iter().map(|s| 1.0 - s).collect();
+        let parts: Vec<&str> = (0..n).map(|row| if row % 4 == 0 { "test" } else { "train" }).collect();
+        let data = df!("is_fraud" => truths, "prediction" => predictions, "score" => scores.clone(), "probability_true" => scores, "probability_false" => others, PARTITION => parts).expect("f");
+        let f = frame(data, "is_fraud");
+        let start = std::time::Instant::now();
+        let e = stage("{cost: {missed: 50, false_alarm: 1}}").evaluate(&f, 1).expect("e");
+        eprintln!("evaluate {:?} svg {}", start.elapsed(), e.plots.iter().map(|p| p.svg.len()).sum::<usize>());
+    }
+}

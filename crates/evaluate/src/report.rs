@@ -1,0 +1,237 @@
+//! A run's report: one HTML page that needs nothing else, on light and dark screens and on paper.
+
+use std::fmt::Write as _;
+
+use taktline_core::{Evaluation, Table};
+
+const STYLE: &str = include_str!("report.css");
+
+/// The report of a run as one self-contained HTML page: no script, no link, pictures inline.
+///
+/// `facts` are shown as name and value (seed, rows, time, bundle), `tables` follow the evaluations (stages, gates); an evaluation
+/// comes with its stage's id. All text is escaped; only the SVG of plots is taken as it is.
+pub fn report_html(
+    title: &str,
+    about: Option<&str>,
+    facts: &[(String, String)],
+    evaluations: &[(String, Evaluation)],
+    tables: &[Table],
+) -> String {
+    let mut page = String::new();
+    // Writing to a string does not fail.
+    let _ = write_page(&mut page, title, about, facts, evaluations, tables);
+    page
+}
+
+/// What a metric says, in a few words; empty for a metric that is not known here.
+pub fn metric_about(name: &str) -> &'static str {
+    match name {
+        "average_precision" => "mean precision over all recalls",
+        "roc_auc" => "chance that a positive row scores above a negative one",
+        "precision" => "share of flagged rows that are positive",
+        "recall" => "share of positive rows that are flagged",
+        "f1" => "harmonic mean of precision and recall",
+        "accuracy" => "share of rows predicted right",
+        "balanced_accuracy" => "mean recall of the classes",
+        "log_loss" => "how surprised the model is by the truth; lower is better",
+        "brier" => "mean squared error of the probability; lower is better",
+        "cost" => "cost of all mistakes at the threshold in use",
+        "cost_at_0_5" => "cost of all mistakes at the threshold 0.5",
+        "min_cost" => "cost of all mistakes at the cheapest threshold",
+        "min_cost_threshold" => "threshold that was cheapest on other rows",
+        "baseline_average_precision" => "what chance reaches: the share of positive rows",
+        "baseline_accuracy" => "always saying the most frequent label",
+        "f1_macro" => "mean F1 of the classes",
+        "f1_weighted" => "mean F1 of the classes by their rows",
+        "precision_macro" => "mean precision of the classes",
+        "recall_macro" => "mean recall of the classes that occur",
+        name if name.starts_with("recall_at_") => "recall while so few negatives are flagged",
+        _ => "",
+    }
+}
+
+fn write_page(
+    page: &mut String,
+    title: &str,
+    about: Option<&str>,
+    facts: &[(String, String)],
+    evaluations: &[(String, Evaluation)],
+    tables: &[Table],
+) -> std::fmt::Result {
+    let title = escaped(title);
+    write!(
+        page,
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n\
+         <body>\n<main>\n<header>\n<h1>{title}</h1>\n"
+    )?;
+    if let Some(about) = about {
+        writeln!(page, "<p class=\"about\">{}</p>", escaped(about))?;
+    }
+    page.push_str("</header>\n");
+    if !facts.is_empty() {
+        page.push_str("<dl class=\"facts\">\n");
+        for (name, value) in facts {
+            writeln!(page, "<div><dt>{}</dt><dd>{}</dd></div>", escaped(name), escaped(value))?;
+        }
+        page.push_str("</dl>\n");
+    }
+    for (id, evaluation) in evaluations {
+        write_evaluation(page, id, evaluation)?;
+    }
+    if !tables.is_empty() {
+        page.push_str("<section>\n<h2>The run</h2>\n");
+        for table in tables {
+            write_table(page, table)?;
+        }
+        page.push_str("</section>\n");
+    }
+    page.push_str("</main>\n</body>\n</html>\n");
+    Ok(())
+}
+
+fn write_evaluation(page: &mut String, id: &str, evaluation: &Evaluation) -> std::fmt::Result {
+    let rows = crate::plots::grouped(evaluation.rows as f64);
+    let part = escaped(&evaluation.part);
+    writeln!(page, "<section>\n<h2>{}</h2>\n<p class=\"about\">{rows} rows, part: {part}</p>", escaped(id))?;
+    page.push_str("<div class=\"tiles\">\n");
+    for (name, value) in evaluation.metrics.iter().take(4) {
+        let about = metric_about(name);
+        writeln!(
+            page,
+            "<div class=\"tile\"><span class=\"name\">{}</span><span class=\"value\">{}</span><span class=\"note\">{about}</span></div>",
+            escaped(&name.replace('_', " ")),
+            figure(*value)
+        )?;
+    }
+    page.push_str("</div>\n");
+    if !evaluation.plots.is_empty() {
+        page.push_str("<div class=\"plots\">\n");
+        for plot in &evaluation.plots {
+            writeln!(page, "<figure role=\"img\" aria-label=\"{}\">\n{}</figure>", escaped(&plot.title), plot.svg)?;
+        }
+        page.push_str("</div>\n");
+    }
+    write_metrics(page, evaluation)?;
+    for table in &evaluation.tables {
+        write_table(page, table)?;
+    }
+    page.push_str("</section>\n");
+    Ok(())
+}
+
+fn write_metrics(page: &mut String, evaluation: &Evaluation) -> std::fmt::Result {
+    let with_train = !evaluation.train_metrics.is_empty();
+    write!(page, "<h3>Metrics</h3>\n<div class=\"scroll\"><table>\n<thead><tr><th>metric</th><th class=\"number\">{}</th>", escaped(&evaluation.part))?;
+    if with_train {
+        page.push_str("<th class=\"number\">train</th>");
+    }
+    page.push_str("<th class=\"note\">what it says</th></tr></thead>\n<tbody>\n");
+    for (name, value) in &evaluation.metrics {
+        write!(page, "<tr><th scope=\"row\"><code>{}</code></th><td class=\"number\">{}</td>", escaped(name), figure(*value))?;
+        if with_train {
+            let train = evaluation.train_metrics.iter().find(|(other, _)| other == name);
+            let train = train.map_or("–".to_owned(), |(_, value)| figure(*value));
+            write!(page, "<td class=\"number\">{train}</td>")?;
+        }
+        writeln!(page, "<td class=\"note\">{}</td></tr>", metric_about(name))?;
+    }
+    page.push_str("</tbody>\n</table></div>\n");
+    Ok(())
+}
+
+fn write_table(page: &mut String, table: &Table) -> std::fmt::Result {
+    writeln!(page, "<h3>{}</h3>\n<div class=\"scroll\"><table>", escaped(&table.title))?;
+    let is_number = |column: usize| {
+        let mut cells = table.rows.iter().filter_map(|row| row.get(column)).peekable();
+        column > 0 && cells.peek().is_some() && cells.all(|cell| cell.starts_with(|first: char| first.is_ascii_digit() || "-–".contains(first)))
+    };
+    let numeric: Vec<bool> = (0..table.columns.len()).map(is_number).collect();
+    let class = |column: usize| if numeric.get(column) == Some(&true) { " class=\"number\"" } else { "" };
+    page.push_str("<thead><tr>");
+    for (column, heading) in table.columns.iter().enumerate() {
+        write!(page, "<th{}>{}</th>", class(column), escaped(heading))?;
+    }
+    page.push_str("</tr></thead>\n<tbody>\n");
+    for row in &table.rows {
+        page.push_str("<tr>");
+        for (column, cell) in row.iter().enumerate() {
+            let cell = escaped(cell);
+            match column {
+                0 => write!(page, "<th scope=\"row\">{cell}</th>")?,
+                _ => write!(page, "<td{}>{cell}</td>", class(column))?,
+            }
+        }
+        page.push_str("</tr>\n");
+    }
+    page.push_str("</tbody>\n</table></div>\n");
+    Ok(())
+}
+
+/// Four significant decimals for shares, thousands apart for sums.
+fn figure(value: f64) -> String {
+    if value.abs() >= 1000.0 || (value.fract() == 0.0 && value.abs() > 1.0) {
+        crate::plots::grouped(value)
+    } else if value != 0.0 && value.abs() < 0.001 {
+        format!("{value:.3e}")
+    } else {
+        format!("{value:.4}")
+    }
+}
+
+fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            other => safe.push(other),
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_everything_but_pictures() {
+        let evil = "<script>alert('&')</script>".to_owned();
+        let evaluation = Evaluation {
+            rows: 1200,
+            part: evil.clone(),
+            metrics: vec![(evil.clone(), 0.5)],
+            train_metrics: vec![(evil.clone(), 0.6)],
+            tables: vec![Table {
+                name: "table".into(),
+                title: evil.clone(),
+                columns: vec![evil.clone(), evil.clone()],
+                rows: vec![vec![evil.clone(), evil.clone()]],
+            }],
+            plots: Vec::new(),
+        };
+        let facts = [(evil.clone(), evil.clone())];
+        let page = report_html(&evil, Some(&evil), &facts, &[(evil.clone(), evaluation)], &[]);
+        assert!(!page.contains("<script"));
+        assert!(page.contains("&lt;script&gt;alert(&#39;&amp;&#39;)&lt;/script&gt;"));
+        assert!(page.contains("1,200 rows"));
+    }
+
+    #[test]
+    fn shows_train_beside_test() {
+        let evaluation = Evaluation {
+            part: "test".into(),
+            metrics: vec![("accuracy".into(), 0.912_34), ("cost".into(), 12_345.0)],
+            train_metrics: vec![("accuracy".into(), 0.95)],
+            ..Evaluation::default()
+        };
+        let page = report_html("cards", None, &[], &[("classification".into(), evaluation)], &[]);
+        assert!(page.contains("<td class=\"number\">0.9123</td><td class=\"number\">0.9500</td>"));
+        assert!(page.contains("<td class=\"number\">12,345</td><td class=\"number\">–</td>"));
+    }
+}

@@ -1,0 +1,173 @@
+//! What the sources that read files of rows share: declared types, and the check of a file.
+
+use indexmap::IndexMap;
+use polars::prelude::{DataType, LazyFrame, Schema as PolarsSchema, TimeUnit};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use taktline_core::{CheckContext, Error, Fingerprint, Result, Schema, SourceContext};
+
+use crate::files::{Dialect, Format, RowFile};
+
+/// The type of a column of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ColumnType {
+    /// True or false.
+    Bool,
+    /// A whole number of 8 bits.
+    I8,
+    /// A whole number of 16 bits.
+    I16,
+    /// A whole number of 32 bits.
+    I32,
+    /// A whole number of 64 bits.
+    I64,
+    /// A whole number from 0, of 8 bits.
+    U8,
+    /// A whole number from 0, of 16 bits.
+    U16,
+    /// A whole number from 0, of 32 bits.
+    U32,
+    /// A whole number from 0, of 64 bits.
+    U64,
+    /// A real number of 32 bits.
+    F32,
+    /// A real number of 64 bits.
+    F64,
+    /// Text.
+    Text,
+    /// A day.
+    Date,
+    /// A day and time, to the microsecond.
+    Datetime,
+}
+
+impl ColumnType {
+    fn data_type(self) -> DataType {
+        match self {
+            Self::Bool => DataType::Boolean,
+            Self::I8 => DataType::Int8,
+            Self::I16 => DataType::Int16,
+            Self::I32 => DataType::Int32,
+            Self::I64 => DataType::Int64,
+            Self::U8 => DataType::UInt8,
+            Self::U16 => DataType::UInt16,
+            Self::U32 => DataType::UInt32,
+            Self::U64 => DataType::UInt64,
+            Self::F32 => DataType::Float32,
+            Self::F64 => DataType::Float64,
+            Self::Text => DataType::String,
+            Self::Date => DataType::Date,
+            Self::Datetime => DataType::Datetime(TimeUnit::Microseconds, None),
+        }
+    }
+}
+
+/// The declared types of columns, by name.
+pub(super) type Declared = IndexMap<String, ColumnType>;
+
+/// A file of rows as a source's params describe it.
+pub(super) struct FileParams<'p> {
+    /// As the user wrote it.
+    pub(super) path: &'p str,
+    pub(super) format: Format,
+    pub(super) dialect: Dialect,
+    pub(super) declared: Option<&'p Declared>,
+}
+
+impl FileParams<'_> {
+    fn file(&self, path: std::path::PathBuf) -> RowFile {
+        RowFile {
+            path,
+            format: self.format,
+            dialect: self.dialect.clone(),
+            declared: self
+                .declared
+                .into_iter()
+                .flatten()
+                .map(|(name, declared)| (name.clone(), declared.data_type()))
+                .collect(),
+            all_declared: true,
+        }
+    }
+
+    /// The columns, and every problem of the file.
+    pub(super) fn check(&self, cx: &mut CheckContext<'_>) -> Schema {
+        let file = self.file(cx.resolve(self.path));
+        let (schema, problems) = file.inspect();
+        for problem in problems {
+            cx.report(problem.into_problem("path", self.path));
+        }
+        match schema {
+            Some(schema) => Schema::from_polars(&schema),
+            // What is declared can still be checked below.
+            None => {
+                let declared: PolarsSchema = file
+                    .declared
+                    .iter()
+                    .map(|(name, dtype)| (name.as_str().into(), dtype.clone()))
+                    .collect();
+                Schema {
+                    incomplete: true,
+                    ..Schema::from_polars(&declared)
+                }
+            }
+        }
+    }
+
+    pub(super) fn scan(&self, cx: &SourceContext<'_>) -> Result<LazyFrame> {
+        self.file(cx.resolve(self.path)).scan()
+    }
+
+    pub(super) fn fingerprint(&self, cx: &SourceContext<'_>) -> Fingerprint {
+        Fingerprint::Files(vec![cx.resolve(self.path)])
+    }
+
+    pub(super) fn explain(&self, error: Error, cx: &SourceContext<'_>) -> Error {
+        self.file(cx.resolve(self.path)).explain(error)
+    }
+}
+
+/// Makes a params struct a source of a file of rows; it has a method `params`.
+macro_rules! source_of_rows {
+    ($kind:ty) => {
+        impl taktline_core::Stage for $kind {
+            fn check(
+                &self,
+                _: &[taktline_core::Schema],
+                cx: &mut taktline_core::CheckContext<'_>,
+            ) -> taktline_core::Schema {
+                self.params().check(cx)
+            }
+
+            fn shape(&self) -> taktline_core::Shape<'_> {
+                taktline_core::Shape::Source(self)
+            }
+        }
+
+        impl taktline_core::Source for $kind {
+            fn scan(
+                &self,
+                cx: &taktline_core::SourceContext<'_>,
+            ) -> taktline_core::Result<polars::prelude::LazyFrame> {
+                self.params().scan(cx)
+            }
+
+            fn fingerprint(
+                &self,
+                cx: &taktline_core::SourceContext<'_>,
+            ) -> taktline_core::Result<taktline_core::Fingerprint> {
+                Ok(self.params().fingerprint(cx))
+            }
+
+            fn explain(
+                &self,
+                error: taktline_core::Error,
+                cx: &taktline_core::SourceContext<'_>,
+            ) -> taktline_core::Error {
+                self.params().explain(error, cx)
+            }
+        }
+    };
+}
+pub(super) use source_of_rows;

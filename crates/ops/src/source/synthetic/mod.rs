@@ -1,0 +1,3 @@
+//! `source.synthetic.*`: seeded generators that follow a published process, where no real data may be shipped.
+
+mod payments;

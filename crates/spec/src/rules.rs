@@ -1,0 +1,280 @@
+//! What only the whole plan can tell: leaks, gates without metrics, rows that would go missing at scoring.
+
+use std::{collections::BTreeSet, ops::Range};
+
+use taktline_core::{Deploy, JoinKind, Model, Operation, Schema, Shape, closest};
+
+use crate::{report::Report, stages::Draft, tree::Node};
+
+/// Looks at the whole plan. `schemas` are those after each stage, in the order of `drafts`.
+pub(crate) fn check(drafts: &[Draft], order: &[usize], schemas: &[Schema], report: &mut Report<'_>) {
+    let plan = Whole { drafts, order, schemas };
+    plan.refuse_fitted_above_split(report);
+    for (index, draft) in drafts.iter().enumerate() {
+        match draft.stage.as_ref().map(|stage| stage.shape()) {
+            Some(Shape::Model(model)) => plan.refuse_leaks(index, model, report),
+            Some(Shape::Deploy(deploy)) => plan.check_deploy(index, deploy, report),
+            _ => {}
+        }
+    }
+    plan.warn_of_dropped_rows(report);
+}
+
+struct Whole<'a> {
+    drafts: &'a [Draft],
+    order: &'a [usize],
+    schemas: &'a [Schema],
+}
+
+impl<'a> Whole<'a> {
+    fn shape(&self, index: usize) -> Option<Shape<'a>> {
+        self.drafts[index].stage.as_ref().map(|stage| stage.shape())
+    }
+
+    fn inputs(&self, index: usize) -> impl Iterator<Item = usize> + 'a {
+        self.drafts[index].inputs.iter().flatten().copied()
+    }
+
+    /// The schema of the frame that the stage reads first.
+    fn input(&self, index: usize) -> Option<&'a Schema> {
+        self.inputs(index).next().map(|input| &self.schemas[input])
+    }
+
+    /// For each stage, whether it or one that reads it (at any distance) is of some sort: the nearest such.
+    fn below(&self, is_sort: impl Fn(usize) -> bool) -> Vec<Option<usize>> {
+        let mut found: Vec<Option<usize>> = vec![None; self.drafts.len()];
+        for &index in self.order.iter().rev() {
+            let here = if is_sort(index) { Some(index) } else { found[index] };
+            if here.is_some() {
+                for input in self.inputs(index) {
+                    found[input] = here;
+                }
+            }
+        }
+        found
+    }
+
+    /// All stages above, in the plan's order.
+    fn above(&self, index: usize) -> Vec<usize> {
+        let mut is_above = vec![false; self.drafts.len()];
+        let mut open: Vec<usize> = self.inputs(index).collect();
+        while let Some(stage) = open.pop() {
+            if !std::mem::replace(&mut is_above[stage], true) {
+                open.extend(self.inputs(stage));
+            }
+        }
+        self.order.iter().copied().filter(|stage| is_above[*stage]).collect()
+    }
+
+    fn line(&self, index: usize, report: &Report<'_>) -> usize {
+        report.line(&self.drafts[index].place)
+    }
+
+    fn refuse_fitted_above_split(&self, report: &mut Report<'_>) {
+        let split_below = self.below(|index| matches!(self.shape(index), Some(Shape::Split(_))));
+        for (index, draft) in self.drafts.iter().enumerate() {
+            let is_fitted = self.shape(index).is_some_and(|shape| shape.is_fitted());
+            let Some(split) = split_below[index].filter(|_| is_fitted) else { continue };
+            let name = &self.drafts[split].id;
+            let line = self.line(split, report);
+            let message = format!("stage `{}` learns from rows that `{name}` has not split yet", draft.id);
+            let diagnostic = report.error(draft.place.clone(), "fitted-above-split", message);
+            diagnostic.label = Some("learns from rows that the split below puts into the test part".into());
+            diagnostic.help.push(format!("move it below `{name}`"));
+            diagnostic.notes.push(format!("`{name}` splits on line {line}; figures on the test part would be too good"));
+        }
+    }
+
+    fn refuse_leaks(&self, index: usize, model: &dyn Model, report: &mut Report<'_>) {
+        let Some(input) = self.input(index) else { return };
+        let id = &self.drafts[index].id;
+        for name in model.features(input) {
+            let Some(column) = input.column(&name) else { continue };
+            if !column.from_target.is_empty() {
+                let chain = chain(&name, &column.from_target);
+                let maker = self.maker(index, &name);
+                let span = self.maker_span(maker, &name, &self.drafts[index].place);
+                let message = if column.from_target.contains(&name) {
+                    format!("model `{id}` would learn from its target `{name}`")
+                } else {
+                    format!("model `{id}` would learn from `{name}`, which is computed from the target: {chain}")
+                };
+                let line = self.line(index, report);
+                let diagnostic = report.error(span, "target-leak", message);
+                diagnostic.label = Some("knows the answer".into());
+                diagnostic
+                    .help
+                    .push(format!("drop `{name}` above the model, or give it `role: ignore` under `columns:`"));
+                diagnostic.notes.push(format!("`{id}` is on line {line}"));
+            }
+            if !column.from_pii.is_empty() && !model.allow_pii() {
+                let maker = self.maker(index, &name);
+                let span = self.maker_span(maker, &name, &self.drafts[index].place);
+                let message = if column.from_pii.contains(&name) {
+                    format!("model `{id}` would learn from personal data: `{name}`")
+                } else {
+                    format!("model `{id}` would learn from personal data: {}", chain(&name, &column.from_pii))
+                };
+                let line = self.line(index, report);
+                let diagnostic = report.error(span, "pii-feature", message);
+                diagnostic.label = Some("personal data".into());
+                diagnostic.help.push(format!("drop `{name}` above the model, or set `allow_pii: true` on `{id}`"));
+                diagnostic.notes.push(format!("`{id}` is on line {line}"));
+            }
+        }
+    }
+
+    /// The stage that made a column of the frame that a stage reads; `None` where a source did.
+    fn maker(&self, index: usize, column: &str) -> Option<usize> {
+        let mut current = self.inputs(index).next()?;
+        for _ in 0..self.drafts.len() {
+            let Some(above) = self.inputs(current).find(|input| self.schemas[*input].column(column).is_some()) else {
+                break;
+            };
+            // The column may have been replaced here by one that knows more.
+            let before = self.schemas[above].column(column);
+            let after = self.schemas[current].column(column);
+            let is_same = before.zip(after).is_some_and(|(before, after)| {
+                before.from_target == after.from_target && before.from_pii == after.from_pii
+            });
+            if !is_same {
+                break;
+            }
+            current = above;
+        }
+        (!matches!(self.shape(current), Some(Shape::Source(_)))).then_some(current)
+    }
+
+    /// The key that names the column in the params of the stage that made it; else that stage, else the model.
+    fn maker_span(&self, maker: Option<usize>, column: &str, model: &Range<usize>) -> Range<usize> {
+        let Some(maker) = maker else { return model.clone() };
+        let draft = &self.drafts[maker];
+        key_named(&draft.params, column, 3).unwrap_or_else(|| draft.place.clone())
+    }
+
+    fn check_deploy(&self, index: usize, deploy: &dyn Deploy, report: &mut Report<'_>) {
+        let draft = &self.drafts[index];
+        let above = self.above(index);
+        // What an unreadable stage would have been, nobody knows.
+        let is_complete = above.iter().all(|stage| self.drafts[*stage].stage.is_some())
+            && self.drafts[index].inputs.iter().all(Option::is_some)
+            && !self.drafts[index].inputs.is_empty();
+        let models: Vec<usize> =
+            above.iter().copied().filter(|stage| matches!(self.shape(*stage), Some(Shape::Model(_)))).collect();
+        match models.as_slice() {
+            [] if is_complete => {
+                let message = format!("stage `{}` has no model above it to deploy", draft.id);
+                let diagnostic = report.error(draft.place.clone(), "nothing-to-deploy", message);
+                diagnostic.help.push("put a `model.*` stage above it, or name its branch with `from`".into());
+            }
+            [first, second, ..] => {
+                let message = format!(
+                    "stage `{}` has two models above it: `{}` and `{}`",
+                    draft.id, self.drafts[*first].id, self.drafts[*second].id
+                );
+                let diagnostic = report.error(draft.place.clone(), "two-models", message);
+                diagnostic.help.push("a bundle holds one model: give each model its own branch with `from`".into());
+            }
+            _ => {}
+        }
+        let required = deploy.require();
+        if required.is_empty() {
+            return;
+        }
+        let require = draft.params.get("require");
+        let is_evaluated = above.iter().any(|stage| matches!(self.shape(*stage), Some(Shape::Evaluate(_))));
+        if !is_evaluated {
+            if is_complete {
+                let span = draft.params.entry("require").map_or_else(|| draft.place.clone(), |(key, _)| key.span.clone());
+                let message = format!("stage `{}` requires metrics, and nothing above it evaluates", draft.id);
+                let diagnostic = report.error(span, "nothing-evaluated", message);
+                diagnostic.help.push("put an `evaluate.*` stage between the model and this stage".into());
+            }
+            return;
+        }
+        let Some(input) = self.input(index).filter(|input| is_complete && !input.incomplete) else { return };
+        for (metric, _) in required {
+            if input.facts.metrics.contains(&metric) {
+                continue;
+            }
+            let known: Vec<&str> = input.facts.metrics.iter().map(String::as_str).collect();
+            let span = require
+                .and_then(|require| require.entry(&metric))
+                .map_or_else(|| draft.place.clone(), |(key, _)| key.span.clone());
+            let message = format!("no evaluation above produces the metric `{metric}`");
+            let diagnostic = report.error(span, "unknown-metric", message);
+            diagnostic.help.extend(
+                closest(&metric, known.iter().copied()).map(|near| format!("did you mean `{near}`?")),
+            );
+            diagnostic.notes.push(match known.as_slice() {
+                [] => "the evaluation produces no metrics".into(),
+                known => format!("produced: {}", quoted(known)),
+            });
+        }
+    }
+
+    /// A bundle replays everything from the first feature stage to the model: there, no row may go missing.
+    fn warn_of_dropped_rows(&self, report: &mut Report<'_>) {
+        let deploy_below = self.below(|index| matches!(self.shape(index), Some(Shape::Deploy(_))));
+        let model_below = self.below(|index| {
+            matches!(self.shape(index), Some(Shape::Model(_))) && deploy_below[index].is_some()
+        });
+        let mut after_feature = vec![false; self.drafts.len()];
+        for &index in self.order {
+            let draft = &self.drafts[index];
+            let is_feature = draft.kind.is_some_and(|kind| kind.family() == "features");
+            let below_feature = self.inputs(index).any(|input| after_feature[input]);
+            after_feature[index] = is_feature || below_feature;
+            let (true, Some(model)) = (below_feature, model_below[index]) else { continue };
+            if self.drops_rows(index) {
+                let message = format!(
+                    "stage `{}` drops rows between the first feature and the model `{}`",
+                    draft.id, self.drafts[model].id
+                );
+                let diagnostic = report.warning(draft.place.clone(), "drops-rows", message);
+                diagnostic.label = Some("at scoring these rows would get no prediction".into());
+                diagnostic.help.push("move it above the first `features.*` stage".into());
+            }
+        }
+    }
+
+    fn drops_rows(&self, index: usize) -> bool {
+        let Some(Shape::Relational(relational)) = self.shape(index) else { return false };
+        let inputs: Vec<Schema> = self.inputs(index).map(|input| self.schemas[input].clone()).collect();
+        // A stage that was refused cannot say what it would do.
+        if self.drafts[index].wrong_inputs || inputs.iter().any(|input| input.incomplete) || self.schemas[index].incomplete {
+            return false;
+        }
+        relational.lower(&inputs).is_ok_and(|operations| operations.iter().any(loses_rows))
+    }
+}
+
+fn loses_rows(operation: &Operation) -> bool {
+    match operation {
+        Operation::Sort(_) | Operation::Union { .. } => false,
+        Operation::Join { kind, .. } => !matches!(kind, JoinKind::Left | JoinKind::Full),
+        other => !other.keeps_rows(),
+    }
+}
+
+fn chain(name: &str, origins: &BTreeSet<String>) -> String {
+    let origins: Vec<&str> = origins.iter().map(String::as_str).collect();
+    format!("`{name}` ← {}", quoted(&origins))
+}
+
+fn quoted(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn key_named(node: &Node, name: &str, depth: usize) -> Option<Range<usize>> {
+    if let Some((key, _)) = node.entry(name) {
+        return Some(key.span.clone());
+    }
+    (depth > 0).then(|| {
+        node.entries()
+            .iter()
+            .map(|(_, node)| node)
+            .chain(node.items())
+            .find_map(|node| key_named(node, name, depth - 1))
+    })?
+}

@@ -1,0 +1,305 @@
+//! `model.torch.cnn`: a convolutional network that classifies images.
+
+use polars::prelude::DataType;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use taktline_core::{
+    CheckContext, Column, FitContext, Frame, Model, ParamPath, Predictor, Problem, Result, Role, Schema, Shape, Stage,
+    State, path, register_kind, type_name,
+};
+
+use crate::{
+    arrays::Input,
+    classifier::{self, Settings, five, thirty_two},
+    layers::{Layer, classifies, small_cnn, walk},
+    protocol::{Loss, Network, Optimizer},
+};
+
+const VERSION: u32 = 1;
+
+/// A convolutional network that classifies images, declared layer by layer and trained by libtorch.
+///
+/// The input is an array column of shape height × width × channels whose numbers are scaled (`features.image`). The last
+/// layer is `dense` with a unit for each class and `softmax`. Weights start as Glorot and Bengio (2010) draw them, biases at
+/// zero; rows are shuffled anew each epoch; a column with role `weight` says how much each row counts. With a validation
+/// part, its loss and accuracy are shown after each epoch. The same seed gives the same weights, to the bit, on one machine
+/// with one number of cores.
+///
+/// Adds `prediction`, `probability_<class>` and, for two classes, `score`: the probability of the second one.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "TorchCnn")]
+struct Cnn {
+    /// The image column; the only array column, where not given.
+    input: Option<String>,
+    /// The column to learn; the one with role `target`, where not given.
+    target: Option<String>,
+    /// The layers, first to last. Where not given: conv 32, pool, conv 64, pool, conv 64, dense 64, dense 10.
+    #[serde(default = "small_cnn")]
+    #[schemars(length(min = 1, max = 1000))]
+    layers: Vec<Layer>,
+    /// How gradients become steps.
+    #[serde(default)]
+    optimizer: Optimizer,
+    /// What training makes small.
+    #[serde(default)]
+    loss: Loss,
+    /// How often training goes through all rows.
+    #[serde(default = "five")]
+    #[schemars(range(min = 1, max = 100_000))]
+    epochs: u64,
+    /// Rows for each step.
+    #[serde(default = "thirty_two")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    batch_size: usize,
+    /// Decides first weights, order of rows and dropout; the pipeline's seed, where not given.
+    seed: Option<u64>,
+    /// Whether the image may be personal data.
+    #[serde(default)]
+    allow_pii: bool,
+}
+
+register_kind! {
+    Cnn, "model.torch.cnn", version: 1,
+    example: "\
+- model.torch.cnn:
+    layers:
+      - conv: {filters: 32, kernel: 3, activation: relu}
+      - max_pool: 2
+      - flatten
+      - dense: {units: 10, activation: softmax}
+    optimizer: {adam: {learning_rate: 0.001}}
+    epochs: 5
+",
+}
+
+/// The array columns that could be the image.
+fn candidates(input: &Schema) -> Vec<&Column> {
+    input.with_role(Role::Feature).filter(|column| column.array().is_some()).collect()
+}
+
+/// An image's height, width and channels; two sides mean one channel.
+fn image_shape(shape: &[usize]) -> Option<Vec<usize>> {
+    match shape {
+        [height, width] => Some(vec![*height, *width, 1]),
+        [_, _, _] => Some(shape.to_vec()),
+        _ => None,
+    }
+}
+
+impl Cnn {
+    fn image<'a>(&self, input: &'a Schema) -> Option<&'a Column> {
+        match &self.input {
+            Some(name) => input.column(name),
+            None => match candidates(input).as_slice() {
+                [only] => Some(only),
+                _ => None,
+            },
+        }
+    }
+
+    /// The shape of the image, and every problem with it.
+    fn check_image(&self, input: &Schema, cx: &mut CheckContext<'_>) -> Option<Vec<usize>> {
+        let place = match self.input {
+            Some(_) => path!["input"],
+            None => ParamPath::kind(),
+        };
+        let Some(column) = self.image(input) else {
+            match &self.input {
+                Some(name) => cx.report(classifier::unknown_column(input, name, place)),
+                None if input.incomplete => {}
+                None => {
+                    let found: Vec<String> =
+                        candidates(input).iter().map(|column| format!("`{}`", column.name)).collect();
+                    cx.report(match found.as_slice() {
+                        [] => Problem::error("no-image", place, "no feature column holds images")
+                            .help("read images with `source.images` or `source.idx`, or say `input: NAME`"),
+                        several => {
+                            let message = format!("{} could all be the image", several.join(", "));
+                            Problem::error("no-image", place, message).help("say which with `input: NAME`")
+                        }
+                    });
+                }
+            }
+            return None;
+        };
+        let name = &column.name;
+        let Some((own, item)) = column.array() else {
+            let message = format!("`{name}` is {}, not an image", type_name(&column.dtype));
+            let images = candidates(input).first().map(|image| format!("did you mean `{}`?", image.name));
+            cx.report(Problem::error("not-an-image", place, message).help_if(images));
+            return None;
+        };
+        match item {
+            DataType::Float32 | DataType::Float64 => {}
+            DataType::UInt8 => cx.report(
+                Problem::error("image-not-scaled", place.clone(), format!("`{name}` holds raw pixels from 0 to 255"))
+                    .label(format!("it is {}", type_name(&column.dtype)))
+                    .help(format!("put `- features.image: {{column: {name}}}` above, which scales them to [0, 1]")),
+            ),
+            other => cx.report(
+                Problem::error(
+                    "not-an-image",
+                    place.clone(),
+                    format!("`{name}` holds {}, but a network needs 32-bit floats", type_name(&other)),
+                )
+                .help("scale it to numbers in [0, 1] above the model"),
+            ),
+        }
+        let shape = image_shape(&own);
+        if shape.is_none() {
+            let message = format!("`{name}` has shape {own:?}, but an image is height, width, channels");
+            cx.report(Problem::error("not-an-image", place, message).help("for plain rows use `model.torch.mlp`"));
+        }
+        shape
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            optimizer: self.optimizer,
+            loss: self.loss,
+            epochs: self.epochs,
+            batch_size: self.batch_size,
+            seed: self.seed,
+        }
+    }
+}
+
+impl Stage for Cnn {
+    fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
+        let Some(input) = inputs.first() else {
+            return Schema { incomplete: true, ..Schema::default() };
+        };
+        classifier::check_library(cx);
+        let shape = self.check_image(input, cx);
+        let target = classifier::check_target(input, self.target.as_ref(), cx);
+        classifier::check_weights(input, cx);
+        let known = target.and_then(|target| {
+            let count = classifier::known_classes(target)?.len();
+            Some((count, format!("`{}` has {count} classes", target.name)))
+        });
+        // Without an image the settings of layers can still be wrong; shapes cannot.
+        let walk = walk(shape.as_deref().unwrap_or_default(), &self.layers);
+        for fault in walk.faults.iter().filter(|fault| shape.is_some() || fault.code == "softmax-not-last") {
+            cx.report(classifier::layer_problem(fault, &walk, &self.layers));
+        }
+        for fault in classifies(&self.layers, known) {
+            cx.report(classifier::layer_problem(&fault, &walk, &self.layers));
+        }
+        classifier::output_schema(input, target)
+    }
+
+    fn shape(&self) -> Shape<'_> {
+        Shape::Model(self)
+    }
+}
+
+impl Model for Cnn {
+    fn features(&self, input: &Schema) -> Vec<String> {
+        self.image(input).map(|column| column.name.clone()).into_iter().collect()
+    }
+
+    fn target(&self, input: &Schema) -> Option<String> {
+        self.target.clone().or_else(|| input.target().map(|column| column.name.clone()))
+    }
+
+    fn allow_pii(&self) -> bool {
+        self.allow_pii
+    }
+
+    fn fit(&self, train: &Frame, validation: Option<&Frame>, cx: &mut FitContext<'_>) -> Result<State> {
+        let missing = |what| taktline_core::Error::data(format!("the training rows have no {what}"));
+        let image = self.image(&train.schema).ok_or_else(|| missing("image column"))?;
+        let target = Model::target(self, &train.schema).ok_or_else(|| missing("target column"))?;
+        let (own, _) = image.array().ok_or_else(|| missing("image column"))?;
+        let shape = image_shape(&own).ok_or_else(|| missing("image of height, width, channels"))?;
+        let input = Input::Array { column: image.name.clone(), shape: own };
+        let network = |_| Network { input: shape, layers: self.layers.clone() };
+        classifier::fit(VERSION, input, &target, self.settings(), network, train, validation, cx)
+    }
+
+    fn load(&self, state: &State) -> Result<Box<dyn Predictor>> {
+        classifier::load(VERSION, state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use taktline_core::{Capabilities, Severity, serde_yaml};
+
+    use super::*;
+
+    fn schema(item: DataType, sides: &[usize]) -> Schema {
+        let image = sides.iter().rev().fold(item, |item, side| DataType::Array(Box::new(item), *side));
+        let classes = (0..10).map(|digit| digit.to_string()).collect();
+        Schema::new(vec![
+            Column::new("image", image),
+            Column::new("label", DataType::Int64).with_role(Role::Target).with_categories(classes),
+        ])
+    }
+
+    fn check(yaml: &str, input: Schema) -> (Schema, Vec<Problem>) {
+        let stage: Cnn = serde_yaml::from_str(yaml).expect("params");
+        let capabilities = Capabilities::default();
+        let mut cx = CheckContext {
+            stage: "classifier",
+            seed: 7,
+            directory: Path::new("."),
+            capabilities: &capabilities,
+            problems: Vec::new(),
+        };
+        let output = stage.check(&[input], &mut cx);
+        (output, cx.problems)
+    }
+
+    #[test]
+    fn the_documents_network_fits() {
+        let (output, problems) = check("{}", schema(DataType::Float32, &[28, 28, 1]));
+        assert!(problems.is_empty(), "{problems:?}");
+        assert_eq!(output.columns.len(), 2 + 1 + 10);
+        assert!(output.column("probability_9").is_some_and(|column| column.role == Role::Internal));
+    }
+
+    #[test]
+    fn a_kernel_too_large_is_found_with_the_shapes_on_the_way() {
+        let yaml = "layers: [{conv: {filters: 8, kernel: 3}}, {max_pool: 2}, {conv: {filters: 8, kernel: 15}}, flatten, \
+                    {dense: {units: 10, activation: softmax}}]";
+        let (_, problems) = check(yaml, schema(DataType::Float32, &[28, 28, 1]));
+        assert_eq!(problems.len(), 1);
+        assert_eq!(problems[0].code, "layer-shape");
+        assert_eq!(problems[0].path, path!["layers", 2_usize, "conv", "kernel"]);
+        assert_eq!(problems[0].notes.len(), 3);
+    }
+
+    #[test]
+    fn every_problem_is_found_at_once() {
+        let yaml = "{layers: [{conv: {filters: 8, kernel: 3}}, {dense: {units: 9, activation: relu}}], target: labell}";
+        let (_, problems) = check(yaml, schema(DataType::UInt8, &[28, 28, 1]));
+        let codes: Vec<&str> = problems.iter().map(|problem| problem.code).collect();
+        assert_eq!(codes, ["image-not-scaled", "unknown-column", "layer-shape", "softmax-not-last"]);
+        let (_, problems) = check("layers: [flatten, {dense: {units: 9, activation: softmax}}]", schema(DataType::Float32, &[4, 4]));
+        assert_eq!(problems[0].code, "class-count");
+        assert_eq!(problems[0].help, ["write `units: 10`"]);
+    }
+
+    #[test]
+    fn says_which_column_is_no_image() {
+        let (_, problems) = check("input: label", schema(DataType::Float32, &[28, 28, 1]));
+        assert_eq!(problems[0].code, "not-an-image");
+        assert_eq!(problems[0].help, ["did you mean `image`?"]);
+        let (_, problems) = check("{}", Schema::new(vec![Column::new("label", DataType::Float64).with_role(Role::Target)]));
+        let codes: Vec<&str> = problems.iter().map(|problem| problem.code).collect();
+        assert_eq!(codes, ["no-image", "wrong-type"]);
+        assert!(problems.iter().all(|problem| problem.severity == Severity::Error));
+    }
+
+    #[test]
+    fn the_example_is_a_stage() {
+        let kind = taktline_core::Registry::collect().expect("registry").get("model.torch.cnn").expect("registered");
+        let list: serde_yaml::Value = serde_yaml::from_str(kind.example).expect("YAML");
+        (kind.parse)(&list[0]["model.torch.cnn"]).expect("a stage");
+        assert!(kind.about().starts_with("A convolutional network"));
+    }
+}
