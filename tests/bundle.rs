@@ -8,7 +8,7 @@ use std::{
 
 use polars::prelude::{
     CsvReadOptions, CsvWriter, DataFrame, DataType, IdxCa, IpcReader, IpcWriter, JsonFormat,
-    JsonReader, JsonWriter, ParquetReader, ParquetWriter, SerReader, SerWriter,
+    JsonReader, JsonWriter, NamedFrom, ParquetReader, ParquetWriter, SerReader, SerWriter,
 };
 use proptest::{
     collection::vec,
@@ -125,14 +125,9 @@ pub(crate) fn values(table: &DataFrame, name: &str) -> Vec<String> {
 
 /// The columns that a model adds.
 fn outputs(table: &DataFrame) -> Vec<String> {
-    let is_output =
-        |name: &&str| matches!(*name, "prediction" | "score") || name.starts_with("probability_");
-    let names: Vec<String> = table
-        .get_column_names_str()
-        .into_iter()
-        .filter(is_output)
-        .map(str::to_owned)
-        .collect();
+    let is_output = |name: &str| matches!(name, "prediction" | "score") || name.starts_with("probability_");
+    let names: Vec<String> =
+        table.columns().iter().map(|column| column.name().to_string()).filter(|name| is_output(name)).collect();
     assert!(names.len() >= 3, "{names:?}");
     names
 }
@@ -209,7 +204,7 @@ fn any_rows_in_any_order_score_as_in_the_run() {
         select(&FORMATS[..]),
     );
     let outcome = runner.run(&cases, |(chosen, input, output)| {
-        let index = IdxCa::new("row".into(), &chosen);
+        let index = IdxCa::new("row".into(), chosen.as_slice());
         let expected = run.take(&index).expect("rows");
         let (input, output) = (format!("some.{input}"), format!("some-scored.{output}"));
         let mut sample = expected.select(inputs).expect("columns");
@@ -288,7 +283,7 @@ fn refused(name: &str, outcome: &Outcome) {
 #[test]
 fn rows_that_do_not_fit_are_refused() {
     let (project, bundle, _) = tumours();
-    let mut check = |name: &str, file: &str, content: &str| {
+    let check = |name: &str, file: &str, content: &str| {
         project.write(file, content);
         refused(name, &project.score(&bundle, file, "scored.csv"));
     };

@@ -99,7 +99,7 @@ mod with_libtorch {
         let bundle = project.run_pipeline(&[]).bundle();
         let run = read_table(&project.path("predictions.parquet"));
         assert_eq!(
-            run.get_column_names_str()
+            run.get_column_names()
                 .iter()
                 .filter(|name| name.starts_with("probability_"))
                 .count(),

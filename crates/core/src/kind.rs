@@ -100,7 +100,8 @@ macro_rules! register_kind {
                 example: $example,
                 params: || $crate::schemars::schema_for!($params),
                 parse: |params| {
-                    $crate::serde_yaml::from_value::<$params>(params.clone())
+                    // Variants with settings are maps with one key (`conv: {…}`), not YAML tags (`!conv {…}`).
+                    $crate::serde_yaml::with::singleton_map_recursive::deserialize::<$params, _>(params)
                         .map(|stage| Box::new(stage) as Box<dyn $crate::Stage>)
                 },
             }

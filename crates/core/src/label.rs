@@ -71,7 +71,10 @@ pub struct Classes {
 impl Classes {
     /// Whether a column of this type can hold class labels: truth values, whole numbers, text.
     pub fn can_hold(dtype: &DataType) -> bool {
-        matches!(dtype, DataType::Boolean | DataType::String | DataType::Categorical(..)) || dtype.is_integer()
+        matches!(
+            dtype,
+            DataType::Boolean | DataType::String | DataType::Categorical(..)
+        ) || dtype.is_integer()
     }
 
     /// The classes of a column. Order: as in `categories` where these are known; else false before true, numbers by size, text by
@@ -103,7 +106,13 @@ impl Classes {
                 .and_then(|known| known.iter().position(|category| category == label))
                 .unwrap_or(usize::MAX)
         };
-        order.sort_by_key(|&index| (place(labels[index]), labels[index].parse::<i128>().ok(), labels[index]));
+        order.sort_by_key(|&index| {
+            (
+                place(labels[index]),
+                labels[index].parse::<i128>().ok(),
+                labels[index],
+            )
+        });
         let mut new_code = vec![0_u32; labels.len()];
         for (new, &old) in order.iter().enumerate() {
             new_code[old] = new as u32;
@@ -111,13 +120,22 @@ impl Classes {
         for code in &mut codes {
             *code = new_code[*code as usize];
         }
-        Ok(Self { labels: order.iter().map(|&index| labels[index].to_owned()).collect(), codes })
+        Ok(Self {
+            labels: order
+                .iter()
+                .map(|&index| labels[index].to_owned())
+                .collect(),
+            codes,
+        })
     }
 
     /// The label that a two-class task looks for, where nobody says which: `true`, else `1`, else the last.
     pub fn positive(labels: &[String]) -> Option<&str> {
         let named = |name: &str| labels.iter().find(|label| *label == name);
-        named("true").or_else(|| named("1")).or(labels.last()).map(String::as_str)
+        named("true")
+            .or_else(|| named("1"))
+            .or(labels.last())
+            .map(String::as_str)
     }
 }
 
@@ -131,7 +149,10 @@ fn texts(column: &PolarsColumn) -> Result<StringChunked> {
     }
     match column.null_count() {
         0 => Ok(column.cast(&DataType::String)?.str()?.clone()),
-        missing => Err(Error::data(format!("`{name}` has no label in {missing} of {} rows", column.len()))),
+        missing => Err(Error::data(format!(
+            "`{name}` has no label in {missing} of {} rows",
+            column.len()
+        ))),
     }
 }
 
@@ -148,14 +169,25 @@ mod tests {
         assert_eq!(classes.labels, ["2", "9", "10"]);
         assert_eq!(classes.codes, [2, 1, 2, 0]);
         let texts = Column::new("grade".into(), ["low", "high", "mid"]);
-        assert_eq!(Classes::of(&texts, None).expect("labels").labels, ["high", "low", "mid"]);
+        assert_eq!(
+            Classes::of(&texts, None).expect("labels").labels,
+            ["high", "low", "mid"]
+        );
         let known = ["low", "mid", "high", "unseen"].map(str::to_owned);
-        assert_eq!(Classes::of(&texts, Some(&known)).expect("labels").labels, ["low", "mid", "high"]);
+        assert_eq!(
+            Classes::of(&texts, Some(&known)).expect("labels").labels,
+            ["low", "mid", "high"]
+        );
     }
 
     #[test]
     fn finds_the_positive_label() {
-        let labels = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let labels = |names: &[&str]| {
+            names
+                .iter()
+                .map(|name| (*name).to_owned())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(Classes::positive(&labels(&["false", "true"])), Some("true"));
         assert_eq!(Classes::positive(&labels(&["1", "2"])), Some("1"));
         assert_eq!(Classes::positive(&labels(&["B", "M"])), Some("M"));
@@ -165,16 +197,29 @@ mod tests {
     #[test]
     fn says_why_a_column_holds_no_labels() {
         let reals = Column::new("price".into(), [1.5, 2.0]);
-        let error = Classes::of(&reals, None).expect_err("real numbers").to_string();
-        assert_eq!(error, "`price` is f64; class labels are text, whole numbers, true or false");
+        let error = Classes::of(&reals, None)
+            .expect_err("real numbers")
+            .to_string();
+        assert_eq!(
+            error,
+            "`price` is f64; class labels are text, whole numbers, true or false"
+        );
         let holes = Column::new("fraud".into(), [Some(true), None]);
-        let error = Classes::of(&holes, None).expect_err("a row without label").to_string();
+        let error = Classes::of(&holes, None)
+            .expect_err("a row without label")
+            .to_string();
         assert_eq!(error, "`fraud` has no label in 1 of 2 rows");
     }
 
     #[test]
     fn specs_write_labels_as_any_scalar() {
         let labels: Vec<Label> = serde_yaml::from_str("[true, 1, -2, M]").expect("labels");
-        assert_eq!(labels.iter().map(|label| label.0.as_str()).collect::<Vec<_>>(), ["true", "1", "-2", "M"]);
+        assert_eq!(
+            labels
+                .iter()
+                .map(|label| label.0.as_str())
+                .collect::<Vec<_>>(),
+            ["true", "1", "-2", "M"]
+        );
     }
 }

@@ -54,7 +54,8 @@ pub enum Role {
     /// Kept, but not a feature.
     Ignore,
     /// Made by taktline: the partition label, a model's outputs. Not for users to declare.
-    #[serde(skip)]
+    #[serde(skip_deserializing)]
+    #[schemars(skip)]
     Internal,
 }
 

@@ -6,8 +6,9 @@ use polars::prelude::{Column as PolarsColumn, DataFrame, DataType};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
-    CheckContext, Classes, Error, Evaluate, Evaluation, Frame, Label, PARTITION, Partition, Problem, Result, Role, Schema,
-    Shape, Stage, Table, did_you_mean, path, register_kind, type_name,
+    CheckContext, Classes, Error, Evaluate, Evaluation, Frame, Label, PARTITION, Partition,
+    Problem, Result, Role, Schema, Shape, Stage, Table, did_you_mean, path, register_kind,
+    type_name,
 };
 
 use crate::{
@@ -105,12 +106,19 @@ enum Task {
 impl Stage for Classification {
     fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
         let Some(input) = inputs.first() else {
-            return Schema { incomplete: true, ..Schema::default() };
+            return Schema {
+                incomplete: true,
+                ..Schema::default()
+            };
         };
         if input.column(PREDICTION).is_none() && !input.incomplete {
             cx.report(
-                Problem::error("no-model", path![], "no model stands above, so there is no `prediction` to judge")
-                    .help("put a `model.…` stage above, or name one in `from`"),
+                Problem::error(
+                    "no-model",
+                    path![],
+                    "no model stands above, so there is no `prediction` to judge",
+                )
+                .help("put a `model.…` stage above, or name one in `from`"),
             );
         }
         let target = target_name(input).and_then(|name| input.column(&name));
@@ -118,11 +126,19 @@ impl Stage for Classification {
             Some(target) if !Classes::can_hold(&target.dtype) => cx.report(Problem::error(
                 "wrong-type",
                 path![],
-                format!("the target `{}` is {}, which holds no class labels", target.name, type_name(&target.dtype)),
+                format!(
+                    "the target `{}` is {}, which holds no class labels",
+                    target.name,
+                    type_name(&target.dtype)
+                ),
             )),
             None if !input.incomplete => cx.report(
-                Problem::error("no-target", path![], "no column has the role `target`, so there is no truth to compare with")
-                    .help("give one column `role: target` under `columns:`"),
+                Problem::error(
+                    "no-target",
+                    path![],
+                    "no column has the role `target`, so there is no truth to compare with",
+                )
+                .help("give one column `role: target` under `columns:`"),
             ),
             _ => {}
         }
@@ -132,9 +148,13 @@ impl Stage for Classification {
             && !labels.contains(&positive.0)
         {
             cx.report(
-                Problem::error("unknown-label", path!["positive"], format!("the target has no label `{positive}`"))
-                    .help_if(did_you_mean(&positive.0, labels.iter().map(String::as_str)))
-                    .note(format!("its labels are {}", quoted(&labels))),
+                Problem::error(
+                    "unknown-label",
+                    path!["positive"],
+                    format!("the target has no label `{positive}`"),
+                )
+                .help_if(did_you_mean(&positive.0, labels.iter().map(String::as_str)))
+                .note(format!("its labels are {}", quoted(&labels))),
             );
         }
         input.clone()
@@ -150,12 +170,23 @@ impl Classification {
         let parts = &input.facts.partitions;
         match self.part {
             None if parts.is_empty() && !input.incomplete => cx.report(
-                Problem::warning("no-split", path![], "the model is judged on the rows that it learned from")
-                    .help("put a `split.…` stage above the model"),
+                Problem::warning(
+                    "no-split",
+                    path![],
+                    "the model is judged on the rows that it learned from",
+                )
+                .help("put a `split.…` stage above the model"),
             ),
             Some(part) if parts.is_empty() && !input.incomplete => cx.report(
-                Problem::error("unknown-part", path!["part"], format!("no split stands above, so there are no {} rows", part.label()))
-                    .help("put a `split.…` stage above the model"),
+                Problem::error(
+                    "unknown-part",
+                    path!["part"],
+                    format!(
+                        "no split stands above, so there are no {} rows",
+                        part.label()
+                    ),
+                )
+                .help("put a `split.…` stage above the model"),
             ),
             _ => {
                 let part = self.part.unwrap_or(Partition::Test);
@@ -177,11 +208,17 @@ impl Classification {
     fn check_costs(&self, input: &Schema, cx: &mut CheckContext<'_>) {
         if self.threshold == Threshold::Rule(ThresholdRule::MinCost) && self.cost.is_none() {
             cx.report(
-                Problem::error("missing-param", path!["threshold"], "`threshold: min_cost` needs to know what mistakes cost")
-                    .help("say `cost: {missed: …, false_alarm: …}`"),
+                Problem::error(
+                    "missing-param",
+                    path!["threshold"],
+                    "`threshold: min_cost` needs to know what mistakes cost",
+                )
+                .help("say `cost: {missed: …, false_alarm: …}`"),
             );
         }
-        let Some(labels) = known_labels(input).filter(|labels| labels.len() > 2) else { return };
+        let Some(labels) = known_labels(input).filter(|labels| labels.len() > 2) else {
+            return;
+        };
         let given = [
             ("cost", self.cost.is_some()),
             ("positive", self.positive.is_some()),
@@ -191,7 +228,10 @@ impl Classification {
             cx.report(Problem::error(
                 "not-binary",
                 path![param],
-                format!("`{param}` is for two classes; the target has {}", labels.len()),
+                format!(
+                    "`{param}` is for two classes; the target has {}",
+                    labels.len()
+                ),
             ));
         }
     }
@@ -200,7 +240,12 @@ impl Classification {
         match known_labels(input).map(|labels| labels.len()) {
             Some(0..=2) => Task::Binary,
             Some(_) => Task::Multiclass,
-            None if self.positive.is_some() || self.cost.is_some() || input.column(SCORE).is_some() => Task::Binary,
+            None if self.positive.is_some()
+                || self.cost.is_some()
+                || input.column(SCORE).is_some() =>
+            {
+                Task::Binary
+            }
             None => Task::Unknown,
         }
     }
@@ -214,12 +259,27 @@ impl Classification {
 
 impl Evaluate for Classification {
     fn metrics(&self, input: &Schema) -> Vec<String> {
-        let mut binary = vec!["average_precision".to_owned(), "roc_auc".into(), self.recall_at_false_alarms()];
+        let mut binary = vec![
+            "average_precision".to_owned(),
+            "roc_auc".into(),
+            self.recall_at_false_alarms(),
+        ];
         binary.extend(
-            ["precision", "recall", "f1", "accuracy", "balanced_accuracy", "log_loss", "brier"].map(str::to_owned),
+            [
+                "precision",
+                "recall",
+                "f1",
+                "accuracy",
+                "balanced_accuracy",
+                "log_loss",
+                "brier",
+            ]
+            .map(str::to_owned),
         );
         if self.cost.is_some() {
-            binary.extend(["cost", "cost_at_0_5", "min_cost", "min_cost_threshold"].map(str::to_owned));
+            binary.extend(
+                ["cost", "cost_at_0_5", "min_cost", "min_cost_threshold"].map(str::to_owned),
+            );
         }
         binary.extend(["baseline_average_precision", "baseline_accuracy"].map(str::to_owned));
         let multiclass = MULTICLASS_METRICS.map(str::to_owned);
@@ -227,32 +287,54 @@ impl Evaluate for Classification {
             Task::Binary => binary,
             Task::Multiclass => multiclass.to_vec(),
             Task::Unknown => {
-                let more = multiclass.into_iter().filter(|name| !binary.contains(name)).collect::<Vec<_>>();
+                let more = multiclass
+                    .into_iter()
+                    .filter(|name| !binary.contains(name))
+                    .collect::<Vec<_>>();
                 binary.into_iter().chain(more).collect()
             }
         }
     }
 
     fn reads(&self, input: &Schema) -> BTreeSet<String> {
-        let weights = input.with_role(Role::Weight).map(|column| column.name.clone());
-        let outputs = input.names().filter(|name| [PREDICTION, SCORE, PARTITION].contains(name) || name.starts_with(PROBABILITY));
-        outputs.map(str::to_owned).chain(weights).chain(target_name(input)).collect()
+        let weights = input
+            .with_role(Role::Weight)
+            .map(|column| column.name.clone());
+        let outputs = input.names().filter(|name| {
+            [PREDICTION, SCORE, PARTITION].contains(name) || name.starts_with(PROBABILITY)
+        });
+        outputs
+            .map(str::to_owned)
+            .chain(weights)
+            .chain(target_name(input))
+            .collect()
     }
 
     fn evaluate(&self, frame: &Frame, _seed: u64) -> Result<Evaluation> {
         let rows = Rows::read(frame, self)?;
         let partition = frame.data.column(PARTITION).ok();
         let part_rows = |part: Partition| -> Result<Vec<usize>> {
-            let Some(partition) = partition else { return Ok(Vec::new()) };
+            let Some(partition) = partition else {
+                return Ok(Vec::new());
+            };
             let labels = partition.cast(&DataType::String)?;
             let is_part = |label: Option<&str>| label == Some(part.label());
-            Ok(labels.str()?.iter().enumerate().filter(|(_, label)| is_part(*label)).map(|(row, _)| row).collect())
+            Ok(labels
+                .str()?
+                .iter()
+                .enumerate()
+                .filter(|(_, label)| is_part(*label))
+                .map(|(row, _)| row)
+                .collect())
         };
         let part = self.part.unwrap_or(Partition::Test);
         let (name, judged) = match partition {
             Some(_) => (part.label(), rows.select(&part_rows(part)?)),
             None if self.part.is_some() => {
-                return Err(Error::data(format!("no split stands above, so there are no {} rows", part.label())));
+                return Err(Error::data(format!(
+                    "no split stands above, so there are no {} rows",
+                    part.label()
+                )));
             }
             None => ("all", rows.clone()),
         };
@@ -260,15 +342,26 @@ impl Evaluate for Classification {
             return Err(Error::data(format!("there are no {name} rows to judge")));
         }
         // A frame without a split has no training part of its own: every row was learned from.
-        let train = partition.map(|_| part_rows(Partition::Train)).transpose()?.map(|train| rows.select(&train));
+        let train = partition
+            .map(|_| part_rows(Partition::Train))
+            .transpose()?
+            .map(|train| rows.select(&train));
         let train = train.filter(|train| train.len() > 0);
         let majority = train.as_ref().unwrap_or(&judged).majority();
 
-        let mut evaluation = Evaluation { rows: judged.len(), part: name.into(), ..Evaluation::default() };
+        let mut evaluation = Evaluation {
+            rows: judged.len(),
+            part: name.into(),
+            ..Evaluation::default()
+        };
         let judge = match &rows.positive {
             Some(_) => {
                 let validation = rows.select(&part_rows(Partition::Validation)?);
-                let for_choice = if validation.len() > 0 { &validation } else { train.as_ref().unwrap_or(&judged) };
+                let for_choice = if validation.len() > 0 {
+                    &validation
+                } else {
+                    train.as_ref().unwrap_or(&judged)
+                };
                 Judge::Binary(self.choose_thresholds(for_choice))
             }
             None => Judge::Multiclass,
@@ -280,7 +373,10 @@ impl Evaluate for Classification {
         if let Some(train) = train.filter(|_| part != Partition::Train) {
             let on_train = judge.measure(self, &train, majority).metrics;
             // Sums over another number of rows are no comparison.
-            evaluation.train_metrics = on_train.into_iter().filter(|(name, _)| !name.contains("cost")).collect();
+            evaluation.train_metrics = on_train
+                .into_iter()
+                .filter(|(name, _)| !name.contains("cost"))
+                .collect();
         }
         Ok(evaluation)
     }
@@ -315,11 +411,12 @@ struct Rows {
 impl Rows {
     fn read(frame: &Frame, settings: &Classification) -> Result<Self> {
         let data = &frame.data;
-        let name = target_name(&frame.schema).ok_or_else(|| Error::data("no column has the role `target`"))?;
+        let name = target_name(&frame.schema)
+            .ok_or_else(|| Error::data("no column has the role `target`"))?;
         let target = data.column(&name)?;
-        let prediction = data
-            .column(PREDICTION)
-            .map_err(|_| Error::data("no model stands above, so there is no `prediction` to judge"))?;
+        let prediction = data.column(PREDICTION).map_err(|_| {
+            Error::data("no model stands above, so there is no `prediction` to judge")
+        })?;
         // Both at once, so that a label has the same number in both.
         let mut both = target.clone();
         both.append(&prediction.cast(target.dtype())?)?;
@@ -328,9 +425,13 @@ impl Rows {
         // A class that no row has is still a class.
         let labels = match known {
             Some(known) if labels.iter().all(|label| known.contains(label)) => {
-                let place = |label: &String| known.iter().position(|other| other == label).unwrap_or(0) as u32;
+                let place = |label: &String| {
+                    known.iter().position(|other| other == label).unwrap_or(0) as u32
+                };
                 let places: Vec<u32> = labels.iter().map(place).collect();
-                codes.iter_mut().for_each(|code| *code = places[*code as usize]);
+                codes
+                    .iter_mut()
+                    .for_each(|code| *code = places[*code as usize]);
                 known
             }
             _ => labels,
@@ -339,12 +440,22 @@ impl Rows {
         let truths = codes;
 
         let weights = frame.schema.with_role(Role::Weight).next();
-        let weights = weights.map(|column| numbers(data.column(&column.name)?)).transpose()?;
+        let weights = weights
+            .map(|column| numbers(data.column(&column.name)?))
+            .transpose()?;
         if weights.iter().flatten().any(|weight| *weight < 0.0) {
-            return Err(Error::data("a row has a negative weight; a row counts 0 or more"));
+            return Err(Error::data(
+                "a row has a negative weight; a row counts 0 or more",
+            ));
         }
-        let positive = if labels.len() <= 2 { settings.find_positive(data, &labels)? } else { None };
-        if labels.len() > 2 && let Some(positive) = &settings.positive {
+        let positive = if labels.len() <= 2 {
+            settings.find_positive(data, &labels)?
+        } else {
+            None
+        };
+        if labels.len() > 2
+            && let Some(positive) = &settings.positive
+        {
             return Err(Error::data(format!(
                 "`positive: {positive}` is for two classes; the rows have {}: {}",
                 labels.len(),
@@ -357,12 +468,26 @@ impl Rows {
         };
         let of_truth = match (positive, &scores) {
             (Some(positive), Some(scores)) => {
-                let of_truth = |(score, truth): (&f64, &u32)| if *truth == positive { *score } else { 1.0 - score };
+                let of_truth = |(score, truth): (&f64, &u32)| {
+                    if *truth == positive {
+                        *score
+                    } else {
+                        1.0 - score
+                    }
+                };
                 Some(scores.iter().zip(&truths).map(of_truth).collect())
             }
             _ => probabilities_of_truth(data, &labels, &truths)?,
         };
-        Ok(Self { labels, positive, truths, predictions, scores, of_truth, weights })
+        Ok(Self {
+            labels,
+            positive,
+            truths,
+            predictions,
+            scores,
+            of_truth,
+            weights,
+        })
     }
 
     fn len(&self) -> usize {
@@ -386,16 +511,34 @@ impl Rows {
 
     /// The most frequent class; of equally frequent ones, the first.
     fn majority(&self) -> usize {
-        let confusion = Confusion::of(&self.truths, &self.truths, self.weights.as_deref(), self.labels.len());
-        (0..self.labels.len()).fold(0, |best, class| if confusion.support(class) > confusion.support(best) { class } else { best })
+        let confusion = Confusion::of(
+            &self.truths,
+            &self.truths,
+            self.weights.as_deref(),
+            self.labels.len(),
+        );
+        (0..self.labels.len()).fold(0, |best, class| {
+            if confusion.support(class) > confusion.support(best) {
+                class
+            } else {
+                best
+            }
+        })
     }
 
     fn is_positive(&self) -> Vec<bool> {
-        self.truths.iter().map(|truth| Some(*truth) == self.positive).collect()
+        self.truths
+            .iter()
+            .map(|truth| Some(*truth) == self.positive)
+            .collect()
     }
 
     fn ranking(&self) -> Option<Ranking> {
-        Some(Ranking::of(self.scores.as_ref()?, &self.is_positive(), self.weights.as_deref()))
+        Some(Ranking::of(
+            self.scores.as_ref()?,
+            &self.is_positive(),
+            self.weights.as_deref(),
+        ))
     }
 }
 
@@ -404,7 +547,10 @@ impl Classification {
     fn find_positive(&self, data: &DataFrame, labels: &[String]) -> Result<Option<u32>> {
         let score = data.column(SCORE).ok().map(numbers).transpose()?;
         let is_score = |label: &&String| {
-            let probability = data.column(&format!("{PROBABILITY}{label}")).ok().and_then(|column| numbers(column).ok());
+            let probability = data
+                .column(&format!("{PROBABILITY}{label}"))
+                .ok()
+                .and_then(|column| numbers(column).ok());
             probability.is_some() && probability == score
         };
         let of_score: Vec<&str> = labels.iter().filter(is_score).map(String::as_str).collect();
@@ -415,13 +561,18 @@ impl Classification {
                 )));
             }
             (Some(wanted), _) if !labels.contains(&wanted.0) => {
-                return Err(Error::data(format!("no row has the label `{wanted}`; the labels are {}", quoted(labels))));
+                return Err(Error::data(format!(
+                    "no row has the label `{wanted}`; the labels are {}",
+                    quoted(labels)
+                )));
             }
             (Some(wanted), _) => Some(wanted.0.as_str()),
             (None, [learned]) => Some(*learned),
             (None, _) => Classes::positive(labels),
         };
-        Ok(name.and_then(|name| labels.iter().position(|label| label == name)).map(|place| place as u32))
+        Ok(name
+            .and_then(|name| labels.iter().position(|label| label == name))
+            .map(|place| place as u32))
     }
 
     fn choose_thresholds(&self, rows: &Rows) -> Thresholds {
@@ -439,7 +590,10 @@ impl Classification {
 
 impl Cost {
     fn per_mistake(self) -> crate::metrics::Cost {
-        crate::metrics::Cost { missed: self.missed, false_alarm: self.false_alarm }
+        crate::metrics::Cost {
+            missed: self.missed,
+            false_alarm: self.false_alarm,
+        }
     }
 }
 
@@ -475,15 +629,27 @@ impl Judge {
     }
 }
 
-fn measure_binary(settings: &Classification, thresholds: Thresholds, rows: &Rows, majority: usize) -> Figures {
+fn measure_binary(
+    settings: &Classification,
+    thresholds: Thresholds,
+    rows: &Rows,
+    majority: usize,
+) -> Figures {
     let weights = rows.weights.as_deref();
     let positive = rows.positive.unwrap_or(0);
     let negative = if positive == 0 { 1 } else { 0 };
     let classes = rows.labels.len().max(2);
     let predictions: Vec<u32> = match &rows.scores {
-        Some(scores) => {
-            scores.iter().map(|score| if *score >= thresholds.in_use { positive } else { negative }).collect()
-        }
+        Some(scores) => scores
+            .iter()
+            .map(|score| {
+                if *score >= thresholds.in_use {
+                    positive
+                } else {
+                    negative
+                }
+            })
+            .collect(),
         None => rows.predictions.clone(),
     };
     let confusion = Confusion::of(&rows.truths, &predictions, weights, classes);
@@ -493,29 +659,61 @@ fn measure_binary(settings: &Classification, thresholds: Thresholds, rows: &Rows
     let total = confusion.total();
     let has_positives = found.support > 0.0;
     let has_both = has_positives && found.support < total;
-    let limit = ranking.as_ref().and_then(|ranking| ranking.at_false_alarm_rate(settings.false_alarm_rate));
+    let limit = ranking
+        .as_ref()
+        .and_then(|ranking| ranking.at_false_alarm_rate(settings.false_alarm_rate));
 
     let no_score = "the model gives no score";
     let no_positive = "there is no positive row";
     let why = |missing: &'static str| if ranking.is_none() { no_score } else { missing };
     let one_class = "the rows are all of one class";
     let mut list = MetricList::default();
-    list.add("average_precision", ranking.as_ref().and_then(Ranking::average_precision), why(no_positive));
-    list.add("roc_auc", ranking.as_ref().and_then(Ranking::roc_auc), why(one_class));
+    list.add(
+        "average_precision",
+        ranking.as_ref().and_then(Ranking::average_precision),
+        why(no_positive),
+    );
+    list.add(
+        "roc_auc",
+        ranking.as_ref().and_then(Ranking::roc_auc),
+        why(one_class),
+    );
     let recall_at = limit.map(|limit| limit.true_positives / found.support);
-    list.add(&settings.recall_at_false_alarms(), recall_at, why(one_class));
+    list.add(
+        &settings.recall_at_false_alarms(),
+        recall_at,
+        why(one_class),
+    );
     list.add("precision", Some(found.precision), "");
     list.add("recall", has_positives.then_some(found.recall), no_positive);
     list.add("f1", has_positives.then_some(found.f1), no_positive);
     list.add("accuracy", confusion.accuracy(), "the rows have no weight");
-    list.add("balanced_accuracy", has_both.then(|| confusion.balanced_accuracy()).flatten(), one_class);
-    list.add("log_loss", rows.of_truth.as_ref().and_then(|of_truth| log_loss(of_truth, weights)), no_score);
-    list.add("brier", rows.scores.as_ref().and_then(|scores| brier(scores, &truths, weights)), no_score);
+    list.add(
+        "balanced_accuracy",
+        has_both.then(|| confusion.balanced_accuracy()).flatten(),
+        one_class,
+    );
+    list.add(
+        "log_loss",
+        rows.of_truth
+            .as_ref()
+            .and_then(|of_truth| log_loss(of_truth, weights)),
+        no_score,
+    );
+    list.add(
+        "brier",
+        rows.scores
+            .as_ref()
+            .and_then(|scores| brier(scores, &truths, weights)),
+        no_score,
+    );
 
     let mut operations = Vec::new();
     if let Some(ranking) = &ranking {
         let price = |operation: Operation| {
-            settings.cost.map(|cost| ranking.cost(operation, cost.per_mistake()))
+            settings
+                .cost
+                .map(|cost| ranking.cost(operation, cost.per_mistake()))
         };
         let mut operate = |name: String, operation: Operation| {
             operations.push((name, operation, price(operation)));
@@ -523,7 +721,9 @@ fn measure_binary(settings: &Classification, thresholds: Thresholds, rows: &Rows
         };
         let in_use = operate("in use".into(), ranking.at(thresholds.in_use));
         let at_half = operate("0.5".into(), ranking.at(0.5));
-        let cheapest = thresholds.cheapest.and_then(|cheapest| operate("cheapest".into(), ranking.at(cheapest)));
+        let cheapest = thresholds
+            .cheapest
+            .and_then(|cheapest| operate("cheapest".into(), ranking.at(cheapest)));
         if let Some(limit) = limit {
             let percent = (settings.false_alarm_rate * 1e8).round() / 1e6;
             operate(format!("{percent} % false alarms"), limit);
@@ -537,16 +737,40 @@ fn measure_binary(settings: &Classification, thresholds: Thresholds, rows: &Rows
     } else if settings.cost.is_some() {
         let missed = found.support - confusion.cell(positive as usize, positive as usize);
         let false_alarms = confusion.cell(negative as usize, positive as usize);
-        list.add("cost", settings.cost.map(|cost| cost.missed * missed + cost.false_alarm * false_alarms), "");
+        list.add(
+            "cost",
+            settings
+                .cost
+                .map(|cost| cost.missed * missed + cost.false_alarm * false_alarms),
+            "",
+        );
         for name in ["cost_at_0_5", "min_cost", "min_cost_threshold"] {
             list.add(name, None, no_score);
         }
     }
-    list.add("baseline_average_precision", has_positives.then(|| found.support / total), no_positive);
-    list.add("baseline_accuracy", (total > 0.0).then(|| confusion.support(majority) / total), "the rows have no weight");
-    let MetricList { defined: metrics, undefined } = list;
+    list.add(
+        "baseline_average_precision",
+        has_positives.then(|| found.support / total),
+        no_positive,
+    );
+    list.add(
+        "baseline_accuracy",
+        (total > 0.0).then(|| confusion.support(majority) / total),
+        "the rows have no weight",
+    );
+    let MetricList {
+        defined: metrics,
+        undefined,
+    } = list;
     let thresholds = ranking.is_some().then_some(thresholds);
-    Figures { metrics, undefined, confusion, ranking, operations, thresholds }
+    Figures {
+        metrics,
+        undefined,
+        confusion,
+        ranking,
+        operations,
+        thresholds,
+    }
 }
 
 fn measure_multiclass(rows: &Rows, majority: usize) -> Figures {
@@ -554,7 +778,10 @@ fn measure_multiclass(rows: &Rows, majority: usize) -> Figures {
     let confusion = Confusion::of(&rows.truths, &rows.predictions, weights, rows.labels.len());
     let total = confusion.total();
     let mut list = MetricList::default();
-    let loss = rows.of_truth.as_ref().and_then(|of_truth| log_loss(of_truth, weights));
+    let loss = rows
+        .of_truth
+        .as_ref()
+        .and_then(|of_truth| log_loss(of_truth, weights));
     let values = [
         confusion.accuracy(),
         confusion.balanced_accuracy(),
@@ -566,11 +793,25 @@ fn measure_multiclass(rows: &Rows, majority: usize) -> Figures {
         (total > 0.0).then(|| confusion.support(majority) / total),
     ];
     for (name, value) in MULTICLASS_METRICS.into_iter().zip(values) {
-        let why = if name == "log_loss" { "the model gives no probabilities" } else { "the rows have no weight" };
+        let why = if name == "log_loss" {
+            "the model gives no probabilities"
+        } else {
+            "the rows have no weight"
+        };
         list.add(name, value, why);
     }
-    let MetricList { defined: metrics, undefined } = list;
-    Figures { metrics, undefined, confusion, ranking: None, operations: Vec::new(), thresholds: None }
+    let MetricList {
+        defined: metrics,
+        undefined,
+    } = list;
+    Figures {
+        metrics,
+        undefined,
+        confusion,
+        ranking: None,
+        operations: Vec::new(),
+        thresholds: None,
+    }
 }
 
 #[derive(Default)]
@@ -599,7 +840,11 @@ impl Figures {
                 name: "undefined_metrics".into(),
                 title: "Metrics without a value for these rows".into(),
                 columns: vec!["metric".into(), "why".into()],
-                rows: self.undefined.iter().map(|(name, why)| vec![name.clone(), (*why).to_owned()]).collect(),
+                rows: self
+                    .undefined
+                    .iter()
+                    .map(|(name, why)| vec![name.clone(), (*why).to_owned()])
+                    .collect(),
             });
         }
         tables
@@ -607,10 +852,15 @@ impl Figures {
 
     fn confusion_table(&self, rows: &Rows) -> Table {
         let classes = self.confusion.classes().min(rows.labels.len());
-        let columns = std::iter::once("truth \\ prediction".to_owned()).chain(rows.labels.iter().cloned()).collect();
+        let columns = std::iter::once("truth \\ prediction".to_owned())
+            .chain(rows.labels.iter().cloned())
+            .collect();
         let line = |truth: usize| {
-            let cells = (0..classes).map(|prediction| amount(self.confusion.cell(truth, prediction)));
-            std::iter::once(rows.labels[truth].clone()).chain(cells).collect()
+            let cells =
+                (0..classes).map(|prediction| amount(self.confusion.cell(truth, prediction)));
+            std::iter::once(rows.labels[truth].clone())
+                .chain(cells)
+                .collect()
         };
         Table {
             name: "confusion_matrix".into(),
@@ -623,21 +873,37 @@ impl Figures {
     fn class_table(&self, rows: &Rows) -> Table {
         let line = |(class, label): (usize, &String)| {
             let figures = self.confusion.figures(class);
-            vec![label.clone(), amount(figures.support), share(figures.precision), share(figures.recall), share(figures.f1)]
+            vec![
+                label.clone(),
+                amount(figures.support),
+                share(figures.precision),
+                share(figures.recall),
+                share(figures.f1),
+            ]
         };
         Table {
             name: "per_class".into(),
             title: "Figures by class".into(),
-            columns: ["class", "rows", "precision", "recall", "f1"].map(str::to_owned).to_vec(),
+            columns: ["class", "rows", "precision", "recall", "f1"]
+                .map(str::to_owned)
+                .to_vec(),
             rows: rows.labels.iter().enumerate().map(line).collect(),
         }
     }
 
     fn operation_table(&self, ranking: &Ranking) -> Table {
         let with_cost = self.operations.iter().any(|(_, _, cost)| cost.is_some());
-        let mut columns = ["threshold", "score", "precision", "recall", "false alarms"].map(str::to_owned).to_vec();
+        let mut columns = ["threshold", "score", "precision", "recall", "false alarms"]
+            .map(str::to_owned)
+            .to_vec();
         columns.extend(with_cost.then(|| "cost".to_owned()));
-        let ratio = |part: f64, whole: f64| if whole > 0.0 { share(part / whole) } else { "–".to_owned() };
+        let ratio = |part: f64, whole: f64| {
+            if whole > 0.0 {
+                share(part / whole)
+            } else {
+                "–".to_owned()
+            }
+        };
         let line = |(name, operation, cost): &(String, Operation, Option<f64>)| {
             let flagged = operation.true_positives + operation.false_positives;
             let mut cells = vec![
@@ -662,7 +928,11 @@ impl Figures {
         let mut plots = Vec::new();
         if let (Some(ranking), Some(thresholds)) = (&self.ranking, self.thresholds) {
             if let Some(average) = ranking.average_precision() {
-                plots.push(plots::precision_recall(ranking, average, thresholds.in_use)?);
+                plots.push(plots::precision_recall(
+                    ranking,
+                    average,
+                    thresholds.in_use,
+                )?);
             }
             if let Some(area) = ranking.roc_auc() {
                 plots.push(plots::roc(ranking, area, thresholds.in_use)?);
@@ -670,8 +940,14 @@ impl Figures {
         }
         plots.push(plots::confusion(&self.confusion, &rows.labels)?);
         match &rows.scores {
-            Some(scores) => plots.push(plots::calibration(scores, &rows.is_positive(), rows.weights.as_deref())?),
-            None if rows.labels.len() > 2 => plots.push(plots::per_class(&self.confusion, &rows.labels)?),
+            Some(scores) => plots.push(plots::calibration(
+                scores,
+                &rows.is_positive(),
+                rows.weights.as_deref(),
+            )?),
+            None if rows.labels.len() > 2 => {
+                plots.push(plots::per_class(&self.confusion, &rows.labels)?)
+            }
             None => {}
         }
         Ok(plots)
@@ -679,30 +955,55 @@ impl Figures {
 }
 
 /// The probability that each row's true class got; `None` where the model gives no probabilities.
-fn probabilities_of_truth(data: &DataFrame, labels: &[String], truths: &[u32]) -> Result<Option<Vec<f64>>> {
+fn probabilities_of_truth(
+    data: &DataFrame,
+    labels: &[String],
+    truths: &[u32],
+) -> Result<Option<Vec<f64>>> {
     let columns = labels
         .iter()
-        .map(|label| data.column(&format!("{PROBABILITY}{label}")).ok().map(numbers).transpose())
+        .map(|label| {
+            data.column(&format!("{PROBABILITY}{label}"))
+                .ok()
+                .map(numbers)
+                .transpose()
+        })
         .collect::<Result<Vec<_>>>()?;
     if columns.iter().all(Option::is_none) {
         return Ok(None);
     }
     // A label that the model has never seen got no probability at all.
-    let of_truth = |(row, truth): (usize, &u32)| columns[*truth as usize].as_ref().map_or(0.0, |column| column[row]);
+    let of_truth = |(row, truth): (usize, &u32)| {
+        columns[*truth as usize]
+            .as_ref()
+            .map_or(0.0, |column| column[row])
+    };
     Ok(Some(truths.iter().enumerate().map(of_truth).collect()))
 }
 
 fn numbers(column: &PolarsColumn) -> Result<Vec<f64>> {
     let numbers = column.cast(&DataType::Float64)?;
-    let values: Vec<f64> = numbers.f64()?.iter().map(|value| value.unwrap_or(f64::NAN)).collect();
+    let values: Vec<f64> = numbers
+        .f64()?
+        .iter()
+        .map(|value| value.unwrap_or(f64::NAN))
+        .collect();
     match values.iter().position(|value| !value.is_finite()) {
         None => Ok(values),
-        Some(row) => Err(Error::data(format!("`{}` holds no finite number in row {}", column.name(), row + 1))),
+        Some(row) => Err(Error::data(format!(
+            "`{}` holds no finite number in row {}",
+            column.name(),
+            row + 1
+        ))),
     }
 }
 
 fn target_name(schema: &Schema) -> Option<String> {
-    schema.facts.model_target.clone().or_else(|| schema.target().map(|column| column.name.clone()))
+    schema
+        .facts
+        .model_target
+        .clone()
+        .or_else(|| schema.target().map(|column| column.name.clone()))
 }
 
 /// The labels, where they are known before any row is read.
@@ -718,7 +1019,11 @@ fn known_labels(schema: &Schema) -> Option<Vec<String>> {
 }
 
 fn quoted(names: &[impl AsRef<str>]) -> String {
-    names.iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(|name| format!("`{}`", name.as_ref()))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn share(value: f64) -> String {
@@ -759,7 +1064,10 @@ mod tests {
 
     fn close(evaluation: &Evaluation, name: &str, expected: f64) {
         let found = evaluation.metric(name).expect("the metric");
-        assert!((found - expected).abs() < 1e-9, "{name}: {found} is not {expected}");
+        assert!(
+            (found - expected).abs() < 1e-9,
+            "{name}: {found} is not {expected}"
+        );
     }
 
     /// The rows of tests/peers/metrics.py, case "many rows": 5,000 scores on a grid of 1/64, and truths.
@@ -795,7 +1103,9 @@ mod tests {
 
     #[test]
     fn binary_figures_as_scikit_learn() {
-        let evaluation = stage("{false_alarm_rate: 0.05}").evaluate(&payments(|_| "test"), 1).expect("an evaluation");
+        let evaluation = stage("{false_alarm_rate: 0.05}")
+            .evaluate(&payments(|_| "test"), 1)
+            .expect("an evaluation");
         assert_eq!((evaluation.rows, evaluation.part.as_str()), (5000, "test"));
         for (name, expected) in [
             ("average_precision", 0.26099620784652217),
@@ -812,8 +1122,15 @@ mod tests {
         ] {
             close(&evaluation, name, expected);
         }
-        let plots: Vec<&str> = evaluation.plots.iter().map(|plot| plot.name.as_str()).collect();
-        assert_eq!(plots, ["precision_recall", "roc", "confusion", "calibration"]);
+        let plots: Vec<&str> = evaluation
+            .plots
+            .iter()
+            .map(|plot| plot.name.as_str())
+            .collect();
+        assert_eq!(
+            plots,
+            ["precision_recall", "roc", "confusion", "calibration"]
+        );
         assert!(evaluation.train_metrics.is_empty());
     }
 
@@ -823,13 +1140,24 @@ mod tests {
         let frame = payments(|row| if row % 4 == 0 { "test" } else { "train" });
         let evaluation = stage.evaluate(&frame, 1).expect("an evaluation");
         let produced: Vec<&String> = evaluation.metrics.iter().map(|(name, _)| name).collect();
-        assert_eq!(produced, stage.metrics(&frame.schema).iter().collect::<Vec<_>>());
+        assert_eq!(
+            produced,
+            stage.metrics(&frame.schema).iter().collect::<Vec<_>>()
+        );
         assert!(produced.contains(&&"recall_at_0.1pct_false_alarms".to_owned()));
         assert_eq!(evaluation.rows, 1250);
-        assert!(evaluation.train_metrics.iter().all(|(name, _)| !name.contains("cost")));
+        assert!(
+            evaluation
+                .train_metrics
+                .iter()
+                .all(|(name, _)| !name.contains("cost"))
+        );
         assert_eq!(evaluation.train_metrics.len() + 4, evaluation.metrics.len());
         let json = serde_json::to_string(&evaluation).expect("JSON");
-        assert_eq!(serde_json::from_str::<Evaluation>(&json).expect("an evaluation"), evaluation);
+        assert_eq!(
+            serde_json::from_str::<Evaluation>(&json).expect("an evaluation"),
+            evaluation
+        );
     }
 
     #[test]
@@ -866,8 +1194,14 @@ mod tests {
         assert_eq!(evaluation.part, "all");
         close(&evaluation, "precision", 2.0 / 3.0);
         close(&evaluation, "roc_auc", 1.0);
-        let error = stage("{positive: M}").evaluate(&frame, 1).expect_err("the score is of B").to_string();
-        assert!(error.ends_with("its score is the probability of `B`"), "{error}");
+        let error = stage("{positive: M}")
+            .evaluate(&frame, 1)
+            .expect_err("the score is of B")
+            .to_string();
+        assert!(
+            error.ends_with("its score is the probability of `B`"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -885,11 +1219,19 @@ mod tests {
         let evaluation = stage("{}").evaluate(&frame, 1).expect("an evaluation");
         close(&evaluation, "accuracy", 0.8);
         close(&evaluation, "balanced_accuracy", (0.5 + 1.0 + 1.0) / 3.0);
-        let loss = [0.5_f64, 0.2, 0.5, 0.8, 0.8].iter().map(|probability| -probability.ln()).sum::<f64>() / 5.0;
+        let loss = [0.5_f64, 0.2, 0.5, 0.8, 0.8]
+            .iter()
+            .map(|probability| -probability.ln())
+            .sum::<f64>()
+            / 5.0;
         close(&evaluation, "log_loss", loss);
         close(&evaluation, "baseline_accuracy", 0.4);
         assert_eq!(evaluation.tables[0].rows[0], ["0", "1", "1", "0"]);
-        let plots: Vec<&str> = evaluation.plots.iter().map(|plot| plot.name.as_str()).collect();
+        let plots: Vec<&str> = evaluation
+            .plots
+            .iter()
+            .map(|plot| plot.name.as_str())
+            .collect();
         assert_eq!(plots, ["confusion", "per_class"]);
         assert!(stage("{positive: 1}").evaluate(&frame, 1).is_err());
     }
@@ -905,10 +1247,22 @@ mod tests {
         let frame = frame(data.expect("a frame"), "is_fraud");
         let evaluation = stage("{}").evaluate(&frame, 1).expect("an evaluation");
         assert_eq!(evaluation.metric("recall"), None);
-        assert!(evaluation.metrics.iter().all(|(_, value)| value.is_finite()));
+        assert!(
+            evaluation
+                .metrics
+                .iter()
+                .all(|(_, value)| value.is_finite())
+        );
         close(&evaluation, "accuracy", 0.5);
-        let table = evaluation.tables.iter().find(|table| table.name == "undefined_metrics").expect("a table");
-        assert!(table.rows.contains(&vec!["recall".to_owned(), "there is no positive row".to_owned()]));
+        let table = evaluation
+            .tables
+            .iter()
+            .find(|table| table.name == "undefined_metrics")
+            .expect("a table");
+        assert!(table.rows.contains(&vec![
+            "recall".to_owned(),
+            "there is no positive row".to_owned()
+        ]));
         assert!(stage("{part: train}").evaluate(&frame, 1).is_err());
     }
 
@@ -929,18 +1283,35 @@ mod tests {
     fn check_finds_every_problem() {
         let mut schema = payments(|_| "test").schema;
         schema.facts.partitions = vec![Partition::Train, Partition::Test];
-        let codes = |params: &str, input: &Schema| check(params, input).iter().map(|problem| problem.code).collect::<Vec<_>>();
+        let codes = |params: &str, input: &Schema| {
+            check(params, input)
+                .iter()
+                .map(|problem| problem.code)
+                .collect::<Vec<_>>()
+        };
         assert!(codes("{}", &schema).is_empty());
         assert_eq!(
-            codes("{part: validation, threshold: min_cost, positive: maybe}", &schema),
+            codes(
+                "{part: validation, threshold: min_cost, positive: maybe}",
+                &schema
+            ),
             ["unknown-part", "missing-param", "unknown-label"]
         );
         let mut many = schema.clone();
         many.facts.classes = Some(["a", "b", "c"].map(str::to_owned).to_vec());
-        assert_eq!(codes("{cost: {missed: 1, false_alarm: 1}, positive: a}", &many), ["not-binary", "not-binary"]);
+        assert_eq!(
+            codes("{cost: {missed: 1, false_alarm: 1}, positive: a}", &many),
+            ["not-binary", "not-binary"]
+        );
         let bare = Schema::new(vec![Column::new("amount", DataType::Float64)]);
         let problems = check("{}", &bare);
-        assert_eq!(problems.iter().map(|problem| problem.code).collect::<Vec<_>>(), ["no-model", "no-target", "no-split"]);
+        assert_eq!(
+            problems
+                .iter()
+                .map(|problem| problem.code)
+                .collect::<Vec<_>>(),
+            ["no-model", "no-target", "no-split"]
+        );
         assert_eq!(problems[2].severity, Severity::Warning);
     }
 
@@ -952,9 +1323,16 @@ mod tests {
         ]);
         schema.facts.model_target = Some("label".into());
         let metrics = stage("{}").metrics(&schema);
-        assert!(metrics.contains(&"average_precision".to_owned()) && metrics.contains(&"f1_macro".to_owned()));
+        assert!(
+            metrics.contains(&"average_precision".to_owned())
+                && metrics.contains(&"f1_macro".to_owned())
+        );
         assert_eq!(metrics.iter().collect::<BTreeSet<_>>().len(), metrics.len());
-        assert!(!stage("{positive: 1}").metrics(&schema).contains(&"f1_macro".to_owned()));
+        assert!(
+            !stage("{positive: 1}")
+                .metrics(&schema)
+                .contains(&"f1_macro".to_owned())
+        );
     }
 
     #[test]
@@ -964,22 +1342,5 @@ mod tests {
         let stages: Vec<serde_yaml::Mapping> = serde_yaml::from_str(kind.example).expect("YAML");
         assert!((kind.parse)(&stages[0][kind.name]).is_ok());
         assert!(kind.about().starts_with("Judges the predictions"));
-    }
-
-    #[test]
-    fn speed_temporary() {
-        let n = 1_000_000_usize;
-        let mut state = 1_u64;
-        let mut draw = || { state = state.wrapping_mul(6364136223846793005).wrapping_add(1); (state >> 33) as f64 / (1u64 << 31) as f64 };
-        let scores: Vec<f64> = (0..n).map(|_| draw()).collect();
-        let truths: Vec<bool> = scores.iter().map(|s| draw() < 0.01 * s).collect();
-        let predictions: Vec<bool> = scores.iter().map(|s| *s >= 0.5).collect();
-        let others: Vec<f64> = scores.iter().map(|s| 1.0 - s).collect();
-        let parts: Vec<&str> = (0..n).map(|row| if row % 4 == 0 { "test" } else { "train" }).collect();
-        let data = df!("is_fraud" => truths, "prediction" => predictions, "score" => scores.clone(), "probability_true" => scores, "probability_false" => others, PARTITION => parts).expect("f");
-        let f = frame(data, "is_fraud");
-        let start = std::time::Instant::now();
-        let e = stage("{cost: {missed: 50, false_alarm: 1}}").evaluate(&f, 1).expect("e");
-        eprintln!("evaluate {:?} svg {}", start.elapsed(), e.plots.iter().map(|p| p.svg.len()).sum::<usize>());
     }
 }

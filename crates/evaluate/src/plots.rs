@@ -44,128 +44,239 @@ type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
 /// Precision against recall, with the share of positive rows as the baseline.
 pub(crate) fn precision_recall(ranking: &Ranking, average: f64, threshold: f64) -> Result<Plot> {
     let prevalence = ranking.positives / (ranking.positives + ranking.negatives);
-    let note = format!("average precision {average:.3}; chance reaches {}", small_share(prevalence));
+    let note = format!(
+        "average precision {average:.3}; chance reaches {}",
+        small_share(prevalence)
+    );
     let at = |operation: metrics::Operation| {
         let flagged = operation.true_positives + operation.false_positives;
-        (flagged > 0.0).then(|| (operation.true_positives / ranking.positives, operation.true_positives / flagged))
+        (flagged > 0.0).then(|| {
+            (
+                operation.true_positives / ranking.positives,
+                operation.true_positives / flagged,
+            )
+        })
     };
     // Precision holds from one recall to the next: the step that average precision sums up.
     let mut curve = Vec::new();
     let mut last = 0.0;
-    for (recall, precision) in ranking.operations.iter().filter_map(|operation| at(*operation)) {
+    for (recall, precision) in ranking
+        .operations
+        .iter()
+        .filter_map(|operation| at(*operation))
+    {
         curve.push((last, precision));
         curve.push((recall, precision));
         last = recall;
     }
     let curve = thin(curve);
     let mark = at(ranking.at(threshold));
-    picture("precision_recall", "Precision and recall", &note, HEIGHT, |area| {
-        unit_chart(area, "recall", "precision", |chart| {
-            dashed(chart, [(0.0, prevalence), (1.0, prevalence)])?;
-            draw_curve(chart, curve, mark.map(|point| (point, threshold)))
-        })
-    })
+    picture(
+        "precision_recall",
+        "Precision and recall",
+        &note,
+        HEIGHT,
+        |area| {
+            unit_chart(area, "recall", "precision", |chart| {
+                dashed(chart, [(0.0, prevalence), (1.0, prevalence)])?;
+                draw_curve(chart, curve, mark.map(|point| (point, threshold)))
+            })
+        },
+    )
 }
 
 /// Recall against the share of false alarms.
 pub(crate) fn roc(ranking: &Ranking, area_under: f64, threshold: f64) -> Result<Plot> {
     let at = |operation: metrics::Operation| {
-        (operation.false_positives / ranking.negatives, operation.true_positives / ranking.positives)
+        (
+            operation.false_positives / ranking.negatives,
+            operation.true_positives / ranking.positives,
+        )
     };
-    let curve = thin(std::iter::once((0.0, 0.0)).chain(ranking.operations.iter().map(|operation| at(*operation))));
+    let curve = thin(
+        std::iter::once((0.0, 0.0))
+            .chain(ranking.operations.iter().map(|operation| at(*operation))),
+    );
     let mark = at(ranking.at(threshold));
     let note = format!("area under the curve {area_under:.3}; chance reaches 0.5");
-    picture("roc", "Recall and false alarms (ROC)", &note, HEIGHT, |area| {
-        unit_chart(area, "share of negatives flagged", "recall", |chart| {
-            dashed(chart, [(0.0, 0.0), (1.0, 1.0)])?;
-            draw_curve(chart, curve, Some((mark, threshold)))
-        })
-    })
+    picture(
+        "roc",
+        "Recall and false alarms (ROC)",
+        &note,
+        HEIGHT,
+        |area| {
+            unit_chart(area, "share of negatives flagged", "recall", |chart| {
+                dashed(chart, [(0.0, 0.0), (1.0, 1.0)])?;
+                draw_curve(chart, curve, Some((mark, threshold)))
+            })
+        },
+    )
 }
 
 /// Observed share of positives against the predicted probability.
-pub(crate) fn calibration(scores: &[f64], truths: &[bool], weights: Option<&[f64]>) -> Result<Plot> {
+pub(crate) fn calibration(
+    scores: &[f64],
+    truths: &[bool],
+    weights: Option<&[f64]>,
+) -> Result<Plot> {
     let bins = metrics::calibration(scores, truths, weights, CALIBRATION_BINS);
     let most = bins.iter().fold(0.0_f64, |most, bin| most.max(bin.weight));
     let note = "dashed: probabilities can be taken at their word; larger dots, more rows";
     picture("calibration", "Calibration", note, HEIGHT, |area| {
-        unit_chart(area, "predicted probability", "share that is positive", |chart| {
-            dashed(chart, [(0.0, 0.0), (1.0, 1.0)])?;
-            let points: Vec<(f64, f64)> = bins.iter().map(|bin| (bin.predicted, bin.observed)).collect();
-            chart.draw_series(LineSeries::new(points, ACCENT.mix(0.45).stroke_width(3)))?;
-            chart.draw_series(bins.iter().map(|bin| {
-                // The area says how many rows, within what can still be seen.
-                let radius = 7.0 + 15.0 * (bin.weight / most).sqrt();
-                Circle::new((bin.predicted, bin.observed), radius as i32, ACCENT.filled())
-            }))?;
-            Ok(())
-        })
+        unit_chart(
+            area,
+            "predicted probability",
+            "share that is positive",
+            |chart| {
+                dashed(chart, [(0.0, 0.0), (1.0, 1.0)])?;
+                let points: Vec<(f64, f64)> = bins
+                    .iter()
+                    .map(|bin| (bin.predicted, bin.observed))
+                    .collect();
+                chart.draw_series(LineSeries::new(points, ACCENT.mix(0.45).stroke_width(3)))?;
+                chart.draw_series(bins.iter().map(|bin| {
+                    // The area says how many rows, within what can still be seen.
+                    let radius = 7.0 + 15.0 * (bin.weight / most).sqrt();
+                    Circle::new(
+                        (bin.predicted, bin.observed),
+                        radius as i32,
+                        ACCENT.filled(),
+                    )
+                }))?;
+                Ok(())
+            },
+        )
     })
 }
 
 /// Truth against prediction: the shade is the share of the true class, the number is the count.
 pub(crate) fn confusion(confusion: &Confusion, labels: &[String]) -> Result<Plot> {
     let classes = labels.len();
-    let longest = labels.iter().map(|label| shortened(label).chars().count()).max().unwrap_or(0) as i32;
+    let longest = labels
+        .iter()
+        .map(|label| shortened(label).chars().count())
+        .max()
+        .unwrap_or(0) as i32;
     let left = (MARGIN + 60 + longest * 17).max(150);
     let top = HEADER + 20;
     // Labels that are wider than a cell would run into each other: then all stand upright, and the picture is that much higher.
     let upright = longest * TEXT_SIZE / 2 > (WIDTH as i32 - left - MARGIN) / classes.max(1) as i32;
-    let more = if upright { (longest * TEXT_SIZE / 2 - 50).max(0) } else { 0 };
+    let more = if upright {
+        (longest * TEXT_SIZE / 2 - 50).max(0)
+    } else {
+        0
+    };
     let height_in_all = HEIGHT + more as u32;
-    let size = (WIDTH as i32 - left - MARGIN).min(HEIGHT as i32 - top - 130).max(classes as i32);
+    let size = (WIDTH as i32 - left - MARGIN)
+        .min(HEIGHT as i32 - top - 130)
+        .max(classes as i32);
     let cell = size / classes.max(1) as i32;
     let (width, height) = (cell * classes as i32, cell * classes as i32);
     // A picture that is higher than wide would be mostly empty: cells are wider than high instead.
     let cell_width = ((WIDTH as i32 - left - MARGIN) / classes.max(1) as i32).min(cell * 9 / 5);
     let width = width.max(cell_width * classes as i32);
-    let digits = (0..classes * classes).map(|at| grouped(confusion.cell(at / classes, at % classes)).len()).max();
+    let digits = (0..classes * classes)
+        .map(|at| grouped(confusion.cell(at / classes, at % classes)).len())
+        .max();
     // A digit is about half as wide as it is high.
-    let text_size = (cell / 2).min(cell_width * 3 / 2 / digits.unwrap_or(1).max(1) as i32).clamp(12, 44);
+    let text_size = (cell / 2)
+        .min(cell_width * 3 / 2 / digits.unwrap_or(1).max(1) as i32)
+        .clamp(12, 44);
     let label_size = (cell * 3 / 5).clamp(14, TEXT_SIZE);
     let note = "each row adds up to the rows of that true class";
-    picture("confusion", "Confusion matrix", note, height_in_all, |area| {
-        let text = |text: String, size: i32, colour: RGBAColor, at: (i32, i32), pos: Pos, turn: FontTransform| {
-            let style = TextStyle::from(("sans-serif", size).into_font().transform(turn)).color(&colour).pos(pos);
-            area.draw(&Text::new(text, at, style))
-        };
-        let centre = Pos::new(HPos::Center, VPos::Center);
-        for truth in 0..classes {
-            let support = confusion.support(truth);
-            let y = top + cell * truth as i32;
-            for prediction in 0..classes {
-                let x = left + cell_width * prediction as i32;
-                let count = confusion.cell(truth, prediction);
-                let share = if support > 0.0 { count / support } else { 0.0 };
-                let shade = 0.04 + 0.9 * share;
-                let inner = [(x + 2, y + 2), (x + cell_width - 2, y + cell - 2)];
-                area.draw(&Rectangle::new(inner, ACCENT.mix(shade).filled()))?;
-                if cell >= 24 {
-                    // White only where the shade is dark enough on white and on black paper.
-                    let colour = if share > 0.65 { WHITE.to_rgba() } else { INK.to_rgba() };
-                    let middle = (x + cell_width / 2, y + cell / 2);
-                    text(grouped(count), text_size, colour, middle, centre, FontTransform::None)?;
+    picture(
+        "confusion",
+        "Confusion matrix",
+        note,
+        height_in_all,
+        |area| {
+            let text = |text: String,
+                        size: i32,
+                        colour: RGBAColor,
+                        at: (i32, i32),
+                        pos: Pos,
+                        turn: FontTransform| {
+                let style = TextStyle::from(("sans-serif", size).into_font().transform(turn))
+                    .color(&colour)
+                    .pos(pos);
+                area.draw(&Text::new(text, at, style))
+            };
+            let centre = Pos::new(HPos::Center, VPos::Center);
+            for (truth, label) in labels.iter().enumerate() {
+                let support = confusion.support(truth);
+                let y = top + cell * truth as i32;
+                for prediction in 0..classes {
+                    let x = left + cell_width * prediction as i32;
+                    let count = confusion.cell(truth, prediction);
+                    let share = if support > 0.0 { count / support } else { 0.0 };
+                    let shade = 0.04 + 0.9 * share;
+                    let inner = [(x + 2, y + 2), (x + cell_width - 2, y + cell - 2)];
+                    area.draw(&Rectangle::new(inner, ACCENT.mix(shade).filled()))?;
+                    if cell >= 24 {
+                        // White only where the shade is dark enough on white and on black paper.
+                        let colour = if share > 0.65 {
+                            WHITE.to_rgba()
+                        } else {
+                            INK.to_rgba()
+                        };
+                        let middle = (x + cell_width / 2, y + cell / 2);
+                        text(
+                            grouped(count),
+                            text_size,
+                            colour,
+                            middle,
+                            centre,
+                            FontTransform::None,
+                        )?;
+                    }
+                }
+                let label = shortened(label);
+                if cell >= 16 {
+                    let beside = (left - 14, y + cell / 2);
+                    text(
+                        label.clone(),
+                        label_size,
+                        INK.to_rgba(),
+                        beside,
+                        Pos::new(HPos::Right, VPos::Center),
+                        FontTransform::None,
+                    )?;
+                    let below = (
+                        left + cell_width * truth as i32 + cell_width / 2,
+                        top + height + 14,
+                    );
+                    let (pos, turn) = if upright {
+                        (
+                            Pos::new(HPos::Right, VPos::Center),
+                            FontTransform::Rotate270,
+                        )
+                    } else {
+                        (Pos::new(HPos::Center, VPos::Top), FontTransform::None)
+                    };
+                    text(label, label_size, INK.to_rgba(), below, pos, turn)?;
                 }
             }
-            let label = shortened(&labels[truth]);
-            if cell >= 16 {
-                let beside = (left - 14, y + cell / 2);
-                text(label.clone(), label_size, INK.to_rgba(), beside, Pos::new(HPos::Right, VPos::Center), FontTransform::None)?;
-                let below = (left + cell_width * truth as i32 + cell_width / 2, top + height + 14);
-                let (pos, turn) = if upright {
-                    (Pos::new(HPos::Right, VPos::Center), FontTransform::Rotate270)
-                } else {
-                    (Pos::new(HPos::Center, VPos::Top), FontTransform::None)
-                };
-                text(label, label_size, INK.to_rgba(), below, pos, turn)?;
-            }
-        }
-        let muted = MUTED.to_rgba();
-        text("truth".into(), TEXT_SIZE, muted, (MARGIN, top + height / 2), centre, FontTransform::Rotate270)?;
-        let below = (left + width / 2, height_in_all as i32 - 20);
-        text("prediction".into(), TEXT_SIZE, muted, below, Pos::new(HPos::Center, VPos::Bottom), FontTransform::None)?;
-        Ok(())
-    })
+            let muted = MUTED.to_rgba();
+            text(
+                "truth".into(),
+                TEXT_SIZE,
+                muted,
+                (MARGIN, top + height / 2),
+                centre,
+                FontTransform::Rotate270,
+            )?;
+            let below = (left + width / 2, height_in_all as i32 - 20);
+            text(
+                "prediction".into(),
+                TEXT_SIZE,
+                muted,
+                below,
+                Pos::new(HPos::Center, VPos::Bottom),
+                FontTransform::None,
+            )?;
+            Ok(())
+        },
+    )
 }
 
 /// F1 of each class as bars, in class order; of very many classes the worst.
@@ -174,13 +285,22 @@ pub(crate) fn per_class(confusion: &Confusion, labels: &[String]) -> Result<Plot
     let mut classes: Vec<usize> = (0..labels.len()).collect();
     let mut note = "harmonic mean of precision and recall".to_owned();
     if classes.len() > MOST_BARS {
-        classes.sort_by(|left, right| confusion.figures(*left).f1.total_cmp(&confusion.figures(*right).f1));
+        classes.sort_by(|left, right| {
+            confusion
+                .figures(*left)
+                .f1
+                .total_cmp(&confusion.figures(*right).f1)
+        });
         classes.truncate(MOST_BARS);
         note = format!("{note}; the {MOST_BARS} lowest of {}", labels.len());
     }
     let step = ((HEIGHT as i32 - HEADER - MARGIN) / classes.len().max(1) as i32).clamp(36, 110);
     let height = (HEADER + MARGIN + step * classes.len() as i32) as u32;
-    let longest = classes.iter().map(|class| shortened(&labels[*class]).chars().count()).max().unwrap_or(0) as i32;
+    let longest = classes
+        .iter()
+        .map(|class| shortened(&labels[*class]).chars().count())
+        .max()
+        .unwrap_or(0) as i32;
     let left = MARGIN + 30 + longest * 18;
     let full = WIDTH as i32 - left - MARGIN - 120;
     let size = (step * 3 / 5).min(TEXT_SIZE);
@@ -188,16 +308,34 @@ pub(crate) fn per_class(confusion: &Confusion, labels: &[String]) -> Result<Plot
         for (place, class) in classes.iter().enumerate() {
             let figure = confusion.figures(*class).f1;
             let y = HEADER + step * place as i32;
-            let text = |pos| TextStyle::from(("sans-serif", size).into_font()).color(&INK).pos(pos);
+            let text = |pos| {
+                TextStyle::from(("sans-serif", size).into_font())
+                    .color(&INK)
+                    .pos(pos)
+            };
             let middle = y + step / 2;
             let label = shortened(&labels[*class]);
-            area.draw(&Text::new(label, (left - 16, middle), text(Pos::new(HPos::Right, VPos::Center))))?;
+            area.draw(&Text::new(
+                label,
+                (left - 16, middle),
+                text(Pos::new(HPos::Right, VPos::Center)),
+            ))?;
             let (bar_top, bar_bottom) = (y + step / 6, y + step - step / 6);
-            area.draw(&Rectangle::new([(left, bar_top), (left + full, bar_bottom)], GRID.mix(0.6).filled()))?;
+            area.draw(&Rectangle::new(
+                [(left, bar_top), (left + full, bar_bottom)],
+                GRID.mix(0.6).filled(),
+            ))?;
             let end = left + (f64::from(full) * figure).round() as i32;
-            area.draw(&Rectangle::new([(left, bar_top), (end, bar_bottom)], ACCENT.filled()))?;
+            area.draw(&Rectangle::new(
+                [(left, bar_top), (end, bar_bottom)],
+                ACCENT.filled(),
+            ))?;
             let number = Pos::new(HPos::Left, VPos::Center);
-            area.draw(&Text::new(format!("{figure:.3}"), (left + full + 18, middle), text(number)))?;
+            area.draw(&Text::new(
+                format!("{figure:.3}"),
+                (left + full + 18, middle),
+                text(number),
+            ))?;
         }
         Ok(())
     })
@@ -223,7 +361,11 @@ pub(crate) fn grouped(value: f64) -> String {
             None => return grouped(whole),
         }
     }
-    if value < 0.0 && text != "0" { format!("-{text}") } else { text }
+    if value < 0.0 && text != "0" {
+        format!("-{text}")
+    } else {
+        text
+    }
 }
 
 fn picture(
@@ -237,7 +379,8 @@ fn picture(
     let area = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
     let drawn = (|| {
         area.fill(&PAPER)?;
-        let heading = TextStyle::from(("sans-serif", TITLE_SIZE, FontStyle::Bold).into_font()).color(&INK);
+        let heading =
+            TextStyle::from(("sans-serif", TITLE_SIZE, FontStyle::Bold).into_font()).color(&INK);
         area.draw(&Text::new(title.to_owned(), (MARGIN, 28), heading))?;
         let small = TextStyle::from(("sans-serif", TEXT_SIZE - 4).into_font()).color(&MUTED);
         area.draw(&Text::new(note.to_owned(), (MARGIN, 86), small))?;
@@ -247,7 +390,11 @@ fn picture(
     })();
     drop(area);
     drawn.map_err(|error| Error::Model(format!("cannot draw `{name}`: {error}")))?;
-    Ok(Plot { name: name.to_owned(), title: title.to_owned(), svg })
+    Ok(Plot {
+        name: name.to_owned(),
+        title: title.to_owned(),
+        svg,
+    })
 }
 
 fn unit_chart(
@@ -256,7 +403,9 @@ fn unit_chart(
     up: &str,
     draw: impl FnOnce(&mut UnitChart<'_, '_>) -> Drawn,
 ) -> Drawn {
-    let text = |colour: &'static RGBColor| TextStyle::from(("sans-serif", TEXT_SIZE).into_font()).color(colour);
+    let text = |colour: &'static RGBColor| {
+        TextStyle::from(("sans-serif", TEXT_SIZE).into_font()).color(colour)
+    };
     let mut chart = ChartBuilder::on(area)
         .margin_top(HEADER)
         .margin_left(MARGIN / 2)
@@ -296,9 +445,19 @@ fn draw_curve(
     if let Some((point, threshold)) = mark {
         chart.draw_series(std::iter::once(Circle::new(point, 11, MARK.filled())))?;
         // Beside the point, on the side where there is room.
-        let (side, shift) = if point.0 > 0.6 { (HPos::Right, -22) } else { (HPos::Left, 22) };
-        let (edge, drop) = if point.1 > 0.15 { (VPos::Top, 12) } else { (VPos::Bottom, -12) };
-        let style = TextStyle::from(("sans-serif", TEXT_SIZE - 2).into_font()).color(&INK).pos(Pos::new(side, edge));
+        let (side, shift) = if point.0 > 0.6 {
+            (HPos::Right, -22)
+        } else {
+            (HPos::Left, 22)
+        };
+        let (edge, drop) = if point.1 > 0.15 {
+            (VPos::Top, 12)
+        } else {
+            (VPos::Bottom, -12)
+        };
+        let style = TextStyle::from(("sans-serif", TEXT_SIZE - 2).into_font())
+            .color(&INK)
+            .pos(Pos::new(side, edge));
         let label = format!("threshold {}", small_share(threshold));
         let text = EmptyElement::at(point) + Text::new(label, (shift, drop), style);
         chart.draw_series(std::iter::once(text))?;
@@ -312,9 +471,9 @@ fn thin(points: impl IntoIterator<Item = (f64, f64)>) -> Vec<(f64, f64)> {
     let mut kept: Vec<(f64, f64)> = Vec::new();
     let mut passed = None;
     for point in points {
-        let moved = kept
-            .last()
-            .is_none_or(|last| (point.0 - last.0).abs() >= VISIBLE || (point.1 - last.1).abs() >= VISIBLE);
+        let moved = kept.last().is_none_or(|last| {
+            (point.0 - last.0).abs() >= VISIBLE || (point.1 - last.1).abs() >= VISIBLE
+        });
         if moved {
             kept.push(point);
         }
@@ -325,12 +484,20 @@ fn thin(points: impl IntoIterator<Item = (f64, f64)>) -> Vec<(f64, f64)> {
 }
 
 fn small_share(value: f64) -> String {
-    if value >= 0.01 { format!("{value:.3}") } else { format!("{value:.2e}") }
+    if value >= 0.01 {
+        format!("{value:.3}")
+    } else {
+        format!("{value:.2e}")
+    }
 }
 
 fn shortened(label: &str) -> String {
     const MOST: usize = 16;
-    if label.chars().count() <= MOST { label.to_owned() } else { label.chars().take(MOST - 1).chain(['…']).collect() }
+    if label.chars().count() <= MOST {
+        label.to_owned()
+    } else {
+        label.chars().take(MOST - 1).chain(['…']).collect()
+    }
 }
 
 #[cfg(test)]
@@ -339,7 +506,14 @@ mod tests {
 
     #[test]
     fn numbers_as_people_read_them() {
-        let pairs = [(0.0, "0"), (999.0, "999"), (1234567.0, "1,234,567"), (1234.5, "1,234.50"), (-5000.0, "-5,000"), (9.999, "10")];
+        let pairs = [
+            (0.0, "0"),
+            (999.0, "999"),
+            (1234567.0, "1,234,567"),
+            (1234.5, "1,234.50"),
+            (-5000.0, "-5,000"),
+            (9.999, "10"),
+        ];
         for (value, text) in pairs {
             assert_eq!(grouped(value), text);
         }
@@ -347,14 +521,18 @@ mod tests {
 
     #[test]
     fn a_million_points_become_few() {
-        let thinned = thin((0..1_000_000).map(|step| (f64::from(step) / 1e6, f64::from(step) / 1e6)));
+        let thinned =
+            thin((0..1_000_000).map(|step| (f64::from(step) / 1e6, f64::from(step) / 1e6)));
         assert!(thinned.len() < 1_100, "{}", thinned.len());
         assert_eq!(thinned.last(), Some(&(0.999_999, 0.999_999)));
     }
 
     #[test]
     fn labels_are_escaped_and_shortened() {
-        let labels = ["<script>".to_owned(), "a label that is far too long".to_owned()];
+        let labels = [
+            "<script>".to_owned(),
+            "a label that is far too long".to_owned(),
+        ];
         let counts = Confusion::of(&[0, 1], &[0, 1], None, 2);
         let plot = confusion(&counts, &labels).expect("a picture");
         assert!(plot.svg.contains("&lt;script&gt;") && !plot.svg.contains("<script>"));

@@ -73,7 +73,12 @@ fn write_page(
     if !facts.is_empty() {
         page.push_str("<dl class=\"facts\">\n");
         for (name, value) in facts {
-            writeln!(page, "<div><dt>{}</dt><dd>{}</dd></div>", escaped(name), escaped(value))?;
+            writeln!(
+                page,
+                "<div><dt>{}</dt><dd>{}</dd></div>",
+                escaped(name),
+                escaped(value)
+            )?;
         }
         page.push_str("</dl>\n");
     }
@@ -94,7 +99,11 @@ fn write_page(
 fn write_evaluation(page: &mut String, id: &str, evaluation: &Evaluation) -> std::fmt::Result {
     let rows = crate::plots::grouped(evaluation.rows as f64);
     let part = escaped(&evaluation.part);
-    writeln!(page, "<section>\n<h2>{}</h2>\n<p class=\"about\">{rows} rows, part: {part}</p>", escaped(id))?;
+    writeln!(
+        page,
+        "<section>\n<h2>{}</h2>\n<p class=\"about\">{rows} rows, part: {part}</p>",
+        escaped(id)
+    )?;
     page.push_str("<div class=\"tiles\">\n");
     for (name, value) in evaluation.metrics.iter().take(4) {
         let about = metric_about(name);
@@ -109,7 +118,12 @@ fn write_evaluation(page: &mut String, id: &str, evaluation: &Evaluation) -> std
     if !evaluation.plots.is_empty() {
         page.push_str("<div class=\"plots\">\n");
         for plot in &evaluation.plots {
-            writeln!(page, "<figure role=\"img\" aria-label=\"{}\">\n{}</figure>", escaped(&plot.title), plot.svg)?;
+            writeln!(
+                page,
+                "<figure role=\"img\" aria-label=\"{}\">\n{}</figure>",
+                escaped(&plot.title),
+                plot.svg
+            )?;
         }
         page.push_str("</div>\n");
     }
@@ -123,15 +137,27 @@ fn write_evaluation(page: &mut String, id: &str, evaluation: &Evaluation) -> std
 
 fn write_metrics(page: &mut String, evaluation: &Evaluation) -> std::fmt::Result {
     let with_train = !evaluation.train_metrics.is_empty();
-    write!(page, "<h3>Metrics</h3>\n<div class=\"scroll\"><table>\n<thead><tr><th>metric</th><th class=\"number\">{}</th>", escaped(&evaluation.part))?;
+    write!(
+        page,
+        "<h3>Metrics</h3>\n<div class=\"scroll\"><table>\n<thead><tr><th>metric</th><th class=\"number\">{}</th>",
+        escaped(&evaluation.part)
+    )?;
     if with_train {
         page.push_str("<th class=\"number\">train</th>");
     }
     page.push_str("<th class=\"note\">what it says</th></tr></thead>\n<tbody>\n");
     for (name, value) in &evaluation.metrics {
-        write!(page, "<tr><th scope=\"row\"><code>{}</code></th><td class=\"number\">{}</td>", escaped(name), figure(*value))?;
+        write!(
+            page,
+            "<tr><th scope=\"row\"><code>{}</code></th><td class=\"number\">{}</td>",
+            escaped(name),
+            figure(*value)
+        )?;
         if with_train {
-            let train = evaluation.train_metrics.iter().find(|(other, _)| other == name);
+            let train = evaluation
+                .train_metrics
+                .iter()
+                .find(|(other, _)| other == name);
             let train = train.map_or("–".to_owned(), |(_, value)| figure(*value));
             write!(page, "<td class=\"number\">{train}</td>")?;
         }
@@ -142,13 +168,31 @@ fn write_metrics(page: &mut String, evaluation: &Evaluation) -> std::fmt::Result
 }
 
 fn write_table(page: &mut String, table: &Table) -> std::fmt::Result {
-    writeln!(page, "<h3>{}</h3>\n<div class=\"scroll\"><table>", escaped(&table.title))?;
+    writeln!(
+        page,
+        "<h3>{}</h3>\n<div class=\"scroll\"><table>",
+        escaped(&table.title)
+    )?;
     let is_number = |column: usize| {
-        let mut cells = table.rows.iter().filter_map(|row| row.get(column)).peekable();
-        column > 0 && cells.peek().is_some() && cells.all(|cell| cell.starts_with(|first: char| first.is_ascii_digit() || "-–".contains(first)))
+        let mut cells = table
+            .rows
+            .iter()
+            .filter_map(|row| row.get(column))
+            .peekable();
+        column > 0
+            && cells.peek().is_some()
+            && cells.all(|cell| {
+                cell.starts_with(|first: char| first.is_ascii_digit() || "-–".contains(first))
+            })
     };
     let numeric: Vec<bool> = (0..table.columns.len()).map(is_number).collect();
-    let class = |column: usize| if numeric.get(column) == Some(&true) { " class=\"number\"" } else { "" };
+    let class = |column: usize| {
+        if numeric.get(column) == Some(&true) {
+            " class=\"number\""
+        } else {
+            ""
+        }
+    };
     page.push_str("<thead><tr>");
     for (column, heading) in table.columns.iter().enumerate() {
         write!(page, "<th{}>{}</th>", class(column), escaped(heading))?;
@@ -216,7 +260,13 @@ mod tests {
             plots: Vec::new(),
         };
         let facts = [(evil.clone(), evil.clone())];
-        let page = report_html(&evil, Some(&evil), &facts, &[(evil.clone(), evaluation)], &[]);
+        let page = report_html(
+            &evil,
+            Some(&evil),
+            &facts,
+            &[(evil.clone(), evaluation)],
+            &[],
+        );
         assert!(!page.contains("<script"));
         assert!(page.contains("&lt;script&gt;alert(&#39;&amp;&#39;)&lt;/script&gt;"));
         assert!(page.contains("1,200 rows"));
@@ -230,7 +280,13 @@ mod tests {
             train_metrics: vec![("accuracy".into(), 0.95)],
             ..Evaluation::default()
         };
-        let page = report_html("cards", None, &[], &[("classification".into(), evaluation)], &[]);
+        let page = report_html(
+            "cards",
+            None,
+            &[],
+            &[("classification".into(), evaluation)],
+            &[],
+        );
         assert!(page.contains("<td class=\"number\">0.9123</td><td class=\"number\">0.9500</td>"));
         assert!(page.contains("<td class=\"number\">12,345</td><td class=\"number\">–</td>"));
     }

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use linfa::traits::{Fit, Predict};
 use ndarray::{Array1, Array2, Axis};
-use polars::prelude::{Column as PolarsColumn, DataFrame, DataType, IdxCa, IntoColumn, NamedFrom, Series};
+use polars::prelude::{
+    Column as PolarsColumn, DataFrame, DataType, IdxCa, IntoColumn, NamedFrom, Series,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    CheckContext, Classes, Column, Error, FitContext, Frame, Label, Model, PARTITION, Predictor, Problem, ProgressEvent,
-    Result, Role, Schema, Shape, Stage, State, Tensor, TensorData, did_you_mean, path, register_kind, type_name,
+    CheckContext, Classes, Column, Error, FitContext, Frame, Label, Model, PARTITION, Predictor,
+    Problem, ProgressEvent, Result, Role, Schema, Shape, Stage, State, Tensor, TensorData,
+    did_you_mean, path, register_kind, type_name,
 };
 
 use crate::{
@@ -99,7 +102,10 @@ register_kind! {
 impl Stage for LogisticRegression {
     fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
         let Some(input) = inputs.first() else {
-            return Schema { incomplete: true, ..Schema::default() };
+            return Schema {
+                incomplete: true,
+                ..Schema::default()
+            };
         };
         let target = self.check_target(input, cx);
         self.check_features(input, target, cx);
@@ -108,11 +114,14 @@ impl Stage for LogisticRegression {
         self.check_labels(classes.as_deref(), cx);
 
         let mut output = input.clone();
-        let mut add = |name: String, dtype: DataType| output.set(Column::new(name, dtype).with_role(Role::Internal));
+        let mut add = |name: String, dtype: DataType| {
+            output.set(Column::new(name, dtype).with_role(Role::Internal))
+        };
         if let Some(target) = target {
             add("prediction".into(), target.dtype.clone());
         }
-        let is_binary = self.positive.is_some() || classes.as_ref().is_some_and(|classes| classes.len() == 2);
+        let is_binary =
+            self.positive.is_some() || classes.as_ref().is_some_and(|classes| classes.len() == 2);
         if is_binary {
             add("score".into(), DataType::Float64);
         }
@@ -144,16 +153,21 @@ impl LogisticRegression {
             None => {
                 let column = input.target();
                 if column.is_none() && !input.incomplete {
-                    let targets: Vec<&str> =
-                        input.with_role(Role::Target).map(|column| column.name.as_str()).collect();
+                    let targets: Vec<&str> = input
+                        .with_role(Role::Target)
+                        .map(|column| column.name.as_str())
+                        .collect();
                     let message = match targets.as_slice() {
-                        [] => "no column has the role `target`, so there is nothing to learn".to_owned(),
-                        several => format!("{} have the role `target`; a model learns one", quoted(several)),
+                        [] => "no column has the role `target`, so there is nothing to learn"
+                            .to_owned(),
+                        several => format!(
+                            "{} have the role `target`; a model learns one",
+                            quoted(several)
+                        ),
                     };
-                    cx.report(
-                        Problem::error("no-target", path![], message)
-                            .help("say `target: NAME`, or give one column `role: target` under `columns:`"),
-                    );
+                    cx.report(Problem::error("no-target", path![], message).help(
+                        "say `target: NAME`, or give one column `role: target` under `columns:`",
+                    ));
                 }
                 (column?, path![])
             }
@@ -174,7 +188,10 @@ impl LogisticRegression {
     fn check_features(&self, input: &Schema, target: Option<&Column>, cx: &mut CheckContext<'_>) {
         let Some(features) = &self.features else {
             let others: Vec<String> = default_features(input)
-                .filter(|column| !column.is_numeric() && Some(column.name.as_str()) != target.map(|target| target.name.as_str()))
+                .filter(|column| {
+                    !column.is_numeric()
+                        && Some(column.name.as_str()) != target.map(|target| target.name.as_str())
+                })
                 .map(|column| format!("`{}` ({})", column.name, type_name(&column.dtype)))
                 .collect();
             if !others.is_empty() {
@@ -187,26 +204,43 @@ impl LogisticRegression {
                 );
             }
             if self.features(input).is_empty() && others.is_empty() && !input.incomplete {
-                cx.report(Problem::error("no-features", path![], "no column has the role `feature`"));
+                cx.report(Problem::error(
+                    "no-features",
+                    path![],
+                    "no column has the role `feature`",
+                ));
             }
             return;
         };
         for (index, name) in features.iter().enumerate() {
             let place = path!["features", index];
             if features[..index].contains(name) {
-                cx.report(Problem::error("duplicate", place, format!("the feature `{name}` is named twice")));
+                cx.report(Problem::error(
+                    "duplicate",
+                    place,
+                    format!("the feature `{name}` is named twice"),
+                ));
                 continue;
             }
             match input.column(name) {
                 None => cx.report(unknown_column(input, name, place)),
-                Some(column) if Some(column.name.as_str()) == target.map(|target| target.name.as_str()) => {
-                    cx.report(Problem::error("target-leak", place, format!("`{name}` is the target, not a feature")));
+                Some(column)
+                    if Some(column.name.as_str()) == target.map(|target| target.name.as_str()) =>
+                {
+                    cx.report(Problem::error(
+                        "target-leak",
+                        place,
+                        format!("`{name}` is the target, not a feature"),
+                    ));
                 }
                 Some(column) if !column.is_numeric() => cx.report(
                     Problem::error(
                         "not-numeric",
                         place,
-                        format!("the feature `{name}` is {}, not a number", type_name(&column.dtype)),
+                        format!(
+                            "the feature `{name}` is {}, not a number",
+                            type_name(&column.dtype)
+                        ),
                     )
                     .help("encode it above the model (`features.one_hot`)"),
                 ),
@@ -220,15 +254,23 @@ impl LogisticRegression {
         if weights.len() > 1 {
             let names: Vec<&str> = weights.iter().map(|column| column.name.as_str()).collect();
             cx.report(
-                Problem::error("two-weights", path![], format!("{} have the role `weight`; one can", quoted(&names)))
-                    .help("give the others `role: ignore` under `columns:`"),
+                Problem::error(
+                    "two-weights",
+                    path![],
+                    format!("{} have the role `weight`; one can", quoted(&names)),
+                )
+                .help("give the others `role: ignore` under `columns:`"),
             );
         }
         for column in weights.iter().filter(|column| !column.is_numeric()) {
             cx.report(Problem::error(
                 "not-numeric",
                 path![],
-                format!("the weight `{}` is {}, not a number", column.name, type_name(&column.dtype)),
+                format!(
+                    "the weight `{}` is {}, not a number",
+                    column.name,
+                    type_name(&column.dtype)
+                ),
             ));
         }
         if let ClassWeight::ByLabel(weights) = &self.class_weight {
@@ -249,9 +291,13 @@ impl LogisticRegression {
         let mut check = |label: &Label, place| {
             if !classes.contains(&label.0) {
                 cx.report(
-                    Problem::error("unknown-label", place, format!("the target has no label `{label}`"))
-                        .help_if(did_you_mean(&label.0, classes.iter().map(String::as_str)))
-                        .note(format!("its labels are {}", quoted(classes))),
+                    Problem::error(
+                        "unknown-label",
+                        place,
+                        format!("the target has no label `{label}`"),
+                    )
+                    .help_if(did_you_mean(&label.0, classes.iter().map(String::as_str)))
+                    .note(format!("its labels are {}", quoted(classes))),
                 );
             }
         };
@@ -265,22 +311,34 @@ impl LogisticRegression {
         }
         if self.positive.is_some() && classes.len() > 2 {
             cx.report(
-                Problem::error("not-binary", path!["positive"], format!("the target has {} classes", classes.len()))
-                    .help("`positive` is for two classes; leave it out"),
+                Problem::error(
+                    "not-binary",
+                    path!["positive"],
+                    format!("the target has {} classes", classes.len()),
+                )
+                .help("`positive` is for two classes; leave it out"),
             );
         }
     }
 
-    fn class_weights(&self, classes: &Classes, row_weights: Option<&Array1<f32>>) -> Result<Vec<f64>> {
+    fn class_weights(
+        &self,
+        classes: &Classes,
+        row_weights: Option<&Array1<f32>>,
+    ) -> Result<Vec<f64>> {
         match &self.class_weight {
             ClassWeight::Rule(WeightRule::None) => Ok(vec![1.0; classes.labels.len()]),
             ClassWeight::Rule(WeightRule::Balanced) => {
                 let mut totals = vec![0.0; classes.labels.len()];
                 for (row, code) in classes.codes.iter().enumerate() {
-                    totals[*code as usize] += row_weights.map_or(1.0, |weights| f64::from(weights[row]));
+                    totals[*code as usize] +=
+                        row_weights.map_or(1.0, |weights| f64::from(weights[row]));
                 }
                 let share = totals.iter().sum::<f64>() / totals.len() as f64;
-                Ok(totals.into_iter().map(|total| if total > 0.0 { share / total } else { 0.0 }).collect())
+                Ok(totals
+                    .into_iter()
+                    .map(|total| if total > 0.0 { share / total } else { 0.0 })
+                    .collect())
             }
             ClassWeight::ByLabel(weights) => {
                 for label in weights.keys() {
@@ -291,7 +349,11 @@ impl LogisticRegression {
                         )));
                     }
                 }
-                Ok(classes.labels.iter().map(|label| weights.get(&Label(label.clone())).copied().unwrap_or(1.0)).collect())
+                Ok(classes
+                    .labels
+                    .iter()
+                    .map(|label| weights.get(&Label(label.clone())).copied().unwrap_or(1.0))
+                    .collect())
             }
         }
     }
@@ -326,29 +388,47 @@ impl Model for LogisticRegression {
     }
 
     fn target(&self, input: &Schema) -> Option<String> {
-        self.target.clone().or_else(|| input.target().map(|column| column.name.clone()))
+        self.target
+            .clone()
+            .or_else(|| input.target().map(|column| column.name.clone()))
     }
 
     fn allow_pii(&self) -> bool {
         self.allow_pii
     }
 
-    fn fit(&self, train: &Frame, _validation: Option<&Frame>, cx: &mut FitContext<'_>) -> Result<State> {
-        let target_name =
-            self.target(&train.schema).ok_or_else(|| Error::data("no column has the role `target`"))?;
+    fn fit(
+        &self,
+        train: &Frame,
+        _validation: Option<&Frame>,
+        cx: &mut FitContext<'_>,
+    ) -> Result<State> {
+        let target_name = self
+            .target(&train.schema)
+            .ok_or_else(|| Error::data("no column has the role `target`"))?;
         let target = train.data.column(&target_name)?;
-        let categories = train.schema.column(&target_name).and_then(|column| column.categories.as_deref());
+        let categories = train
+            .schema
+            .column(&target_name)
+            .and_then(|column| column.categories.as_deref());
         let classes = Classes::of(target, categories)?;
         if let [] | [_] = classes.labels.as_slice() {
             return Err(Error::data(format!(
                 "the {} training rows hold {} of the target `{target_name}`; a classifier needs two or more labels",
                 train.data.height(),
-                classes.labels.first().map_or("no label".to_owned(), |label| format!("only the label `{label}`")),
+                classes
+                    .labels
+                    .first()
+                    .map_or("no label".to_owned(), |label| format!(
+                        "only the label `{label}`"
+                    )),
             )));
         }
         let positive = self.positive_class(&classes.labels)?;
         let weight_column = train.schema.with_role(Role::Weight).next();
-        let weights = weight_column.map(|column| row_weights(train.data.column(&column.name)?)).transpose()?;
+        let weights = weight_column
+            .map(|column| row_weights(train.data.column(&column.name)?))
+            .transpose()?;
         let mut class_weights = self.class_weights(&classes, weights.as_ref())?;
         let features = self.features(&train.schema);
         let records = feature_matrix(&train.data, &features, Purpose::Fit)?;
@@ -358,7 +438,17 @@ impl Model for LogisticRegression {
         if swapped {
             class_weights.swap(0, 1);
         }
-        let targets = classes.codes.iter().map(|code| if swapped { 1 - *code as usize } else { *code as usize }).collect();
+        let targets = classes
+            .codes
+            .iter()
+            .map(|code| {
+                if swapped {
+                    1 - *code as usize
+                } else {
+                    *code as usize
+                }
+            })
+            .collect();
         let mut training: TrainingSet = TrainingSet::new(records, targets);
         if let Some(weights) = weights {
             training = training.with_weights(weights);
@@ -402,25 +492,49 @@ impl Model for LogisticRegression {
         let coefficients = fitted.coefficients.iter().copied().collect();
         Ok(State::from_data(VERSION, &learned)?
             .with_tensor("coefficients", shape, TensorData::F64(coefficients))
-            .with_tensor("intercepts", vec![fitted.intercepts.len()], TensorData::F64(fitted.intercepts.to_vec())))
+            .with_tensor(
+                "intercepts",
+                vec![fitted.intercepts.len()],
+                TensorData::F64(fitted.intercepts.to_vec()),
+            ))
     }
 
     fn load(&self, state: &State) -> Result<Box<dyn Predictor>> {
         let learned: Learned = state.data(VERSION)?;
-        let outputs = if learned.classes.len() == 2 { 1 } else { learned.classes.len() };
+        let outputs = if learned.classes.len() == 2 {
+            1
+        } else {
+            learned.classes.len()
+        };
         let coefficients = Array2::from_shape_vec(
             (outputs, learned.features.len()),
-            numbers(state.tensor("coefficients")?, &[outputs, learned.features.len()])?,
+            numbers(
+                state.tensor("coefficients")?,
+                &[outputs, learned.features.len()],
+            )?,
         )
         .map_err(|error| Error::State(error.to_string()))?;
         let intercepts = Array1::from_vec(numbers(state.tensor("intercepts")?, &[outputs])?);
-        if learned.positive.is_some_and(|positive| positive >= learned.classes.len()) {
-            return Err(Error::State("the positive class is none of the classes".into()));
+        if learned
+            .positive
+            .is_some_and(|positive| positive >= learned.classes.len())
+        {
+            return Err(Error::State(
+                "the positive class is none of the classes".into(),
+            ));
         }
         let labels = label_series(&learned.classes, &learned.target_type)?;
-        let fitted =
-            FittedLogistic { coefficients, intercepts, iterations: learned.iterations, converged: learned.converged };
-        Ok(Box::new(LogisticPredictor { learned, labels, fitted }))
+        let fitted = FittedLogistic {
+            coefficients,
+            intercepts,
+            iterations: learned.iterations,
+            converged: learned.converged,
+        };
+        Ok(Box::new(LogisticPredictor {
+            learned,
+            labels,
+            fitted,
+        }))
     }
 }
 
@@ -453,18 +567,30 @@ impl Predictor for LogisticPredictor {
         let likeliest = |row: ndarray::ArrayView1<'_, f64>| {
             // Of two equally likely classes the positive one; of more, the first.
             let first = self.learned.positive.unwrap_or(0);
-            let best = |best: usize, class: usize| if row[class] > row[best] { class } else { best };
+            let best =
+                |best: usize, class: usize| if row[class] > row[best] { class } else { best };
             (0..row.len()).fold(first, best) as polars::prelude::IdxSize
         };
         let codes: Vec<_> = probabilities.rows().into_iter().map(likeliest).collect();
-        let prediction = self.labels.take(&IdxCa::new("".into(), codes))?.with_name("prediction".into());
+        let prediction = self
+            .labels
+            .take(&IdxCa::new("".into(), codes))?
+            .with_name("prediction".into());
         let column = |name: String, class: usize| {
             Series::new(name.into(), probabilities.column(class).to_vec()).into_column()
         };
         let mut columns = vec![prediction.into_column()];
-        columns.extend(self.learned.positive.map(|positive| column("score".into(), positive)));
         columns.extend(
-            self.learned.classes.iter().enumerate().map(|(class, label)| column(format!("probability_{label}"), class)),
+            self.learned
+                .positive
+                .map(|positive| column("score".into(), positive)),
+        );
+        columns.extend(
+            self.learned
+                .classes
+                .iter()
+                .enumerate()
+                .map(|(class, label)| column(format!("probability_{label}"), class)),
         );
         Ok(columns)
     }
@@ -472,7 +598,9 @@ impl Predictor for LogisticPredictor {
 
 /// The columns that are features unless the spec lists others.
 fn default_features(input: &Schema) -> impl Iterator<Item = &Column> {
-    input.with_role(Role::Feature).filter(|column| column.name != PARTITION)
+    input
+        .with_role(Role::Feature)
+        .filter(|column| column.name != PARTITION)
 }
 
 /// The labels, where they are known before any row is read.
@@ -484,12 +612,20 @@ fn known_classes(target: &Column) -> Option<Vec<String>> {
 }
 
 fn unknown_column(input: &Schema, name: &str, place: taktline_core::ParamPath) -> Problem {
-    Problem::error("unknown-column", place, format!("reads `{name}`, which its input does not have"))
-        .help_if(input.suggestion(name))
+    Problem::error(
+        "unknown-column",
+        place,
+        format!("reads `{name}`, which its input does not have"),
+    )
+    .help_if(input.suggestion(name))
 }
 
 fn quoted(names: &[impl AsRef<str>]) -> String {
-    names.iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(|name| format!("`{}`", name.as_ref()))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// Labels as a column of the target's type.
@@ -501,7 +637,9 @@ fn label_series(labels: &[String], target_type: &str) -> Result<Series> {
             let truths: Vec<bool> = labels.iter().map(|label| label == "true").collect();
             Ok(Series::new("prediction".into(), truths))
         }
-        "cat" => Ok(texts.cast(&DataType::from_categories(polars::prelude::Categories::global()))?),
+        "cat" => Ok(texts.cast(&DataType::from_categories(
+            polars::prelude::Categories::global(),
+        ))?),
         other => {
             let dtype = [
                 DataType::Int8,
@@ -515,7 +653,11 @@ fn label_series(labels: &[String], target_type: &str) -> Result<Series> {
             ]
             .into_iter()
             .find(|dtype| type_name(dtype) == other)
-            .ok_or_else(|| Error::State(format!("the target's type `{other}` is not one that holds labels")))?;
+            .ok_or_else(|| {
+                Error::State(format!(
+                    "the target's type `{other}` is not one that holds labels"
+                ))
+            })?;
             Ok(texts.strict_cast(&dtype)?)
         }
     }
@@ -523,10 +665,14 @@ fn label_series(labels: &[String], target_type: &str) -> Result<Series> {
 
 fn numbers(tensor: &Tensor, shape: &[usize]) -> Result<Vec<f64>> {
     match &tensor.data {
-        TensorData::F64(values) if tensor.shape == shape && values.iter().all(|value| value.is_finite()) => {
+        TensorData::F64(values)
+            if tensor.shape == shape && values.iter().all(|value| value.is_finite()) =>
+        {
             Ok(values.clone())
         }
-        _ => Err(Error::State(format!("a tensor should hold finite f64 numbers of shape {shape:?}"))),
+        _ => Err(Error::State(format!(
+            "a tensor should hold finite f64 numbers of shape {shape:?}"
+        ))),
     }
 }
 
@@ -535,12 +681,20 @@ mod tests {
     use std::{path::Path, sync::Mutex};
 
     use polars::prelude::{ChunkAgg, ChunkCompareEq, ChunkVar, CsvReader, SerReader, df};
-    use taktline_core::{Cancellation, Capabilities, NoCheckpoints, Progress, Registry, Severity, serde_yaml};
+    use taktline_core::{
+        Cancellation, Capabilities, NoCheckpoints, Progress, Registry, Severity, serde_yaml,
+    };
 
     use super::*;
 
     const CELLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/wdbc.csv");
-    const FEATURES: [&str; 5] = ["mean_radius", "mean_texture", "mean_smoothness", "mean_symmetry", "worst_area"];
+    const FEATURES: [&str; 5] = [
+        "mean_radius",
+        "mean_texture",
+        "mean_smoothness",
+        "mean_symmetry",
+        "worst_area",
+    ];
 
     fn model(params: &str) -> LogisticRegression {
         serde_yaml::from_str(params).expect("params")
@@ -562,11 +716,19 @@ mod tests {
     }
 
     fn named<'a>(columns: &'a [PolarsColumn], name: &str) -> &'a PolarsColumn {
-        columns.iter().find(|column| column.name() == name).expect("an output column")
+        columns
+            .iter()
+            .find(|column| column.name() == name)
+            .expect("an output column")
     }
 
     fn numbers_of(columns: &[PolarsColumn], name: &str) -> Vec<f64> {
-        named(columns, name).f64().expect("f64").iter().map(|value| value.expect("a number")).collect()
+        named(columns, name)
+            .f64()
+            .expect("f64")
+            .iter()
+            .map(|value| value.expect("a number"))
+            .collect()
     }
 
     /// The features of tests/peers/logistic_regression.py, standardised as there, with its targets and weights.
@@ -575,19 +737,53 @@ mod tests {
         let all = CsvReader::new(file).finish().expect("a frame");
         let mut data = all.select(FEATURES).expect("the features");
         for name in FEATURES {
-            let values = data.column(name).expect("a feature").f64().expect("f64").clone();
+            let values = data
+                .column(name)
+                .expect("a feature")
+                .f64()
+                .expect("f64")
+                .clone();
             let (mean, deviation) = (values.mean().expect("rows"), values.std(0).expect("rows"));
-            let scaled: Vec<f64> = values.iter().flatten().map(|value| (value - mean) / deviation).collect();
-            data.with_column(PolarsColumn::new(name.into(), scaled)).expect("a column");
+            let scaled: Vec<f64> = values
+                .iter()
+                .flatten()
+                .map(|value| (value - mean) / deviation)
+                .collect();
+            data.with_column(PolarsColumn::new(name.into(), scaled))
+                .expect("a column");
         }
-        let third = |value: f64| if value < 0.03 { 0_i32 } else if value < 0.1 { 1 } else { 2 };
-        let concavity = all.column("mean_concavity").expect("a column").f64().expect("f64");
+        let third = |value: f64| {
+            if value < 0.03 {
+                0_i32
+            } else if value < 0.1 {
+                1
+            } else {
+                2
+            }
+        };
+        let concavity = all
+            .column("mean_concavity")
+            .expect("a column")
+            .f64()
+            .expect("f64");
         let thirds: Vec<i32> = concavity.iter().flatten().map(third).collect();
-        let weights: Vec<f64> = (0..all.height()).map(|row| 1.0 + (row % 3) as f64).collect();
-        data.with_column(all.column("diagnosis").expect("a column").clone()).expect("a column");
-        data.with_column(PolarsColumn::new("third".into(), thirds)).expect("a column");
-        data.with_column(PolarsColumn::new("weight".into(), weights)).expect("a column");
-        frame(data, &[("diagnosis", Role::Ignore), ("third", Role::Ignore), ("weight", Role::Ignore)])
+        let weights: Vec<f64> = (0..all.height())
+            .map(|row| 1.0 + (row % 3) as f64)
+            .collect();
+        data.with_column(all.column("diagnosis").expect("a column").clone())
+            .expect("a column");
+        data.with_column(PolarsColumn::new("third".into(), thirds))
+            .expect("a column");
+        data.with_column(PolarsColumn::new("weight".into(), weights))
+            .expect("a column");
+        frame(
+            data,
+            &[
+                ("diagnosis", Role::Ignore),
+                ("third", Role::Ignore),
+                ("weight", Role::Ignore),
+            ],
+        )
     }
 
     fn close(left: &[f64], right: &[f64]) {
@@ -607,7 +803,9 @@ mod tests {
         intercepts
             .iter()
             .enumerate()
-            .flat_map(|(row, intercept)| [&coefficients[row * width..(row + 1) * width], &[*intercept]].concat())
+            .flat_map(|(row, intercept)| {
+                [&coefficients[row * width..(row + 1) * width], &[*intercept]].concat()
+            })
             .collect()
     }
 
@@ -615,7 +813,10 @@ mod tests {
     fn finds_what_scikit_learn_finds() {
         let with_target = |name: &str, weighted: bool| {
             let mut cells = cells();
-            let roles = [(name, Role::Target), ("weight", if weighted { Role::Weight } else { Role::Ignore })];
+            let roles = [
+                (name, Role::Target),
+                ("weight", if weighted { Role::Weight } else { Role::Ignore }),
+            ];
             for (name, role) in roles {
                 let column = cells.schema.column_mut(name).expect("a column");
                 *column = column.clone().with_role(role);
@@ -626,45 +827,82 @@ mod tests {
             (
                 "{tolerance: 1e-12}",
                 with_target("diagnosis", false),
-                &[1.1896024, 1.3178028, 1.2508531, 0.6510752, 4.4232260, -0.2410027],
+                &[
+                    1.1896024, 1.3178028, 1.2508531, 0.6510752, 4.4232260, -0.2410027,
+                ],
             ),
             (
                 "{tolerance: 1e-12, class_weight: balanced, penalty: 2}",
                 with_target("diagnosis", false),
-                &[1.4744612, 1.2094744, 1.1355986, 0.6027498, 3.3244445, 0.0473727],
+                &[
+                    1.4744612, 1.2094744, 1.1355986, 0.6027498, 3.3244445, 0.0473727,
+                ],
             ),
             (
                 "{tolerance: 1e-12, class_weight: {M: 3}}",
                 with_target("diagnosis", true),
-                &[0.2831527, 1.5787595, 1.4448593, 0.9103976, 6.9629083, 1.1069389],
+                &[
+                    0.2831527, 1.5787595, 1.4448593, 0.9103976, 6.9629083, 1.1069389,
+                ],
             ),
             (
                 "{tolerance: 1e-12}",
                 with_target("third", false),
                 &[
-                    -0.6450439, -0.2683456, -0.8348892, -0.3635657, -1.4117496, -1.0183095, 0.0069360, -0.2217202,
-                    -0.0128623, -0.1432069, 0.1225855, 0.8810346, 0.6381079, 0.4900658, 0.8477515, 0.5067726, 1.2891641,
-                    0.1372749,
+                    -0.6450439, -0.2683456, -0.8348892, -0.3635657, -1.4117496, -1.0183095,
+                    0.0069360, -0.2217202, -0.0128623, -0.1432069, 0.1225855, 0.8810346, 0.6381079,
+                    0.4900658, 0.8477515, 0.5067726, 1.2891641, 0.1372749,
                 ],
             ),
         ];
         for (params, train, expected) in &cases {
-            let state = model(params).fit(train, None, &mut FitContext::quiet(1)).expect("a fit");
+            let state = model(params)
+                .fit(train, None, &mut FitContext::quiet(1))
+                .expect("a fit");
             close(&coefficients(&state), expected);
         }
         let [(params, train, _), .., (three_params, three, _)] = &cases;
         let rows = |frame: &Frame| {
             let rows = [0, 100, 500].map(|row| frame.data.slice(row, 1));
-            rows[0].vstack(&rows[1]).expect("rows").vstack(&rows[2]).expect("rows")
+            rows[0]
+                .vstack(&rows[1])
+                .expect("rows")
+                .vstack(&rows[2])
+                .expect("rows")
         };
-        let outputs = fit(&model(params), train).expect("a fit").predict(&rows(train)).expect("predictions");
-        close(&numbers_of(&outputs, "score"), &[0.9999748, 0.7145023, 0.2649882]);
-        close(&numbers_of(&outputs, "probability_B"), &[0.0000252, 0.2854977, 0.7350118]);
-        let labels: Vec<&str> = named(&outputs, "prediction").str().expect("text").iter().flatten().collect();
+        let outputs = fit(&model(params), train)
+            .expect("a fit")
+            .predict(&rows(train))
+            .expect("predictions");
+        close(
+            &numbers_of(&outputs, "score"),
+            &[0.9999748, 0.7145023, 0.2649882],
+        );
+        close(
+            &numbers_of(&outputs, "probability_B"),
+            &[0.0000252, 0.2854977, 0.7350118],
+        );
+        let labels: Vec<&str> = named(&outputs, "prediction")
+            .str()
+            .expect("text")
+            .iter()
+            .flatten()
+            .collect();
         assert_eq!(labels, ["M", "M", "B"]);
-        let outputs = fit(&model(three_params), three).expect("a fit").predict(&rows(three)).expect("predictions");
-        close(&numbers_of(&outputs, "probability_1"), &[0.0266305, 0.5412817, 0.7023578]);
-        let labels: Vec<i32> = named(&outputs, "prediction").i32().expect("i32").iter().flatten().collect();
+        let outputs = fit(&model(three_params), three)
+            .expect("a fit")
+            .predict(&rows(three))
+            .expect("predictions");
+        close(
+            &numbers_of(&outputs, "probability_1"),
+            &[0.0266305, 0.5412817, 0.7023578],
+        );
+        let labels: Vec<i32> = named(&outputs, "prediction")
+            .i32()
+            .expect("i32")
+            .iter()
+            .flatten()
+            .collect();
         assert_eq!(labels, [2, 1, 1]);
         assert!(outputs.iter().all(|column| column.name() != "score"));
     }
@@ -675,14 +913,30 @@ mod tests {
         *cells.schema.column_mut("diagnosis").expect("a column") =
             Column::new("diagnosis", DataType::String).with_role(Role::Target);
         let model = model("{class_weight: balanced}");
-        let state = || model.fit(&cells, None, &mut FitContext::quiet(1)).expect("a fit");
+        let state = || {
+            model
+                .fit(&cells, None, &mut FitContext::quiet(1))
+                .expect("a fit")
+        };
         let (first, second) = (state(), state());
-        assert_eq!(first.to_bytes().expect("bytes"), second.to_bytes().expect("bytes"));
-        let before = model.load(&first).expect("a model").predict(&cells.data).expect("predictions");
+        assert_eq!(
+            first.to_bytes().expect("bytes"),
+            second.to_bytes().expect("bytes")
+        );
+        let before = model
+            .load(&first)
+            .expect("a model")
+            .predict(&cells.data)
+            .expect("predictions");
         let loaded = State::from_bytes(&first.to_bytes().expect("bytes")).expect("a state");
-        let after = model.load(&loaded).expect("a model").predict(&cells.data).expect("predictions");
+        let after = model
+            .load(&loaded)
+            .expect("a model")
+            .predict(&cells.data)
+            .expect("predictions");
         assert_eq!(before, after);
-        let right = named(&after, "prediction").equal_missing(cells.data.column("diagnosis").expect("truth"));
+        let right = named(&after, "prediction")
+            .equal_missing(cells.data.column("diagnosis").expect("truth"));
         assert!(right.expect("a mask").sum().expect("rows") > 540);
     }
 
@@ -694,19 +948,49 @@ mod tests {
             "grade" => [1_u8, 1, 2, 1, 2, 2],
         )
         .expect("a frame");
-        let train = frame(data.clone(), &[("fraud", Role::Target), ("grade", Role::Ignore)]);
-        let outputs = fit(&model("{}"), &train).expect("a fit").predict(&data).expect("predictions");
+        let train = frame(
+            data.clone(),
+            &[("fraud", Role::Target), ("grade", Role::Ignore)],
+        );
+        let outputs = fit(&model("{}"), &train)
+            .expect("a fit")
+            .predict(&data)
+            .expect("predictions");
         assert_eq!(named(&outputs, "prediction").dtype(), &DataType::Boolean);
-        assert_eq!(numbers_of(&outputs, "score"), numbers_of(&outputs, "probability_true"));
-        let train = frame(data.clone(), &[("grade", Role::Target), ("fraud", Role::Ignore)]);
-        let outputs = fit(&model("{}"), &train).expect("a fit").predict(&data).expect("predictions");
+        assert_eq!(
+            numbers_of(&outputs, "score"),
+            numbers_of(&outputs, "probability_true")
+        );
+        let train = frame(
+            data.clone(),
+            &[("grade", Role::Target), ("fraud", Role::Ignore)],
+        );
+        let outputs = fit(&model("{}"), &train)
+            .expect("a fit")
+            .predict(&data)
+            .expect("predictions");
         assert_eq!(named(&outputs, "prediction").dtype(), &DataType::UInt8);
-        assert_eq!(numbers_of(&outputs, "score"), numbers_of(&outputs, "probability_1"));
-        let high = fit(&model("{positive: 2}"), &train).expect("a fit").predict(&data).expect("predictions");
-        assert_eq!(numbers_of(&high, "score"), numbers_of(&high, "probability_2"));
-        close(&numbers_of(&high, "probability_1"), &numbers_of(&outputs, "probability_1"));
+        assert_eq!(
+            numbers_of(&outputs, "score"),
+            numbers_of(&outputs, "probability_1")
+        );
+        let high = fit(&model("{positive: 2}"), &train)
+            .expect("a fit")
+            .predict(&data)
+            .expect("predictions");
+        assert_eq!(
+            numbers_of(&high, "score"),
+            numbers_of(&high, "probability_2")
+        );
+        close(
+            &numbers_of(&high, "probability_1"),
+            &numbers_of(&outputs, "probability_1"),
+        );
         assert_eq!(named(&high, "prediction"), named(&outputs, "prediction"));
-        let nothing = fit(&model("{}"), &train).expect("a fit").predict(&data.head(Some(0))).expect("no rows");
+        let nothing = fit(&model("{}"), &train)
+            .expect("a fit")
+            .predict(&data.head(Some(0)))
+            .expect("no rows");
         assert!(nothing.iter().all(|column| column.is_empty()));
     }
 
@@ -720,7 +1004,16 @@ mod tests {
         )
         .expect("a frame");
         let message = |params: &str, target: &str| {
-            let others = ["fraud", "same", "holes"].map(|name| (name, if name == target { Role::Target } else { Role::Ignore }));
+            let others = ["fraud", "same", "holes"].map(|name| {
+                (
+                    name,
+                    if name == target {
+                        Role::Target
+                    } else {
+                        Role::Ignore
+                    },
+                )
+            });
             match fit(&model(params), &frame(data.clone(), &others)) {
                 Ok(_) => panic!("it learned from that"),
                 Err(error) => error.to_string(),
@@ -731,7 +1024,10 @@ mod tests {
             message("{}", "same"),
             "the 3 training rows hold only the label `yes` of the target `same`; a classifier needs two or more labels"
         );
-        assert_eq!(message("{}", "holes"), "`holes` has no label in 1 of 3 rows");
+        assert_eq!(
+            message("{}", "holes"),
+            "`holes` has no label in 1 of 3 rows"
+        );
         assert!(message("{class_weight: {maybe: 2}}", "fraud").contains("names the label `maybe`"));
         assert!(message("{positive: maybe}", "fraud").contains("`positive: maybe`"));
     }
@@ -759,11 +1055,19 @@ mod tests {
             cancellation: &cancellation,
             checkpoints: &NoCheckpoints,
         };
-        model("{max_iterations: 2}").fit(&cells, None, &mut cx).expect("a fit, if a poor one");
+        model("{max_iterations: 2}")
+            .fit(&cells, None, &mut cx)
+            .expect("a fit, if a poor one");
         let messages = heard.0.lock().expect("a lock").clone();
-        assert!(messages[0].starts_with("`classifier` had not converged after 2 iterations"), "{messages:?}");
+        assert!(
+            messages[0].starts_with("`classifier` had not converged after 2 iterations"),
+            "{messages:?}"
+        );
         cancellation.cancel();
-        assert!(matches!(model("{}").fit(&cells, None, &mut cx), Err(Error::Interrupted)));
+        assert!(matches!(
+            model("{}").fit(&cells, None, &mut cx),
+            Err(Error::Interrupted)
+        ));
     }
 
     fn check(params: &str, input: &Schema) -> (Schema, Vec<Problem>) {
@@ -797,7 +1101,15 @@ mod tests {
         let (output, problems) = check("{}", &input);
         assert!(problems.is_empty(), "{problems:?}");
         let added: Vec<&str> = output.names().skip(input.columns.len()).collect();
-        assert_eq!(added, ["prediction", "score", "probability_false", "probability_true"]);
+        assert_eq!(
+            added,
+            [
+                "prediction",
+                "score",
+                "probability_false",
+                "probability_true"
+            ]
+        );
         assert_eq!(output.facts.model_target.as_deref(), Some("is_fraud"));
         assert_eq!(model("{}").features(&input), ["amount", "night"]);
         assert!(!output.incomplete && output.with_role(Role::Internal).count() == 5);
@@ -810,56 +1122,67 @@ mod tests {
     fn check_finds_every_problem() {
         let codes = |params: &str, input: &Schema| -> Vec<&'static str> {
             let (_, problems) = check(params, input);
-            assert!(problems.iter().all(|problem| problem.severity == Severity::Error));
+            assert!(
+                problems
+                    .iter()
+                    .all(|problem| problem.severity == Severity::Error)
+            );
             problems.iter().map(|problem| problem.code).collect()
         };
         let input = payments();
         assert_eq!(codes("{}", &input), ["not-numeric"]);
         assert_eq!(
-            codes("{features: [amout, channel, amount, amount, is_fraud], positive: maybe, class_weight: {yes: 2, true: -1}}", &input),
-            ["unknown-column", "not-numeric", "duplicate", "target-leak", "out-of-range", "unknown-label", "unknown-label"]
+            codes(
+                "{features: [amout, channel, amount, amount, is_fraud], positive: maybe, class_weight: {yes: 2, true: -1}}",
+                &input
+            ),
+            [
+                "unknown-column",
+                "not-numeric",
+                "duplicate",
+                "target-leak",
+                "out-of-range",
+                "unknown-label",
+                "unknown-label"
+            ]
         );
-        assert_eq!(codes("{target: amount, features: [night]}", &input), ["wrong-type"]);
-        assert_eq!(codes("{target: is_frod, features: [night]}", &input), ["unknown-column"]);
+        assert_eq!(
+            codes("{target: amount, features: [night]}", &input),
+            ["wrong-type"]
+        );
+        assert_eq!(
+            codes("{target: is_frod, features: [night]}", &input),
+            ["unknown-column"]
+        );
         let (_, problems) = check("{features: [amout]}", &input);
         assert_eq!(problems[0].help, ["did you mean `amount` (f64)?"]);
         let mut without = input.clone();
         without.columns.retain(|column| column.role != Role::Target);
         assert_eq!(codes("{features: [amount]}", &without), ["no-target"]);
         let mut three = input.clone();
-        *three.column_mut("is_fraud").expect("a column") = Column::new("is_fraud", DataType::String)
-            .with_role(Role::Target)
-            .with_categories(["a", "b", "c"].map(str::to_owned).to_vec());
-        assert_eq!(codes("{features: [amount], positive: a}", &three), ["not-binary"]);
+        *three.column_mut("is_fraud").expect("a column") =
+            Column::new("is_fraud", DataType::String)
+                .with_role(Role::Target)
+                .with_categories(["a", "b", "c"].map(str::to_owned).to_vec());
+        assert_eq!(
+            codes("{features: [amount], positive: a}", &three),
+            ["not-binary"]
+        );
     }
 
     #[test]
     fn the_example_is_a_stage() {
         let registry = Registry::collect().expect("no kind twice");
-        let kind = registry.get("model.linfa.logistic_regression").expect("registered");
+        let kind = registry
+            .get("model.linfa.logistic_regression")
+            .expect("registered");
         let stages: Vec<serde_yaml::Mapping> = serde_yaml::from_str(kind.example).expect("YAML");
         assert!((kind.parse)(&stages[0][kind.name]).is_ok());
-        assert!(kind.about().starts_with("Learns the probability of each class"));
+        assert!(
+            kind.about()
+                .starts_with("Learns the probability of each class")
+        );
         let schema = serde_json::to_value((kind.params)()).expect("JSON");
         assert_eq!(schema["properties"]["penalty"]["minimum"], 0.0);
-    }
-
-    #[test]
-    fn speed_temporary() {
-        let rows: usize = std::env::var("ROWS").ok().and_then(|r| r.parse().ok()).unwrap_or(1000);
-        let mut state = 1_u64;
-        let mut draw = || { state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407); (state >> 33) as f64 / (1u64 << 31) as f64 };
-        let mut columns: Vec<PolarsColumn> = (0..20).map(|f| PolarsColumn::new(format!("f{f}").into(), (0..rows).map(|_| draw() * 10f64.powi(f % 5)).collect::<Vec<f64>>())).collect();
-        let first: Vec<f64> = columns[0].f64().expect("f").iter().flatten().collect();
-        columns.push(PolarsColumn::new("y".into(), first.iter().map(|v| draw() * 3.0 < v * v * 0.05 + 0.005).collect::<Vec<bool>>()));
-        let data = DataFrame::new(rows, columns).expect("frame");
-        let train = frame(data, &[("y", Role::Target)]);
-        let start = std::time::Instant::now();
-        let model = model("{class_weight: balanced}");
-        let state = model.fit(&train, None, &mut FitContext::quiet(1)).expect("fit");
-        let fitted = start.elapsed();
-        let start = std::time::Instant::now();
-        let out = model.load(&state).expect("m").predict(&train.data).expect("p");
-        eprintln!("rows {rows} fit {fitted:?} predict {:?} {} {}", start.elapsed(), state.data, out.len());
     }
 }

@@ -25,9 +25,16 @@ struct Gap<'a> {
 ///
 /// # Errors
 /// A feature that is not there or not a number, and values that are null, not a number or infinite: all such features in one message.
-pub(crate) fn feature_matrix(frame: &DataFrame, features: &[String], purpose: Purpose) -> Result<Array2<f64>> {
+pub(crate) fn feature_matrix(
+    frame: &DataFrame,
+    features: &[String],
+    purpose: Purpose,
+) -> Result<Array2<f64>> {
     let rows = frame.height();
-    let columns = features.iter().map(|feature| numeric_column(frame, feature)).collect::<Result<Vec<_>>>()?;
+    let columns = features
+        .iter()
+        .map(|feature| numeric_column(frame, feature))
+        .collect::<Result<Vec<_>>>()?;
     let mut values = vec![0.0; rows * features.len()];
     let gaps = values
         .par_chunks_mut(rows.max(1))
@@ -38,7 +45,8 @@ pub(crate) fn feature_matrix(frame: &DataFrame, features: &[String], purpose: Pu
     if !gaps.is_empty() {
         return Err(describe(&gaps, rows, purpose));
     }
-    Array2::from_shape_vec((rows, features.len()).f(), values).map_err(|error| Error::Model(error.to_string()))
+    Array2::from_shape_vec((rows, features.len()).f(), values)
+        .map_err(|error| Error::Model(error.to_string()))
 }
 
 /// Row weights, as linfa takes them.
@@ -58,18 +66,27 @@ pub(crate) fn row_weights(column: &Column) -> Result<Array1<f32>> {
 }
 
 fn numeric_column<'a>(frame: &'a DataFrame, feature: &str) -> Result<&'a Column> {
-    let column = frame
-        .column(feature)
-        .map_err(|_| Error::data(format!("the input has no column `{feature}`, which the model learned from")))?;
+    let column = frame.column(feature).map_err(|_| {
+        Error::data(format!(
+            "the input has no column `{feature}`, which the model learned from"
+        ))
+    })?;
     let dtype = column.dtype();
     if dtype.is_primitive_numeric() || *dtype == DataType::Boolean {
         Ok(column)
     } else {
-        Err(Error::data(format!("the feature `{feature}` is {}, not a number", type_name(dtype))))
+        Err(Error::data(format!(
+            "the feature `{feature}` is {}, not a number",
+            type_name(dtype)
+        )))
     }
 }
 
-fn copy_column<'a>(column: &Column, feature: &'a str, values: &mut [f64]) -> Result<Option<Gap<'a>>> {
+fn copy_column<'a>(
+    column: &Column,
+    feature: &'a str,
+    values: &mut [f64],
+) -> Result<Option<Gap<'a>>> {
     let column = column.cast(&DataType::Float64)?;
     let numbers = column.f64()?;
     if numbers.null_count() == 0 {
@@ -84,7 +101,11 @@ fn copy_column<'a>(column: &Column, feature: &'a str, values: &mut [f64]) -> Res
         }
     }
     let first = values.iter().position(|value| !value.is_finite());
-    Ok(first.map(|first| Gap { feature, rows: values.iter().filter(|value| !value.is_finite()).count(), first }))
+    Ok(first.map(|first| Gap {
+        feature,
+        rows: values.iter().filter(|value| !value.is_finite()).count(),
+        first,
+    }))
 }
 
 fn describe(gaps: &[Gap<'_>], rows: usize, purpose: Purpose) -> Error {
@@ -113,8 +134,11 @@ mod tests {
 
     #[test]
     fn takes_numbers_of_any_type_and_truth_values() {
-        let frame = df!("amount" => [1.5_f32, 2.5], "count" => [3_i64, 4], "night" => [true, false]).expect("a frame");
-        let matrix = feature_matrix(&frame, &names(&["night", "amount", "count"]), Purpose::Fit).expect("a matrix");
+        let frame =
+            df!("amount" => [1.5_f32, 2.5], "count" => [3_i64, 4], "night" => [true, false])
+                .expect("a frame");
+        let matrix = feature_matrix(&frame, &names(&["night", "amount", "count"]), Purpose::Fit)
+            .expect("a matrix");
         assert_eq!(matrix, ndarray::array![[1.0, 1.5, 3.0], [0.0, 2.5, 4.0]]);
     }
 
@@ -123,15 +147,24 @@ mod tests {
         let frame = df!("amount" => [Some(1.5), None, None], "age" => [1.0, f64::NAN, 2.0], "size" => [1, 2, 3])
             .expect("a frame");
         let features = names(&["amount", "size", "age"]);
-        let message = |purpose| feature_matrix(&frame, &features, purpose).expect_err("gaps").to_string();
-        assert!(message(Purpose::Fit).contains("`amount` in 2 of 3 training rows, `age` in 1 of 3 training rows"));
+        let message = |purpose| {
+            feature_matrix(&frame, &features, purpose)
+                .expect_err("gaps")
+                .to_string()
+        };
+        assert!(
+            message(Purpose::Fit)
+                .contains("`amount` in 2 of 3 training rows, `age` in 1 of 3 training rows")
+        );
         assert!(message(Purpose::Predict).contains("`amount` in row 2, `age` in row 2"));
     }
 
     #[test]
     fn refuses_text_and_unknown_columns() {
         let frame = df!("channel" => ["web", "shop"]).expect("a frame");
-        let error = feature_matrix(&frame, &names(&["channel"]), Purpose::Predict).expect_err("text").to_string();
+        let error = feature_matrix(&frame, &names(&["channel"]), Purpose::Predict)
+            .expect_err("text")
+            .to_string();
         assert_eq!(error, "the feature `channel` is text, not a number");
         assert!(feature_matrix(&frame, &names(&["amount"]), Purpose::Predict).is_err());
     }
@@ -139,6 +172,9 @@ mod tests {
     #[test]
     fn refuses_negative_weights() {
         assert!(row_weights(&Column::new("weight".into(), [1.0, -1.0])).is_err());
-        assert_eq!(row_weights(&Column::new("weight".into(), [1, 2])).expect("weights"), ndarray::array![1.0, 2.0]);
+        assert_eq!(
+            row_weights(&Column::new("weight".into(), [1, 2])).expect("weights"),
+            ndarray::array![1.0, 2.0]
+        );
     }
 }

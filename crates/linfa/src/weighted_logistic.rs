@@ -18,7 +18,9 @@ use linfa::{
     Dataset, DatasetBase,
     traits::{Fit, PredictInplace},
 };
-use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis, Ix1, ShapeBuilder, linalg::general_mat_mul, s};
+use ndarray::{
+    Array1, Array2, ArrayView2, ArrayViewMut2, Axis, Ix1, ShapeBuilder, linalg::general_mat_mul, s,
+};
 use rayon::prelude::*;
 
 /// Rows that are copied, centred and multiplied at a time: with 20 columns they stay in the second-level cache.
@@ -86,7 +88,10 @@ pub(crate) struct FittedLogistic {
 impl Fit<Array2<f64>, Array1<usize>, FitError> for WeightedLogistic<'_> {
     type Object = FittedLogistic;
 
-    fn fit(&self, training: &DatasetBase<Array2<f64>, Array1<usize>>) -> Result<FittedLogistic, FitError> {
+    fn fit(
+        &self,
+        training: &DatasetBase<Array2<f64>, Array1<usize>>,
+    ) -> Result<FittedLogistic, FitError> {
         let problem = Problem::new(self, training)?;
         let (parameters, iterations, converged) = problem.minimise(self)?;
         Ok(problem.in_original_units(&parameters, iterations, converged))
@@ -102,14 +107,22 @@ impl PredictInplace<Array2<f64>, Array2<f64>> for FittedLogistic {
         probabilities
             .axis_chunks_iter_mut(Axis(0), BLOCK_ROWS)
             .into_par_iter()
-            .zip(records.axis_chunks_iter(Axis(0), BLOCK_ROWS).into_par_iter())
+            .zip(
+                records
+                    .axis_chunks_iter(Axis(0), BLOCK_ROWS)
+                    .into_par_iter(),
+            )
             .for_each(|(mut probabilities, records)| {
                 // Class 0 of two has no row of its own: its linear predictor is 0.
                 let first = probabilities.ncols() - outputs;
                 for output in 0..outputs {
                     let mut predictor = probabilities.column_mut(first + output);
                     predictor.fill(self.intercepts[output]);
-                    for (feature, coefficient) in records.columns().into_iter().zip(self.coefficients.row(output)) {
+                    for (feature, coefficient) in records
+                        .columns()
+                        .into_iter()
+                        .zip(self.coefficients.row(output))
+                    {
                         predictor.zip_mut_with(&feature, |sum, value| *sum += coefficient * value);
                     }
                 }
@@ -119,7 +132,8 @@ impl PredictInplace<Array2<f64>, Array2<f64>> for FittedLogistic {
                         row[1] = positive;
                         row[0] = 1.0 - positive;
                     } else {
-                        let largest = row.fold(f64::NEG_INFINITY, |largest, value| largest.max(*value));
+                        let largest =
+                            row.fold(f64::NEG_INFINITY, |largest, value| largest.max(*value));
                         row.mapv_inplace(|value| (value - largest).exp());
                         let total: f64 = row.iter().sum();
                         row.mapv_inplace(|value| value / total);
@@ -207,8 +221,15 @@ impl<'a> Problem<'a> {
             means: Array1::zeros(features),
             scales: Array1::ones(features),
             penalties: Array1::zeros(features + 1),
-            outputs: if settings.classes == 2 { 1 } else { settings.classes },
-            segment_rows: rows.div_ceil(SEGMENTS).next_multiple_of(BLOCK_ROWS).max(BLOCK_ROWS),
+            outputs: if settings.classes == 2 {
+                1
+            } else {
+                settings.classes
+            },
+            segment_rows: rows
+                .div_ceil(SEGMENTS)
+                .next_multiple_of(BLOCK_ROWS)
+                .max(BLOCK_ROWS),
         };
         problem.total_weight = (0..rows).map(|row| problem.weight(row)).sum();
         if problem.total_weight <= 0.0 {
@@ -219,13 +240,18 @@ impl<'a> Problem<'a> {
             .map(|feature| {
                 let values = records.column(feature);
                 let mean = values.sum() / rows as f64;
-                let variance = values.fold(0.0, |sum, value| sum + (value - mean).powi(2)) / rows as f64;
+                let variance =
+                    values.fold(0.0, |sum, value| sum + (value - mean).powi(2)) / rows as f64;
                 (mean, variance.sqrt())
             })
             .collect();
         for (feature, (mean, deviation)) in moments.into_iter().enumerate() {
             // A column that never changes says nothing; any scale will do.
-            let scale = if deviation > 1e-12 * mean.abs() { deviation } else { mean.abs().max(1.0) };
+            let scale = if deviation > 1e-12 * mean.abs() {
+                deviation
+            } else {
+                mean.abs().max(1.0)
+            };
             problem.means[feature] = mean;
             problem.scales[feature] = scale;
             problem.penalties[feature] = settings.penalty / (scale * scale);
@@ -244,9 +270,16 @@ impl<'a> Problem<'a> {
     }
 
     /// The parameters, the steps taken and whether the gradient vanished.
-    fn minimise(&self, settings: &WeightedLogistic<'_>) -> Result<(Array2<f64>, usize, bool), FitError> {
+    fn minimise(
+        &self,
+        settings: &WeightedLogistic<'_>,
+    ) -> Result<(Array2<f64>, usize, bool), FitError> {
         let mut parameters = Array2::<f64>::zeros((self.outputs, self.width()));
-        let wanted = if parameters.len() <= DIRECT_PARAMETERS { Wanted::Hessian } else { Wanted::Gradient };
+        let wanted = if parameters.len() <= DIRECT_PARAMETERS {
+            Wanted::Hessian
+        } else {
+            Wanted::Gradient
+        };
         let mut here = self.expand(&parameters, wanted);
         let mut steps = 0;
         loop {
@@ -256,7 +289,10 @@ impl<'a> Problem<'a> {
             if !here.loss.is_finite() {
                 return Err(FitError::NotFinite);
             }
-            let steepest = here.gradient.fold(0.0_f64, |largest, value| largest.max(value.abs())) / self.total_weight;
+            let steepest = here
+                .gradient
+                .fold(0.0_f64, |largest, value| largest.max(value.abs()))
+                / self.total_weight;
             if steepest <= settings.tolerance {
                 return Ok((parameters, steps, true));
             }
@@ -265,10 +301,13 @@ impl<'a> Problem<'a> {
             }
             (settings.on_step)(steps, here.loss / self.total_weight);
             let direction = match wanted {
-                Wanted::Hessian => self.newton_direction(std::mem::take(&mut here.hessian), &here.gradient),
+                Wanted::Hessian => {
+                    self.newton_direction(std::mem::take(&mut here.hessian), &here.gradient)
+                }
                 _ => self.conjugate_direction(&parameters, &here.gradient, settings)?,
             };
-            let Some((next, expansion)) = self.line_search(&parameters, &here, &direction, wanted) else {
+            let Some((next, expansion)) = self.line_search(&parameters, &here, &direction, wanted)
+            else {
                 // No step along the direction lowers the loss: rounding has the last word.
                 return Ok((parameters, steps, false));
             };
@@ -293,7 +332,11 @@ impl<'a> Problem<'a> {
             // The full step is nearly always taken, so it is worth its derivatives at once.
             let expansion = self.expand(&next, if length == 1.0 { wanted } else { Wanted::Loss });
             if expansion.loss <= here.loss + SUFFICIENT_DECREASE * length * slope + noise {
-                let expansion = if length == 1.0 { expansion } else { self.expand(&next, wanted) };
+                let expansion = if length == 1.0 {
+                    expansion
+                } else {
+                    self.expand(&next, wanted)
+                };
                 return Some((next, expansion));
             }
             length /= 2.0;
@@ -309,7 +352,9 @@ impl<'a> Problem<'a> {
             // is singular (or nearly, with a small penalty). The gradient has no part in it, so this term changes no step.
             for feature in 0..width {
                 let place = |output: usize| output * width + feature;
-                let trace: f64 = (0..self.outputs).map(|output| hessian[[place(output), place(output)]]).sum();
+                let trace: f64 = (0..self.outputs)
+                    .map(|output| hessian[[place(output), place(output)]])
+                    .sum();
                 for left in 0..self.outputs {
                     for right in 0..self.outputs {
                         hessian[[place(left), place(right)]] += trace / self.outputs as f64;
@@ -318,16 +363,24 @@ impl<'a> Problem<'a> {
             }
         }
         let negative: Vec<f64> = gradient.iter().map(|value| -value).collect();
-        let largest = hessian.diag().fold(f64::MIN_POSITIVE, |largest, value| largest.max(*value));
+        let largest = hessian
+            .diag()
+            .fold(f64::MIN_POSITIVE, |largest, value| largest.max(*value));
         let mut damping = 0.0;
         loop {
             let mut damped = hessian.clone();
             damped.diag_mut().mapv_inplace(|value| value + damping);
             if let Some(solution) = solve_by_cholesky(damped, &negative) {
-                return Array2::from_shape_fn(gradient.dim(), |(output, feature)| solution[output * width + feature]);
+                return Array2::from_shape_fn(gradient.dim(), |(output, feature)| {
+                    solution[output * width + feature]
+                });
             }
             // Columns that repeat each other, and no penalty: the smallest damping that makes the system solvable.
-            damping = if damping == 0.0 { 1e-12 * largest } else { damping * 10.0 };
+            damping = if damping == 0.0 {
+                1e-12 * largest
+            } else {
+                damping * 10.0
+            };
             if damping > 1e6 * largest {
                 return gradient / -largest;
             }
@@ -343,7 +396,9 @@ impl<'a> Problem<'a> {
     ) -> Result<Array2<f64>, FitError> {
         // The Hessian's diagonal where all classes are equally likely; features have unit variance.
         let share = 1.0 / self.outputs.max(2) as f64;
-        let diagonal = self.penalties.mapv(|penalty| penalty + self.total_weight * share * (1.0 - share));
+        let diagonal = self
+            .penalties
+            .mapv(|penalty| penalty + self.total_weight * share * (1.0 - share));
         let norm = dot(gradient, gradient).sqrt();
         // Loose far away, tight near the end (Nocedal and Wright, Numerical Optimization, 7.1).
         let enough = norm * (norm / self.total_weight).sqrt().min(0.1);
@@ -386,7 +441,11 @@ impl<'a> Problem<'a> {
 
     fn expand(&self, parameters: &Array2<f64>, wanted: Wanted) -> Expansion {
         let width = self.width();
-        let count = if wanted == Wanted::Hessian { parameters.len() } else { 0 };
+        let count = if wanted == Wanted::Hessian {
+            parameters.len()
+        } else {
+            0
+        };
         let empty = || Expansion {
             loss: 0.0,
             gradient: Array2::zeros(parameters.dim()),
@@ -401,7 +460,10 @@ impl<'a> Problem<'a> {
             if wanted == Wanted::Hessian {
                 for left in 0..self.outputs {
                     for right in left..self.outputs {
-                        let corner = s![left * width..(left + 1) * width, right * width..(right + 1) * width];
+                        let corner = s![
+                            left * width..(left + 1) * width,
+                            right * width..(right + 1) * width
+                        ];
                         block.add_curvature(left, right, &mut partial.hessian.slice_mut(corner));
                     }
                 }
@@ -474,7 +536,13 @@ impl<'a> Problem<'a> {
 
     fn read(&self, range: Range<usize>, block: &mut Block) {
         block.count = range.len();
-        for (feature, values) in self.records.slice(s![range.clone(), ..]).columns().into_iter().enumerate() {
+        for (feature, values) in self
+            .records
+            .slice(s![range.clone(), ..])
+            .columns()
+            .into_iter()
+            .enumerate()
+        {
             let (mean, factor) = (self.means[feature], 1.0 / self.scales[feature]);
             block
                 .rows
@@ -482,16 +550,28 @@ impl<'a> Problem<'a> {
                 .zip_mut_with(&values, |scaled, value| *scaled = (value - mean) * factor);
         }
         block.weights.clear();
-        block.weights.extend(range.clone().map(|row| self.weight(row)));
+        block
+            .weights
+            .extend(range.clone().map(|row| self.weight(row)));
         block.targets.clear();
         block.targets.extend(range.map(|row| self.targets[row]));
     }
 
-    fn in_original_units(&self, parameters: &Array2<f64>, iterations: usize, converged: bool) -> FittedLogistic {
+    fn in_original_units(
+        &self,
+        parameters: &Array2<f64>,
+        iterations: usize,
+        converged: bool,
+    ) -> FittedLogistic {
         let features = self.width() - 1;
         let coefficients = &parameters.slice(s![.., ..features]) / &self.scales;
         let intercepts = &parameters.column(features) - &coefficients.dot(&self.means);
-        FittedLogistic { coefficients, intercepts, iterations, converged }
+        FittedLogistic {
+            coefficients,
+            intercepts,
+            iterations,
+            converged,
+        }
     }
 }
 
@@ -516,15 +596,25 @@ impl Block {
         let mut predictors = self.probabilities.slice_mut(s![..self.count, ..]);
         general_mat_mul(1.0, &rows, &parameters.t(), 0.0, &mut predictors);
         let mut loss = 0.0;
-        for ((mut predictor, weight), target) in predictors.rows_mut().into_iter().zip(&self.weights).zip(&self.targets) {
+        for ((mut predictor, weight), target) in predictors
+            .rows_mut()
+            .into_iter()
+            .zip(&self.weights)
+            .zip(&self.targets)
+        {
             if predictor.len() == 1 {
                 let value = predictor[0];
                 let small = (-value.abs()).exp();
                 let wrong = if *target == 1 { -value } else { value };
                 loss += weight * (wrong.max(0.0) + small.ln_1p());
-                predictor[0] = if value >= 0.0 { 1.0 / (1.0 + small) } else { small / (1.0 + small) };
+                predictor[0] = if value >= 0.0 {
+                    1.0 / (1.0 + small)
+                } else {
+                    small / (1.0 + small)
+                };
             } else {
-                let largest = predictor.fold(f64::NEG_INFINITY, |largest, value| largest.max(*value));
+                let largest =
+                    predictor.fold(f64::NEG_INFINITY, |largest, value| largest.max(*value));
                 let of_target = predictor[*target] - largest;
                 predictor.mapv_inplace(|value| (value - largest).exp());
                 let total: f64 = predictor.iter().sum();
@@ -538,8 +628,12 @@ impl Block {
     /// Terms of the gradient: weight × (probability - truth).
     fn residuals(&mut self) {
         let single = self.terms.ncols() == 1;
-        for (output, (mut terms, probabilities)) in
-            self.terms.columns_mut().into_iter().zip(self.probabilities.columns()).enumerate()
+        for (output, (mut terms, probabilities)) in self
+            .terms
+            .columns_mut()
+            .into_iter()
+            .zip(self.probabilities.columns())
+            .enumerate()
         {
             let class = if single { 1 } else { output };
             for (row, (weight, target)) in self.weights.iter().zip(&self.targets).enumerate() {
@@ -554,14 +648,19 @@ impl Block {
         let rows = self.rows.slice(s![..self.count, ..]);
         let mut along = self.terms.slice_mut(s![..self.count, ..]);
         general_mat_mul(1.0, &rows, &search.t(), 0.0, &mut along);
-        for ((mut along, probabilities), weight) in
-            along.rows_mut().into_iter().zip(self.probabilities.rows()).zip(&self.weights)
+        for ((mut along, probabilities), weight) in along
+            .rows_mut()
+            .into_iter()
+            .zip(self.probabilities.rows())
+            .zip(&self.weights)
         {
             if along.len() == 1 {
                 along[0] *= weight * probabilities[0] * (1.0 - probabilities[0]);
             } else {
                 let mean = along.dot(&probabilities);
-                along.zip_mut_with(&probabilities, |along, probability| *along = weight * probability * (*along - mean));
+                along.zip_mut_with(&probabilities, |along, probability| {
+                    *along = weight * probability * (*along - mean)
+                });
             }
         }
     }
@@ -569,7 +668,13 @@ impl Block {
     /// Adds `termsᵀ · rows`.
     fn add_terms(&self, sum: &mut Array2<f64>) {
         let rows = self.rows.slice(s![..self.count, ..]);
-        general_mat_mul(1.0, &self.terms.slice(s![..self.count, ..]).t(), &rows, 1.0, sum);
+        general_mat_mul(
+            1.0,
+            &self.terms.slice(s![..self.count, ..]).t(),
+            &rows,
+            1.0,
+            sum,
+        );
     }
 
     /// Adds the Hessian between two outputs' parameters.
@@ -577,22 +682,39 @@ impl Block {
         let other = f64::from(u8::from(left == right));
         let curvature: Vec<f64> = (0..self.count)
             .map(|row| {
-                let (left, right) = (self.probabilities[[row, left]], self.probabilities[[row, right]]);
+                let (left, right) = (
+                    self.probabilities[[row, left]],
+                    self.probabilities[[row, right]],
+                );
                 self.weights[row] * left * (other - right)
             })
             .collect();
-        for (mut weighted, values) in self.weighted.columns_mut().into_iter().zip(self.rows.columns()) {
+        for (mut weighted, values) in self
+            .weighted
+            .columns_mut()
+            .into_iter()
+            .zip(self.rows.columns())
+        {
             for ((weighted, value), curvature) in weighted.iter_mut().zip(values).zip(&curvature) {
                 *weighted = value * curvature;
             }
         }
         let rows = self.rows.slice(s![..self.count, ..]);
-        general_mat_mul(1.0, &self.weighted.slice(s![..self.count, ..]).t(), &rows, 1.0, sum);
+        general_mat_mul(
+            1.0,
+            &self.weighted.slice(s![..self.count, ..]).t(),
+            &rows,
+            1.0,
+            sum,
+        );
     }
 }
 
 fn dot(left: &Array2<f64>, right: &Array2<f64>) -> f64 {
-    left.iter().zip(right).map(|(left, right)| left * right).sum()
+    left.iter()
+        .zip(right)
+        .map(|(left, right)| left * right)
+        .sum()
 }
 
 /// Solves a symmetric positive definite system; `None` if it is not (or is so only by rounding).
@@ -601,8 +723,13 @@ fn solve_by_cholesky(mut matrix: Array2<f64>, right: &[f64]) -> Option<Vec<f64>>
     // The lower triangle becomes L of L Lᵀ.
     for column in 0..size {
         let before = matrix[[column, column]];
-        let pivot = before - (0..column).map(|k| matrix[[column, k]].powi(2)).sum::<f64>();
-        if !(pivot > 1e-13 * before) {
+        let pivot = before
+            - (0..column)
+                .map(|k| matrix[[column, k]].powi(2))
+                .sum::<f64>();
+        // Not a number must fail too, so the question is what is good enough.
+        let is_positive = pivot > 1e-13 * before;
+        if !is_positive {
             return None;
         }
         let root = pivot.sqrt();
@@ -623,10 +750,15 @@ fn solve_by_cholesky(mut matrix: Array2<f64>, right: &[f64]) -> Option<Vec<f64>>
         solution[row] = (solution[row] - known) / matrix[[row, row]];
     }
     for row in (0..size).rev() {
-        let known: f64 = (row + 1..size).map(|k| matrix[[k, row]] * solution[k]).sum();
+        let known: f64 = (row + 1..size)
+            .map(|k| matrix[[k, row]] * solution[k])
+            .sum();
         solution[row] = (solution[row] - known) / matrix[[row, row]];
     }
-    solution.iter().all(|value| value.is_finite()).then_some(solution)
+    solution
+        .iter()
+        .all(|value| value.is_finite())
+        .then_some(solution)
 }
 
 #[cfg(test)]
@@ -650,10 +782,15 @@ mod tests {
 
     /// Rows of three overlapping clouds, without a random generator: a low-discrepancy sequence.
     fn clouds(rows: usize, classes: usize, features: usize) -> TrainingSet {
-        let fraction = |row: usize, feature: usize| ((row + 1) as f64 * (feature as f64 + 2.0).sqrt()).fract();
+        let fraction =
+            |row: usize, feature: usize| ((row + 1) as f64 * (feature as f64 + 2.0).sqrt()).fract();
         let targets = Array1::from_shape_fn(rows, |row| row % classes);
         let records = Array2::from_shape_fn((rows, features).f(), |(row, feature)| {
-            let shift = if feature % classes == row % classes { 0.4 } else { 0.0 };
+            let shift = if feature % classes == row % classes {
+                0.4
+            } else {
+                0.0
+            };
             (fraction(row, feature) + shift) * 10.0_f64.powi(feature as i32 % 4)
         });
         Dataset::new(records, targets)
@@ -680,7 +817,12 @@ mod tests {
         // Odds 1 / 3 where the feature is 0 and 3 / 1 where it is 1; nearly no penalty.
         let records = array![[0.0], [0.0], [0.0], [0.0], [1.0], [1.0], [1.0], [1.0]];
         let training = Dataset::new(records, array![0, 0, 0, 1, 1, 1, 1, 0]);
-        let fitted = WeightedLogistic { penalty: 1e-9, ..settings(2) }.fit(&training).expect("a fit");
+        let fitted = WeightedLogistic {
+            penalty: 1e-9,
+            ..settings(2)
+        }
+        .fit(&training)
+        .expect("a fit");
         assert!((fitted.intercepts[0] + 3.0_f64.ln()).abs() < 1e-6);
         assert!((fitted.coefficients[[0, 0]] - 9.0_f64.ln()).abs() < 1e-6);
     }
@@ -691,11 +833,24 @@ mod tests {
             let once = clouds(90, classes, 4);
             let weights = Array1::from_shape_fn(90, |row| 1.0 + (row % 2) as f32);
             let rows: Vec<usize> = (0..90).flat_map(|row| vec![row; 1 + row % 2]).collect();
-            let twice = Dataset::new(once.records().select(Axis(0), &rows), once.targets().select(Axis(0), &rows));
-            let weighted = settings(classes).fit(&once.with_weights(weights)).expect("a fit");
+            let twice = Dataset::new(
+                once.records().select(Axis(0), &rows),
+                once.targets().select(Axis(0), &rows),
+            );
+            let weighted = settings(classes)
+                .fit(&once.with_weights(weights))
+                .expect("a fit");
             let repeated = settings(classes).fit(&twice).expect("a fit");
-            assert!((&weighted.coefficients - &repeated.coefficients).iter().all(|gap| gap.abs() < 1e-7));
-            assert!((&weighted.intercepts - &repeated.intercepts).iter().all(|gap| gap.abs() < 1e-7));
+            assert!(
+                (&weighted.coefficients - &repeated.coefficients)
+                    .iter()
+                    .all(|gap| gap.abs() < 1e-7)
+            );
+            assert!(
+                (&weighted.intercepts - &repeated.intercepts)
+                    .iter()
+                    .all(|gap| gap.abs() < 1e-7)
+            );
         }
     }
 
@@ -715,7 +870,11 @@ mod tests {
             .fit(&training)
             .expect("their fit");
         // Equally frequent classes: linfa takes the class of the first row as the positive one.
-        let sign = if theirs.labels().pos.class == 1 { 1.0 } else { -1.0 };
+        let sign = if theirs.labels().pos.class == 1 {
+            1.0
+        } else {
+            -1.0
+        };
         for (ours, theirs) in ours.coefficients.iter().zip(theirs.params()) {
             assert!((ours - sign * theirs).abs() < 1e-5, "{ours} and {theirs}");
         }
@@ -736,7 +895,8 @@ mod tests {
             .max_iterations(1000)
             .fit(&training)
             .expect("their fit");
-        let gaps = &ours.predict(training.records()) - &theirs.predict_probabilities(training.records());
+        let gaps =
+            &ours.predict(training.records()) - &theirs.predict_probabilities(training.records());
         assert!(gaps.iter().all(|gap| gap.abs() < 1e-5));
     }
 
@@ -751,13 +911,18 @@ mod tests {
             let mut parameters = Array2::zeros(direct.dim());
             for _ in 0..30 {
                 let here = problem.expand(&parameters, Wanted::Gradient);
-                let direction = problem.conjugate_direction(&parameters, &here.gradient, &settings).expect("a direction");
+                let direction = problem
+                    .conjugate_direction(&parameters, &here.gradient, &settings)
+                    .expect("a direction");
                 match problem.line_search(&parameters, &here, &direction, Wanted::Gradient) {
                     Some((next, _)) => parameters = next,
                     None => break,
                 }
             }
-            assert!((&parameters - &direct).iter().all(|gap| gap.abs() < 1e-5), "{parameters} and {direct}");
+            assert!(
+                (&parameters - &direct).iter().all(|gap| gap.abs() < 1e-5),
+                "{parameters} and {direct}"
+            );
         }
     }
 
@@ -772,7 +937,13 @@ mod tests {
         let targets = Array1::from_shape_fn(200, |row| usize::from((row % 25) + (row % 7) > 14));
         for penalty in [0.0, 1e-6, 1.0] {
             let training = Dataset::new(records.clone(), targets.clone());
-            let fitted = WeightedLogistic { penalty, tolerance: 1e-8, ..settings(2) }.fit(&training).expect("a fit");
+            let fitted = WeightedLogistic {
+                penalty,
+                tolerance: 1e-8,
+                ..settings(2)
+            }
+            .fit(&training)
+            .expect("a fit");
             assert!(fitted.coefficients.iter().all(|value| value.is_finite()));
             if penalty == 1.0 {
                 assert!(fitted.converged);
@@ -797,7 +968,10 @@ mod tests {
     fn threads_do_not_change_a_bit() {
         let training = clouds(5000, 2, 5);
         let with_threads = |threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .expect("a pool");
             pool.install(|| settings(2).fit(&training).expect("a fit"))
         };
         assert_eq!(with_threads(1), with_threads(4));
@@ -805,9 +979,16 @@ mod tests {
 
     #[test]
     fn ends_when_asked() {
-        let interrupted = WeightedLogistic { is_cancelled: &|| true, ..settings(2) }.fit(&clouds(20, 2, 2));
+        let interrupted = WeightedLogistic {
+            is_cancelled: &|| true,
+            ..settings(2)
+        }
+        .fit(&clouds(20, 2, 2));
         assert!(matches!(interrupted, Err(FitError::Interrupted)));
         let weightless = clouds(20, 2, 2).with_weights(Array1::zeros(20));
-        assert!(matches!(settings(2).fit(&weightless), Err(FitError::NoWeight)));
+        assert!(matches!(
+            settings(2).fit(&weightless),
+            Err(FitError::NoWeight)
+        ));
     }
 }

@@ -131,8 +131,11 @@ impl TryFrom<String> for TimeSpan {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let refused = || format!("`{text}` is not a span of time; write `500ms`, `30s`, `5m`, `2h` or `1d`");
-        let unit_at = text.find(|character: char| !character.is_ascii_digit()).ok_or_else(refused)?;
+        let refused =
+            || format!("`{text}` is not a span of time; write `500ms`, `30s`, `5m`, `2h` or `1d`");
+        let unit_at = text
+            .find(|character: char| !character.is_ascii_digit())
+            .ok_or_else(refused)?;
         let count: u64 = text[..unit_at].parse().map_err(|_| refused())?;
         let milliseconds: u64 = match &text[unit_at..] {
             "ms" => 1,
@@ -142,15 +145,26 @@ impl TryFrom<String> for TimeSpan {
             "d" => 86_400_000,
             _ => return Err(refused()),
         };
-        count.checked_mul(milliseconds).map(|total| Self(Duration::from_millis(total))).ok_or_else(refused)
+        count
+            .checked_mul(milliseconds)
+            .map(|total| Self(Duration::from_millis(total)))
+            .ok_or_else(refused)
     }
 }
 
 impl From<TimeSpan> for String {
     fn from(span: TimeSpan) -> Self {
         let milliseconds = span.0.as_millis();
-        let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
-        match units.iter().find(|(length, _)| milliseconds > 0 && milliseconds % length == 0) {
+        let units = [
+            (86_400_000, "d"),
+            (3_600_000, "h"),
+            (60_000, "m"),
+            (1_000, "s"),
+        ];
+        match units
+            .iter()
+            .find(|(length, _)| milliseconds > 0 && milliseconds.is_multiple_of(*length))
+        {
             Some((length, unit)) => format!("{}{unit}", milliseconds / length),
             None => format!("{milliseconds}ms"),
         }

@@ -11,8 +11,11 @@ use crate::{report::Report, stages::Draft};
 
 /// Finds every stage's inputs, reports those that do not exist, and counts them.
 pub(crate) fn connect(drafts: &mut [Draft], report: &mut Report<'_>) {
-    let ids: HashMap<String, usize> =
-        drafts.iter().enumerate().map(|(index, draft)| (draft.id.clone(), index)).collect();
+    let ids: HashMap<String, usize> = drafts
+        .iter()
+        .enumerate()
+        .map(|(index, draft)| (draft.id.clone(), index))
+        .collect();
     for index in 0..drafts.len() {
         let draft = &drafts[index];
         let arity = draft.stage.as_ref().map(|stage| stage.arity());
@@ -27,7 +30,11 @@ pub(crate) fn connect(drafts: &mut [Draft], report: &mut Report<'_>) {
                 if is_source && !names.is_empty() {
                     wrong = true;
                     report
-                        .error(place.clone(), "wrong-inputs", format!("`{}` is a source and reads no stage", draft.id))
+                        .error(
+                            place.clone(),
+                            "wrong-inputs",
+                            format!("`{}` is a source and reads no stage", draft.id),
+                        )
                         .help
                         .push("remove `from`".into());
                 }
@@ -35,9 +42,15 @@ pub(crate) fn connect(drafts: &mut [Draft], report: &mut Report<'_>) {
                     let found = ids.get(name).copied();
                     if found.is_none() {
                         let message = format!("`from` names `{name}`, which is no stage");
-                        let others = drafts.iter().filter(|other| other.id != draft.id).map(|other| other.id.as_str());
+                        let others = drafts
+                            .iter()
+                            .filter(|other| other.id != draft.id)
+                            .map(|other| other.id.as_str());
                         let help = did_you_mean(name, others);
-                        report.error(place.clone(), "unknown-stage", message).help.extend(help);
+                        report
+                            .error(place.clone(), "unknown-stage", message)
+                            .help
+                            .extend(help);
                     }
                     inputs.push(found);
                 }
@@ -49,11 +62,15 @@ pub(crate) fn connect(drafts: &mut [Draft], report: &mut Report<'_>) {
                 wrong = true;
                 // Of an unknown kind nobody knows what it needs.
                 if draft.kind.is_some() {
-                    let message = format!("stage `{}` is the first and has nothing to read", draft.id);
+                    let message =
+                        format!("stage `{}` is the first and has nothing to read", draft.id);
                     report
                         .error(draft.place.clone(), "missing-input", message)
                         .help
-                        .push("begin with a `source.*` stage, or name what it reads with `from`".into());
+                        .push(
+                            "begin with a `source.*` stage, or name what it reads with `from`"
+                                .into(),
+                        );
                 }
             }
             None => inputs.push(Some(index - 1)),
@@ -65,8 +82,15 @@ pub(crate) fn connect(drafts: &mut [Draft], report: &mut Report<'_>) {
                 (least, usize::MAX) => format!("at least {}", inputs_in_words(least)),
                 (least, most) => format!("{least} to {}", inputs_in_words(most)),
             };
-            let place = draft.from.as_ref().map_or_else(|| draft.place.clone(), |(_, place)| place.clone());
-            let message = format!("stage `{}` reads {wanted}, and has {}", draft.id, inputs.len());
+            let place = draft
+                .from
+                .as_ref()
+                .map_or_else(|| draft.place.clone(), |(_, place)| place.clone());
+            let message = format!(
+                "stage `{}` reads {wanted}, and has {}",
+                draft.id,
+                inputs.len()
+            );
             let diagnostic = report.error(place, "wrong-inputs", message);
             diagnostic.help.push(if *arity.end() == 1 {
                 "name one stage in `from`".into()
@@ -80,7 +104,11 @@ pub(crate) fn connect(drafts: &mut [Draft], report: &mut Report<'_>) {
 }
 
 fn inputs_in_words(count: usize) -> String {
-    if count == 1 { "one stage".into() } else { format!("{count} stages") }
+    if count == 1 {
+        "one stage".into()
+    } else {
+        format!("{count} stages")
+    }
 }
 
 /// Topological order, as written where that is free; stages of a cycle, and below one, come last, as written.
@@ -93,8 +121,12 @@ pub(crate) fn order(drafts: &[Draft], report: &mut Report<'_>) -> Vec<usize> {
             waits_for[index] += 1;
         }
     }
-    let mut ready: BinaryHeap<Reverse<usize>> =
-        waits_for.iter().enumerate().filter(|(_, count)| **count == 0).map(|(index, _)| Reverse(index)).collect();
+    let mut ready: BinaryHeap<Reverse<usize>> = waits_for
+        .iter()
+        .enumerate()
+        .filter(|(_, count)| **count == 0)
+        .map(|(index, _)| Reverse(index))
+        .collect();
     let mut order = Vec::with_capacity(drafts.len());
     let mut done = vec![false; drafts.len()];
     while let Some(Reverse(index)) = ready.pop() {
@@ -146,8 +178,12 @@ fn report_cycles(drafts: &[Draft], done: &[bool], report: &mut Report<'_>) {
                         path.push((input, 0));
                     }
                     Mark::OnPath => {
-                        let from = path.iter().position(|(index, _)| *index == input).unwrap_or(0);
-                        let cycle: Vec<usize> = path[from..].iter().map(|(index, _)| *index).collect();
+                        let from = path
+                            .iter()
+                            .position(|(index, _)| *index == input)
+                            .unwrap_or(0);
+                        let cycle: Vec<usize> =
+                            path[from..].iter().map(|(index, _)| *index).collect();
                         report_cycle(drafts, cycle, report);
                     }
                     Mark::Seen => {}
@@ -160,12 +196,29 @@ fn report_cycles(drafts: &[Draft], done: &[bool], report: &mut Report<'_>) {
 /// `a → b → a`, in the direction in which rows would flow, at the stage that is written first.
 fn report_cycle(drafts: &[Draft], mut cycle: Vec<usize>, report: &mut Report<'_>) {
     cycle.reverse();
-    let first = cycle.iter().enumerate().min_by_key(|(_, index)| **index).map_or(0, |(position, _)| position);
+    let first = cycle
+        .iter()
+        .enumerate()
+        .min_by_key(|(_, index)| **index)
+        .map_or(0, |(position, _)| position);
     cycle.rotate_left(first);
     let Some(&head) = cycle.first() else { return };
-    let chain: Vec<String> = cycle.iter().chain([&head]).map(|index| format!("`{}`", drafts[*index].id)).collect();
+    let chain: Vec<String> = cycle
+        .iter()
+        .chain([&head])
+        .map(|index| format!("`{}`", drafts[*index].id))
+        .collect();
     let draft = &drafts[head];
-    let place = draft.from.as_ref().map_or_else(|| draft.place.clone(), |(_, place)| place.clone());
-    let diagnostic = report.error(place, "cycle", format!("stages read each other in a circle: {}", chain.join(" → ")));
-    diagnostic.help.push("change a `from` so that every stage reads only stages that do not need it".into());
+    let place = draft
+        .from
+        .as_ref()
+        .map_or_else(|| draft.place.clone(), |(_, place)| place.clone());
+    let diagnostic = report.error(
+        place,
+        "cycle",
+        format!("stages read each other in a circle: {}", chain.join(" → ")),
+    );
+    diagnostic
+        .help
+        .push("change a `from` so that every stage reads only stages that do not need it".into());
 }

@@ -9,8 +9,8 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use taktline_core::{
-    Capabilities, CheckContext, Diagnostic, Kind, Location, ParamStep, Problem, Registry, Role, Schema, Severity, Shape,
-    Stage, did_you_mean, type_name,
+    Capabilities, CheckContext, Diagnostic, Kind, Location, ParamStep, Problem, Registry, Role,
+    Schema, Severity, Shape, Stage, did_you_mean, type_name,
 };
 
 use crate::{
@@ -126,14 +126,18 @@ pub fn check(source: SourceText, options: &Options<'_>) -> Checked {
         let substitution = substitution.insert(substitute(&root, options, &mut report));
         read_document(root, substitution, options, &mut report)
     });
-    let secrets = substitution.map(|substitution| substitution.secrets).unwrap_or_default();
+    let secrets = substitution
+        .map(|substitution| substitution.secrets)
+        .unwrap_or_default();
     let errors = report.errors();
     let mut diagnostics = std::mem::take(&mut report.diagnostics);
     for diagnostic in &mut diagnostics {
         redact(&secrets, diagnostic);
     }
     in_order(&mut diagnostics);
-    let plan = parts.filter(|_| errors == 0).and_then(|parts| parts.into_plan(source, places, secrets));
+    let plan = parts
+        .filter(|_| errors == 0)
+        .and_then(|parts| parts.into_plan(source, places, secrets));
     Checked { plan, diagnostics }
 }
 
@@ -174,25 +178,43 @@ fn redact(secrets: &BTreeMap<String, String>, diagnostic: &mut Diagnostic) {
 /// By place, without repeats; what has no place comes first.
 fn in_order(diagnostics: &mut Vec<Diagnostic>) {
     let place = |diagnostic: &Diagnostic| {
-        diagnostic.location.as_ref().map(|location| (location.span.start, location.span.end))
+        diagnostic
+            .location
+            .as_ref()
+            .map(|location| (location.span.start, location.span.end))
     };
     diagnostics.sort_by_key(place);
     let mut seen = BTreeSet::new();
-    diagnostics.retain(|diagnostic| seen.insert((place(diagnostic), diagnostic.code.clone(), diagnostic.message.clone())));
+    diagnostics.retain(|diagnostic| {
+        seen.insert((
+            place(diagnostic),
+            diagnostic.code.clone(),
+            diagnostic.message.clone(),
+        ))
+    });
 }
 
 /// The bytes that a problem of a stage is about.
-pub(crate) fn problem_span(params: &Node, kind: &Range<usize>, problem: &Problem, source: &SourceText) -> Range<usize> {
+pub(crate) fn problem_span(
+    params: &Node,
+    kind: &Range<usize>,
+    problem: &Problem,
+    source: &SourceText,
+) -> Range<usize> {
     let mut node = params;
     let mut span = kind.clone();
     for step in &problem.path.0 {
         let next = match step {
             ParamStep::Key(name) => node.entry(name).map(|(key, value)| (Some(key), value)),
             ParamStep::Index(index) => node.item(*index).map(|item| (None, item)),
-            ParamStep::KeyOf(name) => return node.entry(name).map_or(span, |(key, _)| key.span.clone()),
+            ParamStep::KeyOf(name) => {
+                return node.entry(name).map_or(span, |(key, _)| key.span.clone());
+            }
         };
         // Where the step leads nowhere (a default, a scalar written for a list of one), the nearest node above is meant.
-        let Some((key, value)) = next else { return span };
+        let Some((key, value)) = next else {
+            return span;
+        };
         node = value;
         span = underline(source, node, key);
     }
@@ -215,14 +237,23 @@ struct Parts {
 }
 
 impl Parts {
-    fn into_plan(self, source: SourceText, places: Places, secrets: BTreeMap<String, String>) -> Option<Plan> {
+    fn into_plan(
+        self,
+        source: SourceText,
+        places: Places,
+        secrets: BTreeMap<String, String>,
+    ) -> Option<Plan> {
         let mut position = vec![0; self.drafts.len()];
         for (place, index) in self.order.iter().enumerate() {
             position[*index] = place;
         }
         let mut stages: Vec<(usize, PlannedStage)> = Vec::with_capacity(self.drafts.len());
         for (index, (draft, schema)) in self.drafts.into_iter().zip(self.schemas).enumerate() {
-            let inputs = draft.inputs.iter().map(|input| input.map(|input| position[input])).collect::<Option<_>>()?;
+            let inputs = draft
+                .inputs
+                .iter()
+                .map(|input| input.map(|input| position[input]))
+                .collect::<Option<_>>()?;
             let location = places.location(&source, draft.place.clone());
             let stage = PlannedStage {
                 id: draft.id,
@@ -255,12 +286,19 @@ impl Parts {
 }
 
 fn substitute<'a>(root: &Node, options: &Options<'a>, report: &mut Report<'_>) -> Substitution<'a> {
-    Substitution::declare(root.get("params"), &options.params, options.environment, report)
+    Substitution::declare(
+        root.get("params"),
+        &options.params,
+        options.environment,
+        report,
+    )
 }
 
 fn document_schema() -> Result<&'static Compiled, &'static String> {
     static COMPILED: OnceLock<Result<Compiled, String>> = OnceLock::new();
-    COMPILED.get_or_init(|| Compiled::new(schemars::schema_for!(Document))).as_ref()
+    COMPILED
+        .get_or_init(|| Compiled::new(schemars::schema_for!(Document)))
+        .as_ref()
 }
 
 /// Everything below the text: the document's own keys, its stages, and what they mean together.
@@ -276,7 +314,11 @@ fn read_document(
         }
         substitution.report_unused(report);
     }
-    let first_line = root.span.start..root.entries().first().map_or(root.span.end, |(key, _)| key.span.end);
+    let first_line = root.span.start
+        ..root
+            .entries()
+            .first()
+            .map_or(root.span.end, |(key, _)| key.span.end);
     let subject = Subject {
         name: "the pipeline",
         noun: "key",
@@ -289,21 +331,31 @@ fn read_document(
             hold(&root, compiled, &subject, report);
         }
         Err(error) => {
-            report.error(0..0, "invalid-kind", format!("the schema of the document is not usable: {error}"));
+            report.error(
+                0..0,
+                "invalid-kind",
+                format!("the schema of the document is not usable: {error}"),
+            );
         }
     }
     if !matches!(root.value, NodeValue::Mapping(_)) {
         return None;
     }
     let columns = read_columns(root.get("columns"));
-    let seed = options.seed.or_else(|| match root.get("seed").map(|seed| &seed.value) {
-        Some(NodeValue::Int(seed)) => u64::try_from(*seed).ok(),
-        _ => None,
-    });
+    let seed = options
+        .seed
+        .or_else(|| match root.get("seed").map(|seed| &seed.value) {
+            Some(NodeValue::Int(seed)) => u64::try_from(*seed).ok(),
+            _ => None,
+        });
     let seed = seed.unwrap_or(DEFAULT_SEED);
 
     let nothing = Node::new(NodeValue::Null, 0..0);
-    let mut drafts = read_stages(root.get("stages").unwrap_or(&nothing), options.registry, report);
+    let mut drafts = read_stages(
+        root.get("stages").unwrap_or(&nothing),
+        options.registry,
+        report,
+    );
     for draft in &mut drafts {
         draft.parse(report);
     }
@@ -319,7 +371,11 @@ fn read_document(
     report_unknown_test_stages(root.get("tests"), &drafts, report);
 
     Some(Parts {
-        pipeline: root.get("pipeline").and_then(Node::text).unwrap_or_default().to_owned(),
+        pipeline: root
+            .get("pipeline")
+            .and_then(Node::text)
+            .unwrap_or_default()
+            .to_owned(),
         about: root.get("about").and_then(Node::text).map(str::to_owned),
         seed,
         columns,
@@ -345,7 +401,11 @@ fn read_columns(block: Option<&Node>) -> Vec<(String, Role)> {
 }
 
 /// The entries of a top-level list; the ones that do not fit the schema have been reported.
-fn read_list<T: DeserializeOwned>(list: Option<&Node>, key: &str, report: &mut Report<'_>) -> Vec<T> {
+fn read_list<T: DeserializeOwned>(
+    list: Option<&Node>,
+    key: &str,
+    report: &mut Report<'_>,
+) -> Vec<T> {
     let errors = report.errors();
     let mut entries = Vec::new();
     for node in list.map(Node::items).unwrap_or_default() {
@@ -371,7 +431,13 @@ fn check_stages(
     options: &Options<'_>,
     report: &mut Report<'_>,
 ) -> Vec<Schema> {
-    let mut schemas: Vec<Schema> = vec![Schema { incomplete: true, ..Schema::default() }; drafts.len()];
+    let mut schemas: Vec<Schema> = vec![
+        Schema {
+            incomplete: true,
+            ..Schema::default()
+        };
+        drafts.len()
+    ];
     for &index in order {
         let draft = &drafts[index];
         let inputs: Vec<Schema> = draft
@@ -379,7 +445,10 @@ fn check_stages(
             .iter()
             .map(|input| match input {
                 Some(input) => schemas[*input].clone(),
-                None => Schema { incomplete: true, ..Schema::default() },
+                None => Schema {
+                    incomplete: true,
+                    ..Schema::default()
+                },
             })
             .collect();
         let incomplete_above = inputs.iter().any(|input| input.incomplete);
@@ -421,7 +490,10 @@ fn check_stages(
             }
         };
         for (name, role) in columns {
-            if let Some(column) = schema.column_mut(name).filter(|column| column.role != Role::Internal) {
+            if let Some(column) = schema
+                .column_mut(name)
+                .filter(|column| column.role != Role::Internal)
+            {
                 *column = column.clone().with_role(*role);
             }
         }
@@ -433,7 +505,7 @@ fn check_stages(
 /// Whether a problem may come only from what is missing because a stage above is wrong.
 fn follows_from_above(problem: &Problem) -> bool {
     problem.severity == Severity::Error
-        && (problem.code == "unknown-column" || problem.code.starts_with("no-") || problem.code.starts_with("missing-"))
+        && (problem.code == "unknown-column" || problem.code.starts_with("no-"))
 }
 
 /// Where an unknown column was lost, or what the frame has instead.
@@ -452,9 +524,9 @@ fn column_evidence(
     let mut above = drafts[input].inputs.iter().flatten().next().copied();
     for _ in 0..drafts.len() {
         let Some(current) = above else { break };
-        let lost = names
-            .iter()
-            .find(|name| schemas[current].column(name).is_some() && schemas[below].column(name).is_none());
+        let lost = names.iter().find(|name| {
+            schemas[current].column(name).is_some() && schemas[below].column(name).is_none()
+        });
         if let Some(name) = lost {
             return Some(format!(
                 "`{}` (line {}) still has `{name}`; `{}` (line {}) drops it",
@@ -477,8 +549,17 @@ fn column_evidence(
         .take(shown)
         .map(|column| format!("`{}` ({})", column.name, type_name(&column.dtype)))
         .collect();
-    let more = if schemas[input].columns.len() > shown { ", …" } else { "" };
-    Some(format!("`{}` (line {}) gives {}{more}", drafts[input].id, line(input), columns.join(", ")))
+    let more = if schemas[input].columns.len() > shown {
+        ", …"
+    } else {
+        ""
+    };
+    Some(format!(
+        "`{}` (line {}) gives {}{more}",
+        drafts[input].id,
+        line(input),
+        columns.join(", ")
+    ))
 }
 
 /// A role for a column that no stage has does nothing, which is never what was meant.
@@ -488,21 +569,36 @@ fn report_unseen_columns(block: Option<&Node>, schemas: &[Schema], report: &mut 
         return;
     }
     let seen: BTreeSet<&str> = schemas.iter().flat_map(|schema| schema.names()).collect();
-    for (key, _) in block.entries().iter().filter(|(key, _)| !seen.contains(key.text.as_str())) {
+    for (key, _) in block
+        .entries()
+        .iter()
+        .filter(|(key, _)| !seen.contains(key.text.as_str()))
+    {
         let help = did_you_mean(&key.text, seen.iter().copied());
         let message = format!("no stage has a column `{}`", key.text);
-        report.error(key.span.clone(), "unknown-column", message).help.extend(help);
+        report
+            .error(key.span.clone(), "unknown-column", message)
+            .help
+            .extend(help);
     }
 }
 
 fn report_duplicate_schedules(list: Option<&Node>, report: &mut Report<'_>) {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    for id in list.map(Node::items).unwrap_or_default().iter().filter_map(|entry| entry.get("id")) {
+    for id in list
+        .map(Node::items)
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|entry| entry.get("id"))
+    {
         let Some(name) = id.text() else { continue };
         match seen.get(name) {
             Some(line) => {
-                let diagnostic =
-                    report.error(id.span.clone(), "duplicate-id", format!("two schedules have the id `{name}`"));
+                let diagnostic = report.error(
+                    id.span.clone(),
+                    "duplicate-id",
+                    format!("two schedules have the id `{name}`"),
+                );
                 diagnostic.notes.push(format!("first used on line {line}"));
             }
             None => {
@@ -515,13 +611,20 @@ fn report_duplicate_schedules(list: Option<&Node>, report: &mut Report<'_>) {
 fn report_unknown_test_stages(list: Option<&Node>, drafts: &[Draft], report: &mut Report<'_>) {
     for test in list.map(Node::items).unwrap_or_default() {
         let given = test.get("given").map(Node::entries).unwrap_or_default();
-        let named = given.iter().map(|(key, _)| (key.text.as_str(), key.span.clone()));
-        let stage = test.get("stage").and_then(|stage| Some((stage.text()?, stage.span.clone())));
+        let named = given
+            .iter()
+            .map(|(key, _)| (key.text.as_str(), key.span.clone()));
+        let stage = test
+            .get("stage")
+            .and_then(|stage| Some((stage.text()?, stage.span.clone())));
         for (name, span) in named.chain(stage) {
             if !drafts.iter().any(|draft| draft.id == name) {
                 let help = did_you_mean(name, drafts.iter().map(|draft| draft.id.as_str()));
                 let message = format!("the test names `{name}`, which is no stage");
-                report.error(span, "unknown-stage", message).help.extend(help);
+                report
+                    .error(span, "unknown-stage", message)
+                    .help
+                    .extend(help);
             }
         }
     }
@@ -546,7 +649,11 @@ impl Plan {
         let summary = |stage: &PlannedStage| StageSummary {
             id: stage.id.clone(),
             kind: stage.kind.name.to_owned(),
-            from: stage.inputs.iter().map(|input| self.stages[*input].id.clone()).collect(),
+            from: stage
+                .inputs
+                .iter()
+                .map(|input| self.stages[*input].id.clone())
+                .collect(),
             columns: stage
                 .schema
                 .columns

@@ -19,17 +19,34 @@ pub(crate) struct Report<'a> {
 
 impl<'a> Report<'a> {
     pub(crate) fn new(source: &'a SourceText, places: &'a Places) -> Self {
-        Self { source, places, diagnostics: Vec::new() }
+        Self {
+            source,
+            places,
+            diagnostics: Vec::new(),
+        }
     }
 
     /// An error at these bytes; the caller adds label, help and notes.
-    pub(crate) fn error(&mut self, span: Range<usize>, code: &str, message: impl Into<String>) -> &mut Diagnostic {
+    pub(crate) fn error(
+        &mut self,
+        span: Range<usize>,
+        code: &str,
+        message: impl Into<String>,
+    ) -> &mut Diagnostic {
         let location = Some(self.places.location(self.source, span));
-        self.push(Diagnostic { location, ..Diagnostic::error(code, message) })
+        self.push(Diagnostic {
+            location,
+            ..Diagnostic::error(code, message)
+        })
     }
 
     /// A warning at these bytes.
-    pub(crate) fn warning(&mut self, span: Range<usize>, code: &str, message: impl Into<String>) -> &mut Diagnostic {
+    pub(crate) fn warning(
+        &mut self,
+        span: Range<usize>,
+        code: &str,
+        message: impl Into<String>,
+    ) -> &mut Diagnostic {
         let diagnostic = self.error(span, code, message);
         diagnostic.severity = Severity::Warning;
         diagnostic
@@ -60,7 +77,10 @@ impl<'a> Report<'a> {
     }
 
     pub(crate) fn errors(&self) -> usize {
-        self.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count()
+        self.diagnostics
+            .iter()
+            .filter(|diagnostic| diagnostic.severity == Severity::Error)
+            .count()
     }
 
     /// "line 12", for notes.
@@ -77,7 +97,8 @@ impl<'a> Report<'a> {
 /// The bytes to underline for a node.
 pub(crate) fn underline(source: &SourceText, node: &Node, key: Option<&Key>) -> Range<usize> {
     let written = source.text.get(node.span.clone()).unwrap_or_default();
-    let is_absent = matches!(node.value, NodeValue::Null) && !matches!(written, "null" | "~" | "Null" | "NULL");
+    let is_absent =
+        matches!(node.value, NodeValue::Null) && !matches!(written, "null" | "~" | "Null" | "NULL");
     let first_line = written.lines().next().unwrap_or_default().trim_end();
     match key {
         Some(key) if is_absent || first_line.len() < written.len() => key.span.clone(),

@@ -7,8 +7,17 @@ use taktline_core::{Deploy, JoinKind, Model, Operation, Schema, Shape, closest};
 use crate::{report::Report, stages::Draft, tree::Node};
 
 /// Looks at the whole plan. `schemas` are those after each stage, in the order of `drafts`.
-pub(crate) fn check(drafts: &[Draft], order: &[usize], schemas: &[Schema], report: &mut Report<'_>) {
-    let plan = Whole { drafts, order, schemas };
+pub(crate) fn check(
+    drafts: &[Draft],
+    order: &[usize],
+    schemas: &[Schema],
+    report: &mut Report<'_>,
+) {
+    let plan = Whole {
+        drafts,
+        order,
+        schemas,
+    };
     plan.refuse_fitted_above_split(report);
     for (index, draft) in drafts.iter().enumerate() {
         match draft.stage.as_ref().map(|stage| stage.shape()) {
@@ -44,7 +53,11 @@ impl<'a> Whole<'a> {
     fn below(&self, is_sort: impl Fn(usize) -> bool) -> Vec<Option<usize>> {
         let mut found: Vec<Option<usize>> = vec![None; self.drafts.len()];
         for &index in self.order.iter().rev() {
-            let here = if is_sort(index) { Some(index) } else { found[index] };
+            let here = if is_sort(index) {
+                Some(index)
+            } else {
+                found[index]
+            };
             if here.is_some() {
                 for input in self.inputs(index) {
                     found[input] = here;
@@ -63,7 +76,11 @@ impl<'a> Whole<'a> {
                 open.extend(self.inputs(stage));
             }
         }
-        self.order.iter().copied().filter(|stage| is_above[*stage]).collect()
+        self.order
+            .iter()
+            .copied()
+            .filter(|stage| is_above[*stage])
+            .collect()
     }
 
     fn line(&self, index: usize, report: &Report<'_>) -> usize {
@@ -74,37 +91,58 @@ impl<'a> Whole<'a> {
         let split_below = self.below(|index| matches!(self.shape(index), Some(Shape::Split(_))));
         for (index, draft) in self.drafts.iter().enumerate() {
             let is_fitted = self.shape(index).is_some_and(|shape| shape.is_fitted());
-            let Some(split) = split_below[index].filter(|_| is_fitted) else { continue };
+            let Some(split) = split_below[index].filter(|_| is_fitted) else {
+                continue;
+            };
             let name = &self.drafts[split].id;
             let line = self.line(split, report);
-            let message = format!("stage `{}` learns from rows that `{name}` has not split yet", draft.id);
+            let message = format!(
+                "stage `{}` learns from rows that `{name}` has not split yet",
+                draft.id
+            );
             let diagnostic = report.error(draft.place.clone(), "fitted-above-split", message);
-            diagnostic.label = Some("learns from rows that the split below puts into the test part".into());
+            diagnostic.label =
+                Some("learns from rows that the split below puts into the test part".into());
             diagnostic.help.push(format!("move it below `{name}`"));
-            diagnostic.notes.push(format!("`{name}` splits on line {line}; figures on the test part would be too good"));
+            diagnostic.notes.push(format!(
+                "`{name}` splits on line {line}; figures on the test part would be too good"
+            ));
         }
     }
 
     fn refuse_leaks(&self, index: usize, model: &dyn Model, report: &mut Report<'_>) {
-        let Some(input) = self.input(index) else { return };
+        let Some(input) = self.input(index) else {
+            return;
+        };
         let id = &self.drafts[index].id;
         for name in model.features(input) {
-            let Some(column) = input.column(&name) else { continue };
-            if !column.from_target.is_empty() {
+            let Some(column) = input.column(&name) else {
+                continue;
+            };
+            let is_reported = |name: &str| {
+                report.diagnostics.iter().any(|known| {
+                    known.code == "target-leak" && known.message.contains(&format!("`{name}`"))
+                })
+            };
+            // A target that `features:` names was refused by the model itself.
+            let is_known = column.from_target.contains(&name) && is_reported(&name);
+            if !column.from_target.is_empty() && !is_known {
                 let chain = chain(&name, &column.from_target);
                 let maker = self.maker(index, &name);
                 let span = self.maker_span(maker, &name, &self.drafts[index].place);
                 let message = if column.from_target.contains(&name) {
                     format!("model `{id}` would learn from its target `{name}`")
                 } else {
-                    format!("model `{id}` would learn from `{name}`, which is computed from the target: {chain}")
+                    format!(
+                        "model `{id}` would learn from `{name}`, which is computed from the target: {chain}"
+                    )
                 };
                 let line = self.line(index, report);
                 let diagnostic = report.error(span, "target-leak", message);
                 diagnostic.label = Some("knows the answer".into());
-                diagnostic
-                    .help
-                    .push(format!("drop `{name}` above the model, or give it `role: ignore` under `columns:`"));
+                diagnostic.help.push(format!(
+                    "drop `{name}` above the model, or give it `role: ignore` under `columns:`"
+                ));
                 diagnostic.notes.push(format!("`{id}` is on line {line}"));
             }
             if !column.from_pii.is_empty() && !model.allow_pii() {
@@ -113,12 +151,17 @@ impl<'a> Whole<'a> {
                 let message = if column.from_pii.contains(&name) {
                     format!("model `{id}` would learn from personal data: `{name}`")
                 } else {
-                    format!("model `{id}` would learn from personal data: {}", chain(&name, &column.from_pii))
+                    format!(
+                        "model `{id}` would learn from personal data: {}",
+                        chain(&name, &column.from_pii)
+                    )
                 };
                 let line = self.line(index, report);
                 let diagnostic = report.error(span, "pii-feature", message);
                 diagnostic.label = Some("personal data".into());
-                diagnostic.help.push(format!("drop `{name}` above the model, or set `allow_pii: true` on `{id}`"));
+                diagnostic.help.push(format!(
+                    "drop `{name}` above the model, or set `allow_pii: true` on `{id}`"
+                ));
                 diagnostic.notes.push(format!("`{id}` is on line {line}"));
             }
         }
@@ -128,7 +171,10 @@ impl<'a> Whole<'a> {
     fn maker(&self, index: usize, column: &str) -> Option<usize> {
         let mut current = self.inputs(index).next()?;
         for _ in 0..self.drafts.len() {
-            let Some(above) = self.inputs(current).find(|input| self.schemas[*input].column(column).is_some()) else {
+            let Some(above) = self
+                .inputs(current)
+                .find(|input| self.schemas[*input].column(column).is_some())
+            else {
                 break;
             };
             // The column may have been replaced here by one that knows more.
@@ -147,7 +193,9 @@ impl<'a> Whole<'a> {
 
     /// The key that names the column in the params of the stage that made it; else that stage, else the model.
     fn maker_span(&self, maker: Option<usize>, column: &str, model: &Range<usize>) -> Range<usize> {
-        let Some(maker) = maker else { return model.clone() };
+        let Some(maker) = maker else {
+            return model.clone();
+        };
         let draft = &self.drafts[maker];
         key_named(&draft.params, column, 3).unwrap_or_else(|| draft.place.clone())
     }
@@ -156,16 +204,23 @@ impl<'a> Whole<'a> {
         let draft = &self.drafts[index];
         let above = self.above(index);
         // What an unreadable stage would have been, nobody knows.
-        let is_complete = above.iter().all(|stage| self.drafts[*stage].stage.is_some())
+        let is_complete = above
+            .iter()
+            .all(|stage| self.drafts[*stage].stage.is_some())
             && self.drafts[index].inputs.iter().all(Option::is_some)
             && !self.drafts[index].inputs.is_empty();
-        let models: Vec<usize> =
-            above.iter().copied().filter(|stage| matches!(self.shape(*stage), Some(Shape::Model(_)))).collect();
+        let models: Vec<usize> = above
+            .iter()
+            .copied()
+            .filter(|stage| matches!(self.shape(*stage), Some(Shape::Model(_))))
+            .collect();
         match models.as_slice() {
             [] if is_complete => {
                 let message = format!("stage `{}` has no model above it to deploy", draft.id);
                 let diagnostic = report.error(draft.place.clone(), "nothing-to-deploy", message);
-                diagnostic.help.push("put a `model.*` stage above it, or name its branch with `from`".into());
+                diagnostic
+                    .help
+                    .push("put a `model.*` stage above it, or name its branch with `from`".into());
             }
             [first, second, ..] => {
                 let message = format!(
@@ -173,7 +228,9 @@ impl<'a> Whole<'a> {
                     draft.id, self.drafts[*first].id, self.drafts[*second].id
                 );
                 let diagnostic = report.error(draft.place.clone(), "two-models", message);
-                diagnostic.help.push("a bundle holds one model: give each model its own branch with `from`".into());
+                diagnostic.help.push(
+                    "a bundle holds one model: give each model its own branch with `from`".into(),
+                );
             }
             _ => {}
         }
@@ -182,17 +239,32 @@ impl<'a> Whole<'a> {
             return;
         }
         let require = draft.params.get("require");
-        let is_evaluated = above.iter().any(|stage| matches!(self.shape(*stage), Some(Shape::Evaluate(_))));
+        let is_evaluated = above
+            .iter()
+            .any(|stage| matches!(self.shape(*stage), Some(Shape::Evaluate(_))));
         if !is_evaluated {
             if is_complete {
-                let span = draft.params.entry("require").map_or_else(|| draft.place.clone(), |(key, _)| key.span.clone());
-                let message = format!("stage `{}` requires metrics, and nothing above it evaluates", draft.id);
+                let span = draft
+                    .params
+                    .entry("require")
+                    .map_or_else(|| draft.place.clone(), |(key, _)| key.span.clone());
+                let message = format!(
+                    "stage `{}` requires metrics, and nothing above it evaluates",
+                    draft.id
+                );
                 let diagnostic = report.error(span, "nothing-evaluated", message);
-                diagnostic.help.push("put an `evaluate.*` stage between the model and this stage".into());
+                diagnostic
+                    .help
+                    .push("put an `evaluate.*` stage between the model and this stage".into());
             }
             return;
         }
-        let Some(input) = self.input(index).filter(|input| is_complete && !input.incomplete) else { return };
+        let Some(input) = self
+            .input(index)
+            .filter(|input| is_complete && !input.incomplete)
+        else {
+            return;
+        };
         for (metric, _) in required {
             if input.facts.metrics.contains(&metric) {
                 continue;
@@ -204,7 +276,8 @@ impl<'a> Whole<'a> {
             let message = format!("no evaluation above produces the metric `{metric}`");
             let diagnostic = report.error(span, "unknown-metric", message);
             diagnostic.help.extend(
-                closest(&metric, known.iter().copied()).map(|near| format!("did you mean `{near}`?")),
+                closest(&metric, known.iter().copied())
+                    .map(|near| format!("did you mean `{near}`?")),
             );
             diagnostic.notes.push(match known.as_slice() {
                 [] => "the evaluation produces no metrics".into(),
@@ -225,7 +298,9 @@ impl<'a> Whole<'a> {
             let is_feature = draft.kind.is_some_and(|kind| kind.family() == "features");
             let below_feature = self.inputs(index).any(|input| after_feature[input]);
             after_feature[index] = is_feature || below_feature;
-            let (true, Some(model)) = (below_feature, model_below[index]) else { continue };
+            let (true, Some(model)) = (below_feature, model_below[index]) else {
+                continue;
+            };
             if self.drops_rows(index) {
                 let message = format!(
                     "stage `{}` drops rows between the first feature and the model `{}`",
@@ -233,19 +308,31 @@ impl<'a> Whole<'a> {
                 );
                 let diagnostic = report.warning(draft.place.clone(), "drops-rows", message);
                 diagnostic.label = Some("at scoring these rows would get no prediction".into());
-                diagnostic.help.push("move it above the first `features.*` stage".into());
+                diagnostic
+                    .help
+                    .push("move it above the first `features.*` stage".into());
             }
         }
     }
 
     fn drops_rows(&self, index: usize) -> bool {
-        let Some(Shape::Relational(relational)) = self.shape(index) else { return false };
-        let inputs: Vec<Schema> = self.inputs(index).map(|input| self.schemas[input].clone()).collect();
+        let Some(Shape::Relational(relational)) = self.shape(index) else {
+            return false;
+        };
+        let inputs: Vec<Schema> = self
+            .inputs(index)
+            .map(|input| self.schemas[input].clone())
+            .collect();
         // A stage that was refused cannot say what it would do.
-        if self.drafts[index].wrong_inputs || inputs.iter().any(|input| input.incomplete) || self.schemas[index].incomplete {
+        if self.drafts[index].wrong_inputs
+            || inputs.iter().any(|input| input.incomplete)
+            || self.schemas[index].incomplete
+        {
             return false;
         }
-        relational.lower(&inputs).is_ok_and(|operations| operations.iter().any(loses_rows))
+        relational
+            .lower(&inputs)
+            .is_ok_and(|operations| operations.iter().any(loses_rows))
     }
 }
 
@@ -263,7 +350,11 @@ fn chain(name: &str, origins: &BTreeSet<String>) -> String {
 }
 
 fn quoted(names: &[&str]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn key_named(node: &Node, name: &str, depth: usize) -> Option<Range<usize>> {

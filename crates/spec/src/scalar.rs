@@ -19,7 +19,9 @@ pub(crate) fn plain_value(text: &str) -> NodeValue {
     if !text.starts_with(|first: char| first.is_ascii_digit() || matches!(first, '+' | '-' | '.')) {
         return NodeValue::Text(text.to_owned());
     }
-    whole_number(text).or_else(|| real_number(text)).unwrap_or_else(|| NodeValue::Text(text.to_owned()))
+    whole_number(text)
+        .or_else(|| real_number(text))
+        .unwrap_or_else(|| NodeValue::Text(text.to_owned()))
 }
 
 fn whole_number(text: &str) -> Option<NodeValue> {
@@ -39,13 +41,19 @@ fn whole_number(text: &str) -> Option<NodeValue> {
         }
         text.parse().ok()?
     };
-    (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(&value).then_some(NodeValue::Int(value))
+    (i128::from(i64::MIN)..=i128::from(u64::MAX))
+        .contains(&value)
+        .then_some(NodeValue::Int(value))
 }
 
 fn real_number(text: &str) -> Option<NodeValue> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     if matches!(unsigned, ".inf" | ".Inf" | ".INF") {
-        return Some(NodeValue::Float(if text.starts_with('-') { f64::NEG_INFINITY } else { f64::INFINITY }));
+        return Some(NodeValue::Float(if text.starts_with('-') {
+            f64::NEG_INFINITY
+        } else {
+            f64::INFINITY
+        }));
     }
     let (mantissa, exponent) = match unsigned.find(['e', 'E']) {
         Some(at) => (&unsigned[..at], Some(&unsigned[at + 1..])),
@@ -75,17 +83,33 @@ fn real_number(text: &str) -> Option<NodeValue> {
 /// `written` is the scalar as it stands in the file, quotes and block header included, and starts at `start`. Line
 /// folding and indentation only change white space, so the n-th other character of the text is the n-th one written.
 /// `None` where that does not hold (an alias).
-pub(crate) fn file_range(written: &str, start: usize, text: &str, range: Range<usize>) -> Option<Range<usize>> {
+pub(crate) fn file_range(
+    written: &str,
+    start: usize,
+    text: &str,
+    range: Range<usize>,
+) -> Option<Range<usize>> {
     let before = text.get(..range.start)?;
     let inside = text.get(range)?;
-    let skipped = before.chars().filter(|character| !character.is_whitespace()).count();
-    let wanted = inside.chars().filter(|character| !character.is_whitespace()).count();
-    let mut characters = written_characters(written).filter(|(character, _)| !character.is_whitespace());
+    let skipped = before
+        .chars()
+        .filter(|character| !character.is_whitespace())
+        .count();
+    let wanted = inside
+        .chars()
+        .filter(|character| !character.is_whitespace())
+        .count();
+    let mut characters =
+        written_characters(written).filter(|(character, _)| !character.is_whitespace());
     if wanted == 0 {
-        let at = characters.nth(skipped).map_or(written.len(), |(_, bytes)| bytes.start);
+        let at = characters
+            .nth(skipped)
+            .map_or(written.len(), |(_, bytes)| bytes.start);
         return Some(start + at..start + at);
     }
-    let mut shown = inside.chars().filter(|character| !character.is_whitespace());
+    let mut shown = inside
+        .chars()
+        .filter(|character| !character.is_whitespace());
     let mut found: Option<Range<usize>> = None;
     for (character, bytes) in characters.skip(skipped).take(wanted) {
         if shown.next() != Some(character) {
@@ -103,13 +127,17 @@ pub(crate) fn file_range(written: &str, start: usize, text: &str, range: Range<u
 /// The characters of a scalar with the bytes that write each of them.
 fn written_characters(written: &str) -> Box<dyn Iterator<Item = (char, Range<usize>)> + '_> {
     let plain = |from: usize| {
-        written[from..].char_indices().map(move |(at, character)| (character, from + at..from + at + character.len_utf8()))
+        written[from..]
+            .char_indices()
+            .map(move |(at, character)| (character, from + at..from + at + character.len_utf8()))
     };
     match written.chars().next() {
         Some('\'') => Box::new(SingleQuoted { written, at: 1 }),
         Some('"') => Box::new(DoubleQuoted { written, at: 1 }),
         // The header of a block scalar (`|-`, `>2 # comment`) is its first line.
-        Some('|' | '>') => Box::new(plain(written.find('\n').map_or(written.len(), |end| end + 1))),
+        Some('|' | '>') => Box::new(plain(
+            written.find('\n').map_or(written.len(), |end| end + 1),
+        )),
         _ => Box::new(plain(0)),
     }
 }
@@ -196,7 +224,10 @@ mod tests {
             ("0o17", NodeValue::Int(15)),
             ("012", NodeValue::Int(12)),
             ("18446744073709551615", NodeValue::Int(i128::from(u64::MAX))),
-            ("18446744073709551616", NodeValue::Float(18_446_744_073_709_551_616.0)),
+            (
+                "18446744073709551616",
+                NodeValue::Float(18_446_744_073_709_551_616.0),
+            ),
             ("1e6", NodeValue::Float(1e6)),
             ("1.5", NodeValue::Float(1.5)),
             (".5", NodeValue::Float(0.5)),
@@ -220,14 +251,41 @@ mod tests {
     fn finds_words_in_the_file() {
         fn find<'a>(written: &'a str, text: &str, word: &str) -> Option<&'a str> {
             let at = text.find(word).expect("in the text");
-            file_range(written, 100, text, at..at + word.len()).map(|range| &written[range.start - 100..range.end - 100])
+            file_range(written, 100, text, at..at + word.len())
+                .map(|range| &written[range.start - 100..range.end - 100])
         }
-        assert_eq!(find("ln(amout + 1)", "ln(amout + 1)", "amout"), Some("amout"));
-        assert_eq!(find("\"ln(amout + 1)\"", "ln(amout + 1)", "amout"), Some("amout"));
-        assert_eq!(find("'a = ''b'' or amout'", "a = 'b' or amout", "amout"), Some("amout"));
-        assert_eq!(find(r#""a = \"b\"\t\u00fc or amout""#, "a = \"b\"\tü or amout", "amout"), Some("amout"));
-        assert_eq!(find("> # a > b\n    one\n    amout > two\n", "one amout > two\n", "amout > two"), Some("amout > two"));
-        assert_eq!(find("|-\n    one\n\n    amout", "one\n\namout", "amout"), Some("amout"));
+        assert_eq!(
+            find("ln(amout + 1)", "ln(amout + 1)", "amout"),
+            Some("amout")
+        );
+        assert_eq!(
+            find("\"ln(amout + 1)\"", "ln(amout + 1)", "amout"),
+            Some("amout")
+        );
+        assert_eq!(
+            find("'a = ''b'' or amout'", "a = 'b' or amout", "amout"),
+            Some("amout")
+        );
+        assert_eq!(
+            find(
+                r#""a = \"b\"\t\u00fc or amout""#,
+                "a = \"b\"\tü or amout",
+                "amout"
+            ),
+            Some("amout")
+        );
+        assert_eq!(
+            find(
+                "> # a > b\n    one\n    amout > two\n",
+                "one amout > two\n",
+                "amout > two"
+            ),
+            Some("amout > two")
+        );
+        assert_eq!(
+            find("|-\n    one\n\n    amout", "one\n\namout", "amout"),
+            Some("amout")
+        );
         assert_eq!(find("one\n   amout", "one amout", "amout"), Some("amout"));
         assert_eq!(find("*alias", "something else", "else"), None);
     }

@@ -22,7 +22,8 @@ pub fn schema(registry: &Registry) -> Value {
     let mut one_kind = Vec::new();
     for kind in registry.iter() {
         let mut params = (kind.params)().to_value();
-        let takes_nothing = params.get("required").is_none() && params.get("type").is_none_or(|name| name == "object");
+        let takes_nothing = params.get("required").is_none()
+            && params.get("type").is_none_or(|name| name == "object");
         embed(&mut params, kind.name);
         make_room_for_substitution(&mut params, true);
         if let Value::Object(params) = &mut params {
@@ -62,7 +63,10 @@ pub fn schema(registry: &Registry) -> Value {
     if let Value::Object(document) = &mut document {
         document.insert("title".into(), "taktline pipeline".into());
         document.insert("$defs".into(), Value::Object(definitions));
-        if let Some(stages) = document.get_mut("properties").and_then(|properties| properties.get_mut("stages")) {
+        if let Some(stages) = document
+            .get_mut("properties")
+            .and_then(|properties| properties.get_mut("stages"))
+        {
             stages["items"] = json!({"$ref": "#/$defs/Stage"});
         }
     }
@@ -122,21 +126,28 @@ fn embed(schema: &mut Value, kind: &str) {
 ///
 /// A `const` stays as it is: it tells variants apart. `oneOf` becomes `anyOf`, because such a text fits several.
 fn make_room_for_substitution(schema: &mut Value, is_schema: bool) {
-    let Value::Object(object) = schema else { return };
-    if is_schema {
-        if let Some(one_of) = object.remove("oneOf") {
-            object.insert("anyOf".into(), one_of);
-        }
+    let Value::Object(object) = schema else {
+        return;
+    };
+    if is_schema && let Some(one_of) = object.remove("oneOf") {
+        object.insert("anyOf".into(), one_of);
     }
     for (key, value) in object.iter_mut() {
         match (key.as_str(), value) {
             ("properties" | "patternProperties" | "$defs", Value::Object(schemas)) if is_schema => {
-                schemas.values_mut().for_each(|schema| make_room_for_substitution(schema, true));
+                schemas
+                    .values_mut()
+                    .for_each(|schema| make_room_for_substitution(schema, true));
             }
             ("anyOf" | "allOf" | "prefixItems", Value::Array(schemas)) => {
-                schemas.iter_mut().for_each(|schema| make_room_for_substitution(schema, true));
+                schemas
+                    .iter_mut()
+                    .for_each(|schema| make_room_for_substitution(schema, true));
             }
-            ("items" | "additionalProperties" | "not" | "contains" | "unevaluatedProperties", value) => {
+            (
+                "items" | "additionalProperties" | "not" | "contains" | "unevaluatedProperties",
+                value,
+            ) => {
                 make_room_for_substitution(value, true);
             }
             _ => {}
@@ -152,7 +163,14 @@ fn make_room_for_substitution(schema: &mut Value, is_schema: bool) {
         return;
     }
     // Docs and default stay outside, where editors look for them.
-    let outside = ["title", "description", "default", "examples", "deprecated", "$schema"];
+    let outside = [
+        "title",
+        "description",
+        "default",
+        "examples",
+        "deprecated",
+        "$schema",
+    ];
     let mut outer = Map::new();
     for key in outside {
         if let Some(value) = object.remove(key) {
@@ -176,7 +194,9 @@ fn is_restricted_scalar(schema: &Map<String, Value>) -> bool {
         return false;
     }
     let wants_text = types.contains(&"string");
-    let has_bounds = ["pattern", "maxLength", "format", "enum"].iter().any(|key| schema.contains_key(*key));
+    let has_bounds = ["pattern", "maxLength", "format", "enum"]
+        .iter()
+        .any(|key| schema.contains_key(*key));
     if schema.contains_key("enum") {
         return types.is_empty() || wants_text;
     }

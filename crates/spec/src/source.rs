@@ -19,7 +19,10 @@ pub struct SourceText {
 impl SourceText {
     /// A text under a name.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { name: name.into(), text: text.into() }
+        Self {
+            name: name.into(),
+            text: text.into(),
+        }
     }
 
     /// The place of these bytes: line and column (in characters) count from 1.
@@ -32,14 +35,21 @@ impl SourceText {
 ///
 /// # Errors
 /// The file is missing, a directory, larger than [`LARGEST_FILE`] (told from its size, without reading it) or not UTF-8.
+#[expect(clippy::result_large_err, reason = "read once a file; a boxed diagnostic would only burden the caller")]
 pub fn read(path: &Path) -> Result<SourceText, Diagnostic> {
     let name = path.display().to_string();
-    let unreadable =
-        |error: std::io::Error| Diagnostic::error("unreadable-file", format!("cannot read `{name}`: {}", reason(&error)));
+    let unreadable = |error: std::io::Error| {
+        Diagnostic::error(
+            "unreadable-file",
+            format!("cannot read `{name}`: {}", reason(&error)),
+        )
+    };
     let metadata = fs::metadata(path).map_err(unreadable)?;
     if metadata.is_dir() {
-        return Err(Diagnostic::error("unreadable-file", format!("`{name}` is a directory"))
-            .help("name a pipeline's YAML file"));
+        return Err(
+            Diagnostic::error("unreadable-file", format!("`{name}` is a directory"))
+                .help("name a pipeline's YAML file"),
+        );
     }
     if metadata.len() > LARGEST_FILE {
         return Err(too_large(&name, Some(metadata.len())));
@@ -47,7 +57,9 @@ pub fn read(path: &Path) -> Result<SourceText, Diagnostic> {
     let mut bytes = Vec::new();
     // A pipe or a growing file has no size to go by, so the read is bounded too.
     let file = fs::File::open(path).map_err(unreadable)?;
-    file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    file.take(LARGEST_FILE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
     if bytes.len() as u64 > LARGEST_FILE {
         return Err(too_large(&name, None));
     }
@@ -55,17 +67,29 @@ pub fn read(path: &Path) -> Result<SourceText, Diagnostic> {
         Ok(text) => Ok(SourceText { name, text }),
         Err(error) => {
             let offset = error.utf8_error().valid_up_to();
-            let line = 1 + error.as_bytes()[..offset].iter().filter(|byte| **byte == b'\n').count();
-            Err(Diagnostic::error("not-utf8", format!("`{name}` is not UTF-8 text: byte {offset}, line {line}"))
-                .help("save the file as UTF-8"))
+            let line = 1 + error.as_bytes()[..offset]
+                .iter()
+                .filter(|byte| **byte == b'\n')
+                .count();
+            Err(Diagnostic::error(
+                "not-utf8",
+                format!("`{name}` is not UTF-8 text: byte {offset}, line {line}"),
+            )
+            .help("save the file as UTF-8"))
         }
     }
 }
 
 fn too_large(name: &str, bytes: Option<u64>) -> Diagnostic {
-    let size = bytes.map_or_else(|| "larger".to_owned(), |bytes| format!("{} MiB", bytes.div_ceil(1024 * 1024)));
-    Diagnostic::error("too-large", format!("`{name}` is {size}; a pipeline has at most 4 MiB"))
-        .help("data belongs in a file of its own that a `source.*` stage reads")
+    let size = bytes.map_or_else(
+        || "larger".to_owned(),
+        |bytes| format!("{} MiB", bytes.div_ceil(1024 * 1024)),
+    );
+    Diagnostic::error(
+        "too-large",
+        format!("`{name}` is {size}; a pipeline has at most 4 MiB"),
+    )
+    .help("data belongs in a file of its own that a `source.*` stage reads")
 }
 
 /// What the system said, as one lower-case line.
@@ -85,8 +109,15 @@ pub(crate) struct Places {
 
 impl Places {
     pub(crate) fn new(source: &SourceText) -> Self {
-        let after_breaks = source.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(index, _)| index + 1);
-        Self { starts: std::iter::once(0).chain(after_breaks).collect() }
+        let after_breaks = source
+            .text
+            .bytes()
+            .enumerate()
+            .filter(|(_, byte)| *byte == b'\n')
+            .map(|(index, _)| index + 1);
+        Self {
+            starts: std::iter::once(0).chain(after_breaks).collect(),
+        }
     }
 
     /// The line of a byte, from 1.
@@ -101,8 +132,16 @@ impl Places {
         let line = self.line(start);
         let line_start = self.starts.get(line - 1).copied().unwrap_or(0);
         // The byte order mark is not a column that an editor shows.
-        let column = 1 + text[line_start..start].chars().filter(|character| *character != '\u{feff}').count();
-        Location { file: source.name.clone(), line, column, span: start..end }
+        let column = 1 + text[line_start..start]
+            .chars()
+            .filter(|character| *character != '\u{feff}')
+            .count();
+        Location {
+            file: source.name.clone(),
+            line,
+            column,
+            span: start..end,
+        }
     }
 }
 
@@ -127,8 +166,16 @@ mod tests {
     #[test]
     fn refuses_what_is_no_spec() {
         let directory = std::env::temp_dir();
-        assert_eq!(read(&directory).expect_err("a directory").code, "unreadable-file");
-        assert_eq!(read(&directory.join("taktline-no-such-file.yaml")).expect_err("missing").code, "unreadable-file");
+        assert_eq!(
+            read(&directory).expect_err("a directory").code,
+            "unreadable-file"
+        );
+        assert_eq!(
+            read(&directory.join("taktline-no-such-file.yaml"))
+                .expect_err("missing")
+                .code,
+            "unreadable-file"
+        );
 
         let path = directory.join(format!("taktline-spec-{}.yaml", std::process::id()));
         fs::write(&path, b"a: \xff\n").expect("written");
@@ -137,7 +184,10 @@ mod tests {
         file.set_len(1 << 30).expect("a sparse gigabyte");
         let started = std::time::Instant::now();
         let refusal = read(&path).expect_err("too large");
-        assert_eq!((refusal.code.as_str(), refusal.message.contains("1024 MiB")), ("too-large", true));
+        assert_eq!(
+            (refusal.code.as_str(), refusal.message.contains("1024 MiB")),
+            ("too-large", true)
+        );
         assert!(started.elapsed().as_millis() < 500);
         fs::remove_file(&path).expect("removed");
     }

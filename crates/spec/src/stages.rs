@@ -22,7 +22,7 @@ pub(crate) struct Draft {
     pub(crate) place: Range<usize>,
     pub(crate) params: Node,
     /// Ids with their places, and the place of the whole; `None` for the stage above.
-    pub(crate) from: Option<(Vec<(String, Range<usize>)>, Range<usize>)>,
+    pub(crate) from: Option<FromNames>,
     pub(crate) about: Option<String>,
     pub(crate) cache: bool,
     /// The params as serde read them, secrets hidden.
@@ -61,7 +61,11 @@ pub(crate) fn read_stages(list: &Node, registry: &Registry, report: &mut Report<
 fn free_id(word: String, taken: &mut HashMap<String, usize>) -> String {
     let mut number = taken.get(&word).map_or(1, |known| known + 1);
     loop {
-        let id = if number == 1 { word.clone() } else { format!("{word}-{number}") };
+        let id = if number == 1 {
+            word.clone()
+        } else {
+            format!("{word}-{number}")
+        };
         // `word` also counts how far its numbers have gone, so that many equal stages cost one step each.
         taken.insert(word.clone(), number);
         if number == 1 || !taken.contains_key(&id) {
@@ -85,38 +89,64 @@ fn read_stage(
         let span = report.underline(node, None);
         let help = match node.text() {
             Some(name) if registry.get(name).is_some() => format!("write `- {name}: {{}}`"),
-            Some(name) => registry
-                .suggestion(name)
-                .unwrap_or_else(|| "write `- kind: {…}`, for example `- clean.drop_nulls: {}`".into()),
+            Some(name) => registry.suggestion(name).unwrap_or_else(|| {
+                "write `- kind: {…}`, for example `- clean.drop_nulls: {}`".into()
+            }),
             None => "write `- kind: {…}`, for example `- clean.drop_nulls: {}`".into(),
         };
-        let message = format!("a stage is a map with its kind as a key, found {}", node.found());
+        let message = format!(
+            "a stage is a map with its kind as a key, found {}",
+            node.found()
+        );
         report.error(span, "missing-kind", message).help.push(help);
         return None;
     };
-    let mut kinds = entries.iter().filter(|(key, _)| key.text.contains('.') && !KEYS.contains(&key.text.as_str()));
+    let mut kinds = entries
+        .iter()
+        .filter(|(key, _)| key.text.contains('.') && !KEYS.contains(&key.text.as_str()));
     let named = kinds.next();
     for (other, _) in kinds {
         let first = named.map(|(key, _)| key.text.as_str()).unwrap_or_default();
         let diagnostic = report.error(
             other.span.clone(),
             "two-kinds",
-            format!("a stage has one kind; this one has `{first}` and `{}`", other.text),
+            format!(
+                "a stage has one kind; this one has `{first}` and `{}`",
+                other.text
+            ),
         );
         diagnostic.label = Some("a second kind".into());
-        diagnostic.help.push("begin a stage of its own with `- `".into());
+        diagnostic
+            .help
+            .push("begin a stage of its own with `- `".into());
     }
-    let mut unknown = entries.iter().filter(|(key, _)| !key.text.contains('.') && !KEYS.contains(&key.text.as_str()));
+    let mut unknown = entries
+        .iter()
+        .filter(|(key, _)| !key.text.contains('.') && !KEYS.contains(&key.text.as_str()));
     // A lone word that is no key of a stage was meant to be its kind.
-    let meant = if named.is_none() { unknown.next() } else { None };
+    let meant = if named.is_none() {
+        unknown.next()
+    } else {
+        None
+    };
     for (key, _) in unknown {
-        let diagnostic =
-            report.error(key.span.clone(), "unknown-key", format!("a stage has no key `{}`", shortened(&key.text)));
+        let diagnostic = report.error(
+            key.span.clone(),
+            "unknown-key",
+            format!("a stage has no key `{}`", shortened(&key.text)),
+        );
         let param = named
             .and_then(|(name, _)| registry.get(&name.text))
             .filter(|kind| has_param(kind, &key.text))
-            .map(|kind| format!("`{}` is a param of `{}`: put it under the kind's key", key.text, kind.name));
-        diagnostic.help.extend(param.or_else(|| did_you_mean(&key.text, KEYS)));
+            .map(|kind| {
+                format!(
+                    "`{}` is a param of `{}`: put it under the kind's key",
+                    key.text, kind.name
+                )
+            });
+        diagnostic
+            .help
+            .extend(param.or_else(|| did_you_mean(&key.text, KEYS)));
     }
     let (kind, place, params) = match named.or(meant) {
         Some((key, params)) => {
@@ -141,14 +171,19 @@ fn read_stage(
         }
     };
     let id = node.get("id").and_then(|id| read_id(id, explicit, report));
-    let default_id = named.or(meant).map(|(key, _)| last_word(&key.text)).unwrap_or_else(|| "stage".into());
+    let default_id = named
+        .or(meant)
+        .map(|(key, _)| last_word(&key.text))
+        .unwrap_or_else(|| "stage".into());
     let has_id = id.is_some();
     let draft = Draft {
         id: id.unwrap_or(default_id),
         kind,
         place,
         params,
-        from: node.get("from").and_then(|from| read_from(node, from, report)),
+        from: node
+            .get("from")
+            .and_then(|from| read_from(node, from, report)),
         about: read_about(node, report),
         cache: read_cache(node, report),
         values: serde_yaml::Value::Null,
@@ -160,7 +195,10 @@ fn read_stage(
 }
 
 fn has_param(kind: &Kind, name: &str) -> bool {
-    (kind.params)().get("properties").and_then(|properties| properties.get(name)).is_some()
+    (kind.params)()
+        .get("properties")
+        .and_then(|properties| properties.get(name))
+        .is_some()
 }
 
 /// The nearest kind, or those of the same family.
@@ -170,10 +208,17 @@ fn suggested_kind(name: &str, registry: &Registry) -> Option<String> {
         return registry.suggestion(name);
     }
     let last = last_word(name);
-    if let Some(near) = registry.iter().find(|kind| closest(&last, [kind.last_word()]).is_some()) {
+    if let Some(near) = registry
+        .iter()
+        .find(|kind| closest(&last, [kind.last_word()]).is_some())
+    {
         return Some(format!("did you mean `{}`?", near.name));
     }
-    let siblings: Vec<&str> = registry.iter().filter(|kind| kind.family() == family).map(|kind| kind.name).collect();
+    let siblings: Vec<&str> = registry
+        .iter()
+        .filter(|kind| kind.family() == family)
+        .map(|kind| kind.name)
+        .collect();
     if siblings.is_empty() {
         return Some("`takt stages` lists them all".into());
     }
@@ -193,7 +238,11 @@ fn last_word(name: &str) -> String {
     if is_name(&word) { word } else { "stage".into() }
 }
 
-fn read_id(node: &Node, explicit: &mut HashMap<String, Range<usize>>, report: &mut Report<'_>) -> Option<String> {
+fn read_id(
+    node: &Node,
+    explicit: &mut HashMap<String, Range<usize>>,
+    report: &mut Report<'_>,
+) -> Option<String> {
     if node.is_unresolved() {
         return None;
     }
@@ -203,14 +252,22 @@ fn read_id(node: &Node, explicit: &mut HashMap<String, Range<usize>>, report: &m
             None => node.found(),
         };
         report
-            .error(node.span.clone(), "invalid-id", format!("{given} cannot be a stage's id"))
+            .error(
+                node.span.clone(),
+                "invalid-id",
+                format!("{given} cannot be a stage's id"),
+            )
             .help
             .push("use letters, digits, `_` and `-`, begin with a letter, at most 64".into());
         return None;
     };
     if let Some(first) = explicit.get(id) {
         let line = report.line(first);
-        let diagnostic = report.error(node.span.clone(), "duplicate-id", format!("two stages have the id `{id}`"));
+        let diagnostic = report.error(
+            node.span.clone(),
+            "duplicate-id",
+            format!("two stages have the id `{id}`"),
+        );
         diagnostic.label = Some("taken".into());
         diagnostic.notes.push(format!("first used on line {line}"));
         return None;
@@ -219,15 +276,21 @@ fn read_id(node: &Node, explicit: &mut HashMap<String, Range<usize>>, report: &m
     Some(id.to_owned())
 }
 
-type From = (Vec<(String, Range<usize>)>, Range<usize>);
+/// The ids that `from` names with their places, and the place of the key.
+pub(crate) type FromNames = (Vec<(String, Range<usize>)>, Range<usize>);
 
-fn read_from(stage: &Node, node: &Node, report: &mut Report<'_>) -> Option<From> {
-    let key = stage.entry("from").map_or(0..0, |(key, _)| key.span.clone());
+fn read_from(stage: &Node, node: &Node, report: &mut Report<'_>) -> Option<FromNames> {
+    let key = stage
+        .entry("from")
+        .map_or(0..0, |(key, _)| key.span.clone());
     let items = match &node.value {
         NodeValue::Text(_) => std::slice::from_ref(node),
         NodeValue::Sequence(items) if !items.is_empty() => items.as_slice(),
         _ => {
-            let message = format!("`from` names a stage or a list of stages, found {}", node.found());
+            let message = format!(
+                "`from` names a stage or a list of stages, found {}",
+                node.found()
+            );
             report.error(report.underline(node, None), "wrong-type", message);
             return Some((Vec::new(), key));
         }
@@ -249,7 +312,11 @@ fn read_about(node: &Node, report: &mut Report<'_>) -> Option<String> {
     let (key, about) = node.entry("about")?;
     if about.text().is_none() && !matches!(about.value, NodeValue::Null) {
         let span = report.underline(about, Some(key));
-        report.error(span, "wrong-type", format!("`about`: expected text, found {}", about.found()));
+        report.error(
+            span,
+            "wrong-type",
+            format!("`about`: expected text, found {}", about.found()),
+        );
     }
     about.text().map(str::to_owned)
 }
@@ -257,11 +324,20 @@ fn read_about(node: &Node, report: &mut Report<'_>) -> Option<String> {
 fn read_cache(node: &Node, report: &mut Report<'_>) -> bool {
     match node.entry("cache") {
         None => true,
-        Some((_, Node { value: NodeValue::Bool(cache), .. })) => *cache,
+        Some((
+            _,
+            Node {
+                value: NodeValue::Bool(cache),
+                ..
+            },
+        )) => *cache,
         Some((key, cache)) => {
             if !cache.is_unresolved() {
                 let span = report.underline(cache, Some(key));
-                let message = format!("`cache`: expected `true` or `false`, found {}", cache.found());
+                let message = format!(
+                    "`cache`: expected `true` or `false`, found {}",
+                    cache.found()
+                );
                 report.error(span, "wrong-type", message);
             }
             true
@@ -305,12 +381,12 @@ impl Draft {
             Err(error) => {
                 // JSON Schema takes `1e3` for a whole number; serde does not.
                 let whole = with_whole_numbers(&given);
-                if whole != given {
-                    if let Ok(stage) = (kind.parse)(&whole) {
-                        self.stage = Some(stage);
-                        self.values = with_whole_numbers(&self.params.to_yaml(true));
-                        return;
-                    }
+                if whole != given
+                    && let Ok(stage) = (kind.parse)(&whole)
+                {
+                    self.stage = Some(stage);
+                    self.values = with_whole_numbers(&self.params.to_yaml(true));
+                    return;
                 }
                 self.refused_by_serde(&name, &error.to_string(), report);
             }
@@ -329,7 +405,11 @@ impl Draft {
             Some(letter) => letter.to_lowercase().chain(first).collect::<String>(),
             None => String::new(),
         };
-        report.error(span, "invalid-params", format!("{name}: {}", message.lines().next().unwrap_or_default()));
+        report.error(
+            span,
+            "invalid-params",
+            format!("{name}: {}", message.lines().next().unwrap_or_default()),
+        );
     }
 }
 
@@ -337,7 +417,13 @@ impl Draft {
 fn quoted_words(message: &str) -> Vec<&str> {
     let mut words = Vec::new();
     for quote in ['`', '"'] {
-        words.extend(message.split(quote).skip(1).step_by(2).filter(|word| !word.is_empty()));
+        words.extend(
+            message
+                .split(quote)
+                .skip(1)
+                .step_by(2)
+                .filter(|word| !word.is_empty()),
+        );
     }
     words
 }
@@ -346,7 +432,11 @@ fn find_word(node: &Node, word: &str, report: &Report<'_>) -> Option<Range<usize
     match &node.value {
         NodeValue::Sequence(items) => items.iter().find_map(|item| find_word(item, word, report)),
         NodeValue::Mapping(entries) => entries.iter().find_map(|(key, node)| {
-            if key.text == word { Some(key.span.clone()) } else { find_word(node, word, report) }
+            if key.text == word {
+                Some(key.span.clone())
+            } else {
+                find_word(node, word, report)
+            }
         }),
         NodeValue::Text(text) => (text.trim() == word).then(|| report.underline(node, None)),
         NodeValue::Null => None,
@@ -362,7 +452,11 @@ fn with_whole_numbers(value: &serde_yaml::Value) -> serde_yaml::Value {
     match value {
         Value::Number(number) if number.is_f64() => match number.as_f64() {
             Some(real) if real.fract() == 0.0 && real.abs() < 9_007_199_254_740_992.0 => {
-                if real < 0.0 { (real as i64).into() } else { (real as u64).into() }
+                if real < 0.0 {
+                    (real as i64).into()
+                } else {
+                    (real as u64).into()
+                }
             }
             _ => value.clone(),
         },

@@ -72,7 +72,9 @@ impl ParamType {
     fn read(self, text: &str) -> Option<NodeValue> {
         match self {
             Self::Text => Some(NodeValue::Text(text.to_owned())),
-            _ => Some(plain_value(text.trim())).filter(|value| self.takes(value)).map(|value| self.convert(value)),
+            _ => Some(plain_value(text.trim()))
+                .filter(|value| self.takes(value))
+                .map(|value| self.convert(value)),
         }
     }
 
@@ -122,24 +124,43 @@ impl<'a> Substitution<'a> {
         environment: Environment<'a>,
         report: &mut Report<'_>,
     ) -> Self {
-        let mut substitution =
-            Self { params: BTreeMap::new(), secrets: BTreeMap::new(), environment, reported: BTreeSet::new() };
+        let mut substitution = Self {
+            params: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            environment,
+            reported: BTreeSet::new(),
+        };
         for (key, declaration) in block.map(Node::entries).unwrap_or_default() {
             if !is_name(&key.text) {
-                let diagnostic =
-                    report.error(key.span.clone(), "invalid-name", format!("`{}` cannot be a param's name", key.text));
-                diagnostic.help.push("use letters, digits, `_` and `-`, and begin with a letter".into());
+                let diagnostic = report.error(
+                    key.span.clone(),
+                    "invalid-name",
+                    format!("`{}` cannot be a param's name", key.text),
+                );
+                diagnostic
+                    .help
+                    .push("use letters, digits, `_` and `-`, and begin with a letter".into());
                 continue;
             }
-            let param = substitution.declaration(&key.text, key.span.clone(), declaration, overrides, report);
+            let param = substitution.declaration(
+                &key.text,
+                key.span.clone(),
+                declaration,
+                overrides,
+                report,
+            );
             substitution.params.insert(key.text.clone(), param);
         }
         for (name, _) in overrides {
             if !substitution.params.contains_key(name) {
                 let known = substitution.params.keys().map(String::as_str);
-                let help = did_you_mean(name, known).unwrap_or_else(|| "the pipeline declares no params".into());
+                let help = did_you_mean(name, known)
+                    .unwrap_or_else(|| "the pipeline declares no params".into());
                 report
-                    .elsewhere("undefined-param", format!("`--param {name}=…` names no param of the pipeline"))
+                    .elsewhere(
+                        "undefined-param",
+                        format!("`--param {name}=…` names no param of the pipeline"),
+                    )
                     .help
                     .push(help);
             }
@@ -156,17 +177,33 @@ impl<'a> Substitution<'a> {
         report: &mut Report<'_>,
     ) -> Param {
         let is_map = matches!(declaration.value, NodeValue::Mapping(_));
-        let default = if is_map { declaration.get("default") } else { Some(declaration) };
+        let default = if is_map {
+            declaration.get("default")
+        } else {
+            Some(declaration)
+        };
         // The default may come from the environment, but not from another param.
         let default = default.map(|default| {
             let mut default = default.clone();
             self.scalar(&mut default, false, report);
             default
         });
-        let declared = declaration.get("type").and_then(Node::text).and_then(ParamType::named);
-        let param = |value: Option<NodeValue>, redacted| Param { key: key.clone(), value, redacted, used: false };
+        let declared = declaration
+            .get("type")
+            .and_then(Node::text)
+            .and_then(ParamType::named);
+        let param = |value: Option<NodeValue>, redacted| Param {
+            key: key.clone(),
+            value,
+            redacted,
+            used: false,
+        };
         if let Some((_, given)) = overrides.iter().rev().find(|(known, _)| known == name) {
-            let expected = declared.or_else(|| default.as_ref().and_then(|default| ParamType::of(&default.value)));
+            let expected = declared.or_else(|| {
+                default
+                    .as_ref()
+                    .and_then(|default| ParamType::of(&default.value))
+            });
             let value = match expected.map(|expected| (expected, expected.read(given))) {
                 None => Some(plain_value(given)),
                 Some((_, Some(value))) => Some(value),
@@ -180,14 +217,25 @@ impl<'a> Substitution<'a> {
         match default {
             Some(default) if default.is_unresolved() => param(None, None),
             Some(default) => {
-                let redacted = default.origin.as_ref().and_then(|origin| origin.redacted.clone());
+                let redacted = default
+                    .origin
+                    .as_ref()
+                    .and_then(|origin| origin.redacted.clone());
                 let value = match declared {
                     Some(expected) if !expected.takes(&default.value) => {
                         // The environment gives text that merely looks like a number.
                         match (expected, &default.origin, &default.value) {
-                            (ParamType::Text, Some(_), NodeValue::Int(_) | NodeValue::Float(_) | NodeValue::Bool(_)) => {
-                                Some(NodeValue::Text(default.origin.as_ref().map(|origin| origin.text.clone()).unwrap_or_default()))
-                            }
+                            (
+                                ParamType::Text,
+                                Some(_),
+                                NodeValue::Int(_) | NodeValue::Float(_) | NodeValue::Bool(_),
+                            ) => Some(NodeValue::Text(
+                                default
+                                    .origin
+                                    .as_ref()
+                                    .map(|origin| origin.text.clone())
+                                    .unwrap_or_default(),
+                            )),
                             _ => {
                                 let message = format!(
                                     "the param `{name}` should be {}, and its default is {}",
@@ -206,9 +254,15 @@ impl<'a> Substitution<'a> {
             }
             None => {
                 report
-                    .error(key.clone(), "missing-param", format!("the param `{name}` has no default and was not given"))
+                    .error(
+                        key.clone(),
+                        "missing-param",
+                        format!("the param `{name}` has no default and was not given"),
+                    )
                     .help
-                    .push(format!("give it with `--param {name}=…`, or declare a `default`"));
+                    .push(format!(
+                        "give it with `--param {name}=…`, or declare a `default`"
+                    ));
                 param(None, None)
             }
         }
@@ -217,8 +271,12 @@ impl<'a> Substitution<'a> {
     /// Puts `${…}` into every scalar of the tree.
     pub(crate) fn apply(&mut self, node: &mut Node, report: &mut Report<'_>) {
         match &mut node.value {
-            NodeValue::Sequence(items) => items.iter_mut().for_each(|item| self.apply(item, report)),
-            NodeValue::Mapping(entries) => entries.iter_mut().for_each(|(_, value)| self.apply(value, report)),
+            NodeValue::Sequence(items) => {
+                items.iter_mut().for_each(|item| self.apply(item, report))
+            }
+            NodeValue::Mapping(entries) => entries
+                .iter_mut()
+                .for_each(|(_, value)| self.apply(value, report)),
             NodeValue::Text(_) => self.scalar(node, true, report),
             _ => {}
         }
@@ -228,15 +286,30 @@ impl<'a> Substitution<'a> {
     pub(crate) fn report_unused(&self, report: &mut Report<'_>) {
         for (name, param) in self.params.iter().filter(|(_, param)| !param.used) {
             report
-                .warning(param.key.clone(), "unused-param", format!("nothing reads the param `{name}`"))
+                .warning(
+                    param.key.clone(),
+                    "unused-param",
+                    format!("nothing reads the param `{name}`"),
+                )
                 .help
                 .push(format!("read it with `${{{name}}}`, or remove it"));
         }
     }
 
     fn scalar(&mut self, node: &mut Node, with_params: bool, report: &mut Report<'_>) {
-        let Some(text) = node.text().filter(|text| text.contains('$')).map(str::to_owned) else { return };
-        let mut origin = Origin { text: text.clone(), pieces: Vec::new(), redacted: None, unresolved: false };
+        let Some(text) = node
+            .text()
+            .filter(|text| text.contains('$'))
+            .map(str::to_owned)
+        else {
+            return;
+        };
+        let mut origin = Origin {
+            text: text.clone(),
+            pieces: Vec::new(),
+            redacted: None,
+            unresolved: false,
+        };
         let mut new = String::with_capacity(text.len());
         let mut redacted = String::with_capacity(text.len());
         let mut has_secret = false;
@@ -260,13 +333,22 @@ impl<'a> Substitution<'a> {
                 };
                 let end = dollar + 2 + length + 1;
                 let place = node.narrow(report.source, dollar..end);
-                (end, self.reference(&reference[..length], place, with_params, report))
+                (
+                    end,
+                    self.reference(&reference[..length], place, with_params, report),
+                )
             } else {
                 // A lone dollar is itself: the end of a regular expression, an amount.
                 at = dollar + 1;
                 continue;
             };
-            copy(&text, copied..dollar, &mut new, &mut redacted, &mut origin.pieces);
+            copy(
+                &text,
+                copied..dollar,
+                &mut new,
+                &mut redacted,
+                &mut origin.pieces,
+            );
             let start = new.len();
             let is_whole = dollar == 0 && end == text.len();
             match put {
@@ -289,16 +371,29 @@ impl<'a> Substitution<'a> {
                 }
                 Put::Failed => origin.unresolved = true,
             }
-            origin.pieces.push(Piece { new: start..new.len(), old: dollar..end, verbatim: false });
+            origin.pieces.push(Piece {
+                new: start..new.len(),
+                old: dollar..end,
+                verbatim: false,
+            });
             copied = end;
             at = end;
         }
-        copy(&text, copied..text.len(), &mut new, &mut redacted, &mut origin.pieces);
+        copy(
+            &text,
+            copied..text.len(),
+            &mut new,
+            &mut redacted,
+            &mut origin.pieces,
+        );
         if origin.pieces.iter().all(|piece| piece.verbatim) && !origin.unresolved {
             return;
         }
         origin.redacted = has_secret.then_some(redacted);
-        if whole.as_ref().is_some_and(|value| !matches!(value, NodeValue::Text(_))) {
+        if whole
+            .as_ref()
+            .is_some_and(|value| !matches!(value, NodeValue::Text(_)))
+        {
             // What a message needs of a number from outside is its text.
             origin.text = new.clone();
         }
@@ -306,7 +401,13 @@ impl<'a> Substitution<'a> {
         node.origin = Some(Box::new(origin));
     }
 
-    fn reference(&mut self, reference: &str, place: Range<usize>, with_params: bool, report: &mut Report<'_>) -> Put {
+    fn reference(
+        &mut self,
+        reference: &str,
+        place: Range<usize>,
+        with_params: bool,
+        report: &mut Report<'_>,
+    ) -> Put {
         if let Some(variable) = reference.strip_prefix("env:") {
             let (name, default) = match variable.split_once(":-") {
                 Some((name, default)) => (name, Some(default)),
@@ -320,7 +421,9 @@ impl<'a> Substitution<'a> {
                         "unset-environment",
                         format!("the environment variable `{name}` is not set"),
                     );
-                    diagnostic.help.push(format!("set it, or give a default: `${{env:{name}:-default}}`"));
+                    diagnostic.help.push(format!(
+                        "set it, or give a default: `${{env:{name}:-default}}`"
+                    ));
                     Put::Failed
                 }
             };
@@ -333,7 +436,11 @@ impl<'a> Substitution<'a> {
                 }
                 None => {
                     report
-                        .error(place, "unset-environment", format!("the secret `{name}` is not set"))
+                        .error(
+                            place,
+                            "unset-environment",
+                            format!("the secret `{name}` is not set"),
+                        )
                         .help
                         .push(format!("set the environment variable `{name}`"));
                     Put::Failed
@@ -342,15 +449,29 @@ impl<'a> Substitution<'a> {
         }
         if let Some((prefix, _)) = reference.split_once(':') {
             let help = closest(prefix, ["env", "secret"]).map_or_else(
-                || "write `${name}`, `${env:NAME}`, `${env:NAME:-default}` or `${secret:NAME}`".to_owned(),
+                || {
+                    "write `${name}`, `${env:NAME}`, `${env:NAME:-default}` or `${secret:NAME}`"
+                        .to_owned()
+                },
                 |prefix| format!("did you mean `{prefix}:`?"),
             );
-            report.error(place, "undefined-param", format!("`${{{}}}` has an unknown prefix", shortened(reference))).help.push(help);
+            report
+                .error(
+                    place,
+                    "undefined-param",
+                    format!("`${{{}}}` has an unknown prefix", shortened(reference)),
+                )
+                .help
+                .push(help);
             return Put::Failed;
         }
         if !with_params {
             report
-                .error(place, "undefined-param", "a param's default cannot read another param")
+                .error(
+                    place,
+                    "undefined-param",
+                    "a param's default cannot read another param",
+                )
                 .help
                 .push("it may read `${env:NAME}`".into());
             return Put::Failed;
@@ -363,17 +484,29 @@ impl<'a> Substitution<'a> {
             };
         }
         let known: Vec<&str> = self.params.keys().map(String::as_str).collect();
-        let diagnostic =
-            report.error(place, "undefined-param", format!("`${{{}}}` names no param", shortened(reference)));
+        let diagnostic = report.error(
+            place,
+            "undefined-param",
+            format!("`${{{}}}` names no param", shortened(reference)),
+        );
         match closest(reference, known.iter().copied()) {
             Some(near) => diagnostic.help.push(format!("did you mean `${{{near}}}`?")),
-            None => diagnostic.help.push("declare it under `params:`, or write `$$` for a dollar".into()),
+            None => diagnostic
+                .help
+                .push("declare it under `params:`, or write `$$` for a dollar".into()),
         }
         if self.reported.insert(reference.to_owned()) {
             diagnostic.notes.push(if known.is_empty() {
                 "the pipeline declares no params".into()
             } else {
-                format!("declared: {}", known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))
+                format!(
+                    "declared: {}",
+                    known
+                        .iter()
+                        .map(|name| format!("`{name}`"))
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                )
             });
         }
         Put::Failed
@@ -384,8 +517,13 @@ impl<'a> Substitution<'a> {
         let mut redacted: Option<String> = None;
         for (name, value) in secrets {
             // A secret of one or two characters is in every text, and hiding it there would give it away.
-            if value.chars().count() > 2 && redacted.as_deref().unwrap_or(text).contains(value.as_str()) {
-                let hidden = redacted.as_deref().unwrap_or(text).replace(value.as_str(), &format!("${{secret:{name}}}"));
+            if value.chars().count() > 2
+                && redacted.as_deref().unwrap_or(text).contains(value.as_str())
+            {
+                let hidden = redacted
+                    .as_deref()
+                    .unwrap_or(text)
+                    .replace(value.as_str(), &format!("${{secret:{name}}}"));
                 redacted = Some(hidden);
             }
         }
@@ -393,30 +531,54 @@ impl<'a> Substitution<'a> {
     }
 }
 
-fn report_mismatch(report: &mut Report<'_>, name: &str, given: &str, expected: ParamType, key: &Range<usize>) {
+fn report_mismatch(
+    report: &mut Report<'_>,
+    name: &str,
+    given: &str,
+    expected: ParamType,
+    key: &Range<usize>,
+) {
     let line = report.line(key);
     let diagnostic = report.elsewhere(
         "wrong-type",
-        format!("`--param {name}={}`: expected {}", shortened(given), expected.expected()),
+        format!(
+            "`--param {name}={}`: expected {}",
+            shortened(given),
+            expected.expected()
+        ),
     );
-    diagnostic.notes.push(format!("`{name}` is declared on line {line}"));
+    diagnostic
+        .notes
+        .push(format!("`{name}` is declared on line {line}"));
 }
 
 /// Letters, digits, `_` and `-`, beginning with a letter or `_`.
 pub(crate) fn is_name(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-        && text.chars().all(|character| character.is_ascii_alphanumeric() || matches!(character, '_' | '-'))
+        && text
+            .chars()
+            .all(|character| character.is_ascii_alphanumeric() || matches!(character, '_' | '-'))
         && text.len() <= 64
 }
 
-fn copy(text: &str, old: Range<usize>, new: &mut String, redacted: &mut String, pieces: &mut Vec<Piece>) {
+fn copy(
+    text: &str,
+    old: Range<usize>,
+    new: &mut String,
+    redacted: &mut String,
+    pieces: &mut Vec<Piece>,
+) {
     if old.is_empty() {
         return;
     }
     let start = new.len();
     new.push_str(&text[old.clone()]);
     redacted.push_str(&text[old.clone()]);
-    pieces.push(Piece { new: start..new.len(), old, verbatim: true });
+    pieces.push(Piece {
+        new: start..new.len(),
+        old,
+        verbatim: true,
+    });
 }
 
 /// A param's value inside other text.

@@ -21,7 +21,10 @@ fn environment(name: &str) -> Option<String> {
 fn check_with(text: &str, params: &[(&str, &str)], seed: Option<u64>) -> Checked {
     let registry = Registry::collect().expect("no kind twice");
     let options = Options {
-        params: params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        params: params
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
         seed,
         directory: Path::new("."),
         capabilities: Capabilities::default(),
@@ -37,9 +40,17 @@ fn checked(text: &str) -> Checked {
 
 /// `code line:column message`, and what is underlined.
 fn shown(text: &str, diagnostic: &Diagnostic) -> String {
-    let place = diagnostic.location.as_ref().map_or_else(String::new, |location| {
-        format!("{}:{} [{}] ", location.line, location.column, &text[location.span.clone()])
-    });
+    let place = diagnostic
+        .location
+        .as_ref()
+        .map_or_else(String::new, |location| {
+            format!(
+                "{}:{} [{}] ",
+                location.line,
+                location.column,
+                &text[location.span.clone()]
+            )
+        });
     let mut line = format!("{} {place}{}", diagnostic.code, diagnostic.message);
     for help in &diagnostic.help {
         line.push_str(&format!(" | {help}"));
@@ -49,9 +60,16 @@ fn shown(text: &str, diagnostic: &Diagnostic) -> String {
 
 fn findings(text: &str) -> Vec<String> {
     let checked = checked(text);
-    let refused = checked.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
+    let refused = checked
+        .diagnostics
+        .iter()
+        .any(|diagnostic| diagnostic.severity == Severity::Error);
     assert_eq!(refused, checked.plan.is_none());
-    checked.diagnostics.iter().map(|diagnostic| shown(text, diagnostic)).collect()
+    checked
+        .diagnostics
+        .iter()
+        .map(|diagnostic| shown(text, diagnostic))
+        .collect()
 }
 
 /// Stages below a table with `amount`, `channel` and `fraud`.
@@ -112,46 +130,111 @@ fn a_good_spec_becomes_a_plan() {
     let checked = checked(GOOD);
     assert_eq!(checked.diagnostics, vec![]);
     let plan = checked.plan.expect("a plan");
-    assert_eq!((plan.pipeline.as_str(), plan.seed, plan.about.as_deref()), ("card-fraud", 3, Some("Find fraud.")));
+    assert_eq!(
+        (plan.pipeline.as_str(), plan.seed, plan.about.as_deref()),
+        ("card-fraud", 3, Some("Find fraud."))
+    );
     let ids: Vec<&str> = plan.stages.iter().map(|stage| stage.id.as_str()).collect();
-    assert_eq!(ids, ["payments", "derive", "select", "random", "scale", "line", "line-2", "bundle", "nowhere"]);
-    let inputs: Vec<Vec<usize>> = plan.stages.iter().map(|stage| stage.inputs.clone()).collect();
-    assert_eq!(inputs, [vec![], vec![0], vec![1], vec![2], vec![3], vec![4], vec![5], vec![6], vec![5]]);
+    assert_eq!(
+        ids,
+        [
+            "payments", "derive", "select", "random", "scale", "line", "line-2", "bundle",
+            "nowhere"
+        ]
+    );
+    let inputs: Vec<Vec<usize>> = plan
+        .stages
+        .iter()
+        .map(|stage| stage.inputs.clone())
+        .collect();
+    assert_eq!(
+        inputs,
+        [
+            vec![],
+            vec![0],
+            vec![1],
+            vec![2],
+            vec![3],
+            vec![4],
+            vec![5],
+            vec![6],
+            vec![5]
+        ]
+    );
     let payments = &plan.stages[0];
     assert_eq!(payments.params["rows"], 20);
     assert_eq!((payments.location.line, payments.location.column), (13, 5));
-    assert_eq!(payments.schema.column("card").map(|column| column.role), Some(Role::Pii));
+    assert_eq!(
+        payments.schema.column("card").map(|column| column.role),
+        Some(Role::Pii)
+    );
     assert_eq!(plan.stages[3].params["test"], 0.5);
     assert_eq!(plan.stages[1].params["double"][0], "amount");
     assert_eq!(plan.stages[6].schema.facts.metrics, ["accuracy"]);
     assert!(!plan.stages[6].cache && plan.stages[5].cache);
-    assert_eq!(plan.schedule[0].retries.as_ref().map(|retries| retries.limit), Some(3));
+    assert_eq!(
+        plan.schedule[0]
+            .retries
+            .as_ref()
+            .map(|retries| retries.limit),
+        Some(3)
+    );
     assert_eq!(plan.tests[0].expect.rows, Some(1));
     assert_eq!(plan.columns.len(), 2);
-    assert_eq!(plan.summary()[2].columns, [("double".to_owned(), "f64".to_owned()), ("fraud".to_owned(), "bool".to_owned())]);
+    assert_eq!(
+        plan.summary()[2].columns,
+        [
+            ("double".to_owned(), "f64".to_owned()),
+            ("fraud".to_owned(), "bool".to_owned())
+        ]
+    );
 }
 
 #[test]
 fn seed_and_params_come_from_outside() {
-    let checked = check_with(GOOD, &[("rows", "5"), ("ratio", "0.25"), ("rows", "7")], Some(11));
+    let checked = check_with(
+        GOOD,
+        &[("rows", "5"), ("ratio", "0.25"), ("rows", "7")],
+        Some(11),
+    );
     let plan = checked.plan.expect("a plan");
     assert_eq!(plan.seed, 11);
     assert_eq!(plan.stages[0].params["rows"], 7);
     let wrong = |params: &[(&str, &str)]| {
         let checked = check_with(GOOD, params, None);
         assert!(checked.plan.is_none());
-        checked.diagnostics.iter().map(|diagnostic| shown(GOOD, diagnostic)).collect::<Vec<_>>()
+        checked
+            .diagnostics
+            .iter()
+            .map(|diagnostic| shown(GOOD, diagnostic))
+            .collect::<Vec<_>>()
     };
-    assert_eq!(wrong(&[("row", "5")]), ["undefined-param `--param row=…` names no param of the pipeline | did you mean `rows`?"]);
-    assert_eq!(wrong(&[("rows", "many")]), ["wrong-type `--param rows=many`: expected a whole number"]);
-    assert_eq!(wrong(&[("rows", "2.5")]), ["wrong-type `--param rows=2.5`: expected a whole number"]);
-    let plain = check_with("pipeline: a\nstages:\n  - source.table: {columns: {a: f64}}\n", &[], None);
+    assert_eq!(
+        wrong(&[("row", "5")]),
+        ["undefined-param `--param row=…` names no param of the pipeline | did you mean `rows`?"]
+    );
+    assert_eq!(
+        wrong(&[("rows", "many")]),
+        ["wrong-type `--param rows=many`: expected a whole number"]
+    );
+    assert_eq!(
+        wrong(&[("rows", "2.5")]),
+        ["wrong-type `--param rows=2.5`: expected a whole number"]
+    );
+    let plain = check_with(
+        "pipeline: a\nstages:\n  - source.table: {columns: {a: f64}}\n",
+        &[],
+        None,
+    );
     assert_eq!(plain.plan.map(|plan| plan.seed), Some(crate::DEFAULT_SEED));
 }
 
 #[test]
 fn the_document_has_a_shape() {
-    assert_findings("- a\n", &["wrong-type 1:1 [] the pipeline expects a map, found a list"]);
+    assert_findings(
+        "- a\n",
+        &["wrong-type 1:1 [- a] the pipeline expects a map, found a list"],
+    );
     assert_findings(
         "pipelin: a\nstages: []\nparams: {a-b: 1}\n",
         &[
@@ -181,12 +264,12 @@ fn schedules_and_tests_have_a_shape() {
     assert_findings(
         &text,
         &[
-            "wrong-format 6:18 [daily] `schedule[0].cron` cannot be `daily` | Minute, hour, day of the month, month, day of the week: `0 2 * * *` is 02:00 every day",
-            "unknown-value 6:34 [never] `schedule[0].overlap` cannot be `never` | known: `skip`, `queue`, `cancel`",
+            "wrong-format 6:19 [daily] `schedule[0].cron` cannot be `daily` | Minute, hour, day of the month, month, day of the week: `0 2 * * *` is 02:00 every day",
+            "unknown-value 6:35 [never] `schedule[0].overlap` cannot be `never` | known: `skip`, `queue`, `cancel`",
             "duplicate-id 7:10 [a] two schedules have the id `a`",
-            "wrong-format 7:38 [2 hours] `schedule[1].timeout` cannot be `2 hours` | A span of time: `500ms`, `30s`, `5m`, `2h` or `1d`",
-            "unknown-stage 9:22 [tabel] the test names `tabel`, which is no stage | did you mean `table`?",
-            "unknown-key 9:56 [row] `tests[0].expect` has no key `row` | did you mean `rows`?",
+            "wrong-format 7:39 [2 hours] `schedule[1].timeout` cannot be `2 hours` | A span of time: `500ms`, `30s`, `5m`, `2h` or `1d`",
+            "unknown-stage 9:23 [tabel] the test names `tabel`, which is no stage | did you mean `table`?",
+            "unknown-key 9:58 [row] `tests[0].expect` has no key `row` | did you mean `rows`?",
         ],
     );
 }
@@ -238,7 +321,9 @@ fn inputs_exist_and_fit() {
     );
     assert_findings(
         "pipeline: a\nstages:\n  - clean.select: {columns: [amount]}\n",
-        &["missing-input 3:5 [clean.select] stage `select` is the first and has nothing to read | begin with a `source.*` stage, or name what it reads with `from`"],
+        &[
+            "missing-input 3:5 [clean.select] stage `select` is the first and has nothing to read | begin with a `source.*` stage, or name what it reads with `from`",
+        ],
     );
 }
 
@@ -248,7 +333,7 @@ fn cycles_are_shown_as_a_chain() {
         "  - clean.select: {columns: [amount, fraud]}\n    id: a\n    from: c\n  - clean.select: {columns: [amount, fraud]}\n    id: b\n  - clean.select: {columns: [amount, fraud]}\n    id: c\n  - clean.select: {columns: [amount, fraud]}\n    id: self\n    from: self\n",
         &[
             "cycle 7:5 [from] stages read each other in a circle: `a` → `b` → `c` → `a` | change a `from` so that every stage reads only stages that do not need it",
-            "cycle 13:5 [from] stages read each other in a circle: `self` → `self` | change a `from` so that every stage reads only stages that do not need it",
+            "cycle 14:5 [from] stages read each other in a circle: `self` → `self` | change a `from` so that every stage reads only stages that do not need it",
         ],
     );
 }
@@ -273,11 +358,11 @@ fn substitution_says_what_it_lacks() {
             "unused-param 2:19 [ratio] nothing reads the param `ratio` | read it with `${ratio}`, or remove it",
             "unused-param 2:42 [port] nothing reads the param `port` | read it with `${port}`, or remove it",
             "wrong-type 2:58 [x] the param `port` should be a whole number, and its default is text `x`",
-            "undefined-param 4:44 [${row}] `${row}` names no param | did you mean `${rows}`?",
-            "unset-environment 5:25 [${env:NOPE}] the environment variable `NOPE` is not set | set it, or give a default: `${env:NOPE:-default}`",
-            "undefined-param 5:56 [${foo:x}] `${foo:x}` has an unknown prefix | write `${name}`, `${env:NAME}`, `${env:NAME:-default}` or `${secret:NAME}`",
-            "unterminated-substitution 5:77 [${rows] `${` without its `}` | close it, or write `$$` for a dollar",
-            "unset-environment 6:37 [${secret:NONE}] the secret `NONE` is not set | set the environment variable `NONE`",
+            "undefined-param 4:46 [${row}] `${row}` names no param | did you mean `${rows}`?",
+            "unset-environment 5:27 [${env:NOPE}] the environment variable `NOPE` is not set | set it, or give a default: `${env:NOPE:-default}`",
+            "undefined-param 5:58 [${foo:x}] `${foo:x}` has an unknown prefix | write `${name}`, `${env:NAME}`, `${env:NAME:-default}` or `${secret:NAME}`",
+            "unterminated-substitution 5:79 [${rows] `${` without its `}` | close it, or write `$$` for a dollar",
+            "unset-environment 6:39 [${secret:NONE}] the secret `NONE` is not set | set the environment variable `NONE`",
         ],
     );
 }
@@ -303,17 +388,29 @@ fn secrets_stay_secret() {
     let plan = checked_plan.plan.expect("a plan");
     assert_eq!(plan.stages[1].params["text"], "me:${secret:PASSWORD}@host");
     assert_eq!(plan.stages[2].params["text"], "${secret:PASSWORD}");
-    assert_eq!(plan.redact("cannot log in as hunter22"), "cannot log in as ${secret:PASSWORD}");
-    let problem = Problem::error("refused", path!["text"], "no `me:hunter22@host`").range(Some(0..2));
+    assert_eq!(
+        plan.redact("cannot log in as hunter22"),
+        "cannot log in as ${secret:PASSWORD}"
+    );
+    let problem =
+        Problem::error("refused", path!["text"], "no `me:hunter22@host`").range(Some(0..2));
     let diagnostic = locate(&plan, 1, &problem);
-    assert_eq!(shown(text, &diagnostic), "refused 5:23 [me] no `me:${secret:PASSWORD}@host`");
+    assert_eq!(
+        shown(text, &diagnostic),
+        "refused 5:25 [me] no `me:${secret:PASSWORD}@host`"
+    );
 
     // The stage itself gets the value, and what it says of it is hidden.
     let refusing = text.replace("me:${secret:PASSWORD}@host", "refuse ${secret:PASSWORD}");
-    assert_findings(&refusing, &["refused 5:22 [\"refuse ${secret:PASSWORD}\"] cannot note `refuse ${secret:PASSWORD}`"]);
+    assert_findings(
+        &refusing,
+        &["refused 5:24 [\"refuse ${secret:PASSWORD}\"] cannot note `refuse ${secret:PASSWORD}`"],
+    );
     assert_findings(
         "pipeline: a\nstages:\n  - source.table: {columns: {a: f64}, rows: \"${secret:PASSWORD}\"}\n",
-        &["wrong-type 3:44 [\"${secret:PASSWORD}\"] `rows`: expected a whole number, found text `${secret:PASSWORD}`"],
+        &[
+            "wrong-type 3:45 [\"${secret:PASSWORD}\"] `rows`: expected a whole number, found text `${secret:PASSWORD}`",
+        ],
     );
 }
 
@@ -325,13 +422,13 @@ fn params_fit_their_schema() {
             "missing-param 3:5 [source.table] `source.table` needs the param `columns` | `columns`: Its columns",
             "unknown-param 3:20 [colums] `source.table` has no param `colums` | did you mean `columns`?",
             "out-of-range 3:44 [-5] `rows` must be at least 0, found `-5`",
-            "unknown-value 4:32 [float] `columns.a` cannot be `float` | did you mean `f64`?",
-            "wrong-type 4:46 [2.5] `rows`: expected a whole number, found `2.5`",
+            "unknown-value 4:33 [float] `columns.a` cannot be `float` | known: `f64`, `text`, `bool`",
+            "wrong-type 4:47 [2.5] `rows`: expected a whole number, found `2.5`",
             "wrong-type 5:29 [[]] `columns`: expected a map, found a list",
             "wrong-type 5:39 [abc] `rows`: expected a whole number, found text `abc`",
             "missing-param 6:5 [source.table] `source.table` needs the param `columns` | `columns`: Its columns",
-            "out-of-range 8:28 [{}] `columns` must not be empty",
-            "out-of-range 8:38 [99999999999999999999] `rows` must be at most 18446744073709551615, found `100000000000000000000`",
+            "out-of-range 8:29 [{}] `columns` must not be empty",
+            "out-of-range 8:39 [99999999999999999999] `rows` must be at most 18446744073709551615, found `100000000000000000000`",
             "wrong-type 9:5 [source.table] `source.table` expects a map, found a list",
         ],
     );
@@ -340,10 +437,17 @@ fn params_fit_their_schema() {
 #[test]
 fn variants_are_explained_by_the_one_that_was_meant() {
     let stage = |layers: &str| {
-        let text = format!("pipeline: a\nstages:\n  - source.table: {{columns: {{a: f64}}}}\n  - model.network: {layers}\n");
+        let text = format!(
+            "pipeline: a\nstages:\n  - source.table: {{columns: {{a: f64}}}}\n  - model.network: {layers}\n"
+        );
         findings(&text)
     };
-    assert_eq!(stage("{layers: [flatten, {conv: {filters: 2, kernel: 3}}, {dense: {units: 3, activation: relu}}]}"), Vec::<String>::new());
+    assert_eq!(
+        stage(
+            "{layers: [flatten, {conv: {filters: 2, kernel: 3}}, {dense: {units: 3, activation: relu}}]}"
+        ),
+        Vec::<String>::new()
+    );
     assert_eq!(
         stage("{layers: [flaten, {conf: {filters: 2}}, conv, 5]}"),
         [
@@ -354,7 +458,9 @@ fn variants_are_explained_by_the_one_that_was_meant() {
         ]
     );
     assert_eq!(
-        stage("{layers: [{conv: {filters: many, kernel: 3}}, {conv: {filter: 2, kernel: 0}}, {dense: {units: 3, activation: rellu}}]}"),
+        stage(
+            "{layers: [{conv: {filters: many, kernel: 3}}, {conv: {filter: 2, kernel: 0}}, {dense: {units: 3, activation: rellu}}]}"
+        ),
         [
             "wrong-type 4:47 [many] `layers[0].conv.filters`: expected a whole number, found text `many`",
             "missing-param 4:67 [conv] `layers[1].conv` needs the param `filters` | `filters`: How many filters",
@@ -380,7 +486,9 @@ fn variants_are_explained_by_the_one_that_was_meant() {
     );
     assert_eq!(
         stage("{layers: [flatten], optimizer: {rate: 0.1}}"),
-        ["missing-param 4:40 [optimizer] `optimizer` needs the param `kind` | known: `adam`, `sgd`"]
+        [
+            "missing-param 4:40 [optimizer] `optimizer` needs the param `kind` | known: `adam`, `sgd`"
+        ]
     );
 }
 
@@ -394,9 +502,15 @@ fn what_serde_refuses_has_a_place_too() {
 
 #[test]
 fn columns_are_looked_for_in_the_frame_above() {
-    let text = with_stages("  - clean.select: {columns: [amount, fraud]}\n  - features.derive:\n      a: [amout]\n      b: [channel]\n  - features.derive: {c: [amuont]}\n");
+    let text = with_stages(
+        "  - clean.select: {columns: [amount, fraud]}\n  - features.derive:\n      a: [amout]\n      b: [channel]\n  - features.derive: {c: [amuont]}\n",
+    );
     let checked = checked(&text);
-    let found: Vec<String> = checked.diagnostics.iter().map(|diagnostic| shown(&text, diagnostic)).collect();
+    let found: Vec<String> = checked
+        .diagnostics
+        .iter()
+        .map(|diagnostic| shown(&text, diagnostic))
+        .collect();
     assert_eq!(
         found,
         [
@@ -404,8 +518,14 @@ fn columns_are_looked_for_in_the_frame_above() {
             "unknown-column 8:11 [channel] `derive` reads `channel` | known: `amount`, `fraud`",
         ]
     );
-    assert_eq!(checked.diagnostics[0].notes, ["`select` (line 5) gives `amount` (f64), `fraud` (bool)"]);
-    assert_eq!(checked.diagnostics[1].notes, ["`table` (line 4) still has `channel`; `select` (line 5) drops it"]);
+    assert_eq!(
+        checked.diagnostics[0].notes,
+        ["`select` (line 5) gives `amount` (f64), `fraud` (bool)"]
+    );
+    assert_eq!(
+        checked.diagnostics[1].notes,
+        ["`table` (line 4) still has `channel`; `select` (line 5) drops it"]
+    );
 }
 
 #[test]
@@ -431,7 +551,9 @@ fn roles_name_columns_that_exist() {
 fn nothing_learns_above_the_split() {
     assert_stage_findings(
         "  - features.scale: {columns: [amount]}\n  - split.random: {test: 0.2}\n    id: parts\n  - features.scale: {columns: [amount]}\n",
-        &["fitted-above-split 5:5 [features.scale] stage `scale` learns from rows that `parts` has not split yet | move it below `parts`"],
+        &[
+            "fitted-above-split 5:5 [features.scale] stage `scale` learns from rows that `parts` has not split yet | move it below `parts`",
+        ],
     );
 }
 
@@ -456,7 +578,9 @@ fn rows_that_scoring_would_lose_are_warned_of() {
     );
     assert_findings(
         &text,
-        &["drops-rows 7:5 [clean.keep] stage `keep-2` drops rows between the first feature and the model `line` | move it above the first `features.*` stage"],
+        &[
+            "drops-rows 7:5 [clean.keep] stage `keep-2` drops rows between the first feature and the model `line` | move it above the first `features.*` stage",
+        ],
     );
     assert!(checked(&text).is_ok());
     assert_findings(&text.replace("  - deploy.bundle:\n", ""), &[]);
@@ -466,23 +590,31 @@ fn rows_that_scoring_would_lose_are_warned_of() {
 fn gates_need_metrics_and_bundles_a_model() {
     let above = "  - split.random: {test: 0.2}\n  - model.line:\n";
     assert_stage_findings(
-        &format!("{above}  - evaluate.line: {{metrics: [accuracy, recall]}}\n  - deploy.bundle: {{require: {{acuracy: '> 0.5', recall: '> 0.5', loss: '< 1'}}}}\n"),
+        &format!(
+            "{above}  - evaluate.line: {{metrics: [accuracy, recall]}}\n  - deploy.bundle: {{require: {{acuracy: '> 0.5', recall: '> 0.5', loss: '< 1'}}}}\n"
+        ),
         &[
             "unknown-metric 8:31 [acuracy] no evaluation above produces the metric `acuracy` | did you mean `accuracy`?",
-            "unknown-metric 8:65 [loss] no evaluation above produces the metric `loss`",
+            "unknown-metric 8:66 [loss] no evaluation above produces the metric `loss`",
         ],
     );
     assert_stage_findings(
         &format!("{above}  - deploy.bundle: {{require: {{accuracy: '> 0.5'}}}}\n"),
-        &["nothing-evaluated 7:21 [require] stage `bundle` requires metrics, and nothing above it evaluates | put an `evaluate.*` stage between the model and this stage"],
+        &[
+            "nothing-evaluated 7:21 [require] stage `bundle` requires metrics, and nothing above it evaluates | put an `evaluate.*` stage between the model and this stage",
+        ],
     );
     assert_stage_findings(
         "  - deploy.bundle:\n",
-        &["nothing-to-deploy 5:5 [deploy.bundle] stage `bundle` has no model above it to deploy | put a `model.*` stage above it, or name its branch with `from`"],
+        &[
+            "nothing-to-deploy 5:5 [deploy.bundle] stage `bundle` has no model above it to deploy | put a `model.*` stage above it, or name its branch with `from`",
+        ],
     );
     assert_stage_findings(
         &format!("{above}  - model.line:\n  - deploy.bundle:\n"),
-        &["two-models 8:5 [deploy.bundle] stage `bundle` has two models above it: `line` and `line-2` | a bundle holds one model: give each model its own branch with `from`"],
+        &[
+            "two-models 8:5 [deploy.bundle] stage `bundle` has two models above it: `line` and `line-2` | a bundle holds one model: give each model its own branch with `from`",
+        ],
     );
 }
 
@@ -490,7 +622,9 @@ fn gates_need_metrics_and_bundles_a_model() {
 fn unreadable_text_is_refused_with_its_place() {
     assert_findings(
         "pipeline: a\nstages:\n\t- source.table: {}\n",
-        &["tab-indentation 3:1 [\t] a tab indents this line; YAML indents with spaces only | replace the tab by two spaces"],
+        &[
+            "tab-indentation 3:1 [\t] a tab indents this line; YAML indents with spaces only | replace the tab by two spaces",
+        ],
     );
     assert_findings(
         "pipeline: a\npipeline: b\nstages:\n  - source.tabel: {columns: {a: f64}}\n",
@@ -507,18 +641,28 @@ fn the_schema_takes_what_check_takes() {
     let schema = schema(&registry);
     let validator = jsonschema::validator_for(&schema).expect("a schema");
     let accepts = |text: &str| {
-        let tree = parse(&SourceText::new("a.yaml", text)).expect("readable").to_json();
+        let tree = parse(&SourceText::new("a.yaml", text))
+            .expect("readable")
+            .to_json();
         validator.is_valid(&tree)
     };
     assert!(accepts(GOOD));
-    assert!(!accepts(&GOOD.replace("features.derive", "features.derove")));
+    assert!(!accepts(
+        &GOOD.replace("features.derive", "features.derove")
+    ));
     assert!(!accepts(&GOOD.replace("test: \"${ratio}\"", "test: much")));
-    assert!(!accepts(&GOOD.replace("rows: \"${rows}\"", "rows: \"rows\"")));
+    assert!(!accepts(
+        &GOOD.replace("rows: \"${rows}\"", "rows: \"rows\"")
+    ));
     let network = "pipeline: a\nstages:\n  - model.network: {layers: [flatten, {conv: {filters: \"${n}\", kernel: 3}}], optimizer: {kind: sgd, rate: 1}}\n";
     assert!(accepts(network));
-    assert!(!accepts(&network.replace("filters: \"${n}\"", "filters: n")));
+    assert!(!accepts(
+        &network.replace("filters: \"${n}\"", "filters: n")
+    ));
     assert!(!accepts(&network.replace("flatten", "flaten")));
-    let select = schema.pointer("/$defs/Stage/properties/clean.select/description").and_then(|text| text.as_str());
+    let select = schema
+        .pointer("/$defs/Stage/properties/clean.select/description")
+        .and_then(|text| text.as_str());
     assert_eq!(select, Some("Keep only these columns."));
     for kind in registry.iter() {
         let text = format!("pipeline: a\nstages:\n  {}\n", kind.example);

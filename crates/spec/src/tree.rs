@@ -78,7 +78,11 @@ pub(crate) struct Piece {
 
 impl Node {
     pub(crate) fn new(value: NodeValue, span: Range<usize>) -> Self {
-        Self { value, span, origin: None }
+        Self {
+            value,
+            span,
+            origin: None,
+        }
     }
 
     /// The value under a key, if this is a map that has it.
@@ -89,9 +93,10 @@ impl Node {
     /// The key and the value under it, if this is a map that has it.
     pub fn entry(&self, key: &str) -> Option<(&Key, &Node)> {
         match &self.value {
-            NodeValue::Mapping(entries) => {
-                entries.iter().find(|(known, _)| known.text == key).map(|(known, node)| (known, node))
-            }
+            NodeValue::Mapping(entries) => entries
+                .iter()
+                .find(|(known, _)| known.text == key)
+                .map(|(known, node)| (known, node)),
             _ => None,
         }
     }
@@ -130,8 +135,12 @@ impl Node {
 
     /// The bytes of the file that these bytes of the scalar's text came from; the whole scalar where that cannot be told.
     pub fn narrow(&self, source: &SourceText, range: Range<usize>) -> Range<usize> {
-        let NodeValue::Text(text) = &self.value else { return self.span.clone() };
-        let Some(written) = source.text.get(self.span.clone()) else { return self.span.clone() };
+        let NodeValue::Text(text) = &self.value else {
+            return self.span.clone();
+        };
+        let Some(written) = source.text.get(self.span.clone()) else {
+            return self.span.clone();
+        };
         let (text, range) = match &self.origin {
             None => (text, range),
             Some(origin) => (&origin.text, origin.before(range)),
@@ -147,7 +156,10 @@ impl Node {
             NodeValue::Int(value) => format!("`{value}`"),
             NodeValue::Float(value) => format!("`{value}`"),
             NodeValue::Text(text) => {
-                let redacted = self.origin.as_ref().and_then(|origin| origin.redacted.as_ref());
+                let redacted = self
+                    .origin
+                    .as_ref()
+                    .and_then(|origin| origin.redacted.as_ref());
                 format!("text `{}`", shortened(redacted.unwrap_or(text)))
             }
             NodeValue::Sequence(_) => "a list".into(),
@@ -181,9 +193,10 @@ impl Node {
             NodeValue::Float(value) => value.clamp(f64::MIN, f64::MAX).into(),
             NodeValue::Text(text) => Value::String(text.clone()),
             NodeValue::Sequence(items) => items.iter().map(Self::to_json).collect(),
-            NodeValue::Mapping(entries) => {
-                entries.iter().map(|(key, node)| (key.text.clone(), node.to_json())).collect()
-            }
+            NodeValue::Mapping(entries) => entries
+                .iter()
+                .map(|(key, node)| (key.text.clone(), node.to_json()))
+                .collect(),
         }
     }
 
@@ -200,7 +213,11 @@ impl Node {
             },
             NodeValue::Float(value) => (*value).into(),
             NodeValue::Text(text) => {
-                let hidden = self.origin.as_ref().and_then(|origin| origin.redacted.as_ref()).filter(|_| redacted);
+                let hidden = self
+                    .origin
+                    .as_ref()
+                    .and_then(|origin| origin.redacted.as_ref())
+                    .filter(|_| redacted);
                 Value::String(hidden.unwrap_or(text).clone())
             }
             NodeValue::Sequence(items) => items.iter().map(|item| item.to_yaml(redacted)).collect(),
@@ -218,7 +235,11 @@ impl Origin {
     fn before(&self, range: Range<usize>) -> Range<usize> {
         let place = |at: usize, is_end: bool| {
             let piece = self.pieces.iter().find(|piece| {
-                if is_end { piece.new.start < at && at <= piece.new.end } else { piece.new.start <= at && at < piece.new.end }
+                if is_end {
+                    piece.new.start < at && at <= piece.new.end
+                } else {
+                    piece.new.start <= at && at < piece.new.end
+                }
             });
             match piece {
                 Some(piece) if piece.verbatim => piece.old.start + (at - piece.new.start),
@@ -298,7 +319,11 @@ struct Open {
 
 enum Content {
     Sequence(Vec<Node>),
-    Mapping { entries: Vec<(Key, Node)>, merges: Vec<(Range<usize>, Node)>, key: Option<PendingKey> },
+    Mapping {
+        entries: Vec<(Key, Node)>,
+        merges: Vec<(Range<usize>, Node)>,
+        key: Option<PendingKey>,
+    },
 }
 
 enum PendingKey {
@@ -309,8 +334,12 @@ enum PendingKey {
 impl<'a> Builder<'a> {
     fn new(source: &'a SourceText) -> Self {
         let text = &source.text;
-        let offsets = (!text.is_ascii())
-            .then(|| text.char_indices().map(|(offset, _)| offset).chain(std::iter::once(text.len())).collect());
+        let offsets = (!text.is_ascii()).then(|| {
+            text.char_indices()
+                .map(|(offset, _)| offset)
+                .chain(std::iter::once(text.len()))
+                .collect()
+        });
         Self {
             source,
             places: Places::new(source),
@@ -324,7 +353,12 @@ impl<'a> Builder<'a> {
     fn offset(&self, mark: Marker) -> usize {
         let index = mark.index();
         let length = self.source.text.len();
-        self.offsets.as_ref().map_or(index, |offsets| offsets.get(index).copied().unwrap_or(length)).min(length)
+        self.offsets
+            .as_ref()
+            .map_or(index, |offsets| {
+                offsets.get(index).copied().unwrap_or(length)
+            })
+            .min(length)
     }
 
     fn bytes(&self, span: Span) -> Range<usize> {
@@ -354,7 +388,9 @@ impl<'a> Builder<'a> {
         for event in Parser::new_from_str(&source.text) {
             let (event, span) = event.map_err(|error| self.unreadable(&error))?;
             let (node, depth) = match event {
-                Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => continue,
+                Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {
+                    continue;
+                }
                 Event::DocumentStart(_) => {
                     if root.is_some() {
                         let start = self.offset(span.start);
@@ -371,16 +407,33 @@ impl<'a> Builder<'a> {
                     self.count(1, span)?;
                     let node = self.scalar(text, style, tag.as_deref(), span)?;
                     if anchor > 0 {
-                        self.anchors.insert(anchor, Anchor { node: node.clone(), nodes: 1, depth: 0 });
+                        self.anchors.insert(
+                            anchor,
+                            Anchor {
+                                node: node.clone(),
+                                nodes: 1,
+                                depth: 0,
+                            },
+                        );
                     }
                     (node, 0)
                 }
                 Event::SequenceStart(anchor, tag) => {
-                    self.begin(&mut open, anchor, tag.as_deref(), span, Content::Sequence(Vec::new()))?;
+                    self.begin(
+                        &mut open,
+                        anchor,
+                        tag.as_deref(),
+                        span,
+                        Content::Sequence(Vec::new()),
+                    )?;
                     continue;
                 }
                 Event::MappingStart(anchor, tag) => {
-                    let content = Content::Mapping { entries: Vec::new(), merges: Vec::new(), key: None };
+                    let content = Content::Mapping {
+                        entries: Vec::new(),
+                        merges: Vec::new(),
+                        key: None,
+                    };
                     self.begin(&mut open, anchor, tag.as_deref(), span, content)?;
                     continue;
                 }
@@ -404,7 +457,11 @@ impl<'a> Builder<'a> {
     fn place(&mut self, parent: &mut Open, node: Node) -> Result<(), Fatal> {
         match &mut parent.content {
             Content::Sequence(items) => items.push(node),
-            Content::Mapping { entries, merges, key } => match key.take() {
+            Content::Mapping {
+                entries,
+                merges,
+                key,
+            } => match key.take() {
                 Some(PendingKey::Key(key)) => entries.push((key, node)),
                 Some(PendingKey::Merge(span)) => merges.push((span, node)),
                 None => *key = Some(self.key(node)?),
@@ -416,24 +473,44 @@ impl<'a> Builder<'a> {
     fn key(&self, node: Node) -> Result<PendingKey, Fatal> {
         let text = match &node.value {
             NodeValue::Sequence(_) | NodeValue::Mapping(_) => {
-                let mut fatal = self.fatal("yaml-syntax", node.span, "a list or map cannot be a key");
+                let mut fatal =
+                    self.fatal("yaml-syntax", node.span, "a list or map cannot be a key");
                 if self.source.text.contains("{{") || self.source.text.contains("${") {
-                    fatal.help.push("put quotes around a value that begins with `{` or holds `${…}`".into());
+                    fatal.help.push(
+                        "put quotes around a value that begins with `{` or holds `${…}`".into(),
+                    );
                 }
                 return Err(fatal);
             }
             NodeValue::Text(text) => text.clone(),
             // The text as written, so that `1.0` and `0x10` stay what the user reads.
-            _ => self.source.text.get(node.span.clone()).unwrap_or_default().trim().to_owned(),
+            _ => self
+                .source
+                .text
+                .get(node.span.clone())
+                .unwrap_or_default()
+                .trim()
+                .to_owned(),
         };
         let is_merge = text == "<<" && self.source.text.get(node.span.clone()) == Some("<<");
-        Ok(if is_merge { PendingKey::Merge(node.span) } else { PendingKey::Key(Key { text, span: node.span }) })
+        Ok(if is_merge {
+            PendingKey::Merge(node.span)
+        } else {
+            PendingKey::Key(Key {
+                text,
+                span: node.span,
+            })
+        })
     }
 
     fn count(&mut self, nodes: usize, span: Span) -> Result<(), Fatal> {
         self.nodes += nodes;
         if self.nodes > MOST_NODES {
-            let what = if self.anchors.is_empty() { "" } else { " once its aliases are expanded" };
+            let what = if self.anchors.is_empty() {
+                ""
+            } else {
+                " once its aliases are expanded"
+            };
             return Err(self.fatal(
                 "too-many-nodes",
                 self.bytes(span),
@@ -457,12 +534,22 @@ impl<'a> Builder<'a> {
             return Err(self.too_deep(start..self.offset(span.end)));
         }
         if let Some(tag) = tag {
-            let expected = if matches!(content, Content::Sequence(_)) { "seq" } else { "map" };
+            let expected = if matches!(content, Content::Sequence(_)) {
+                "seq"
+            } else {
+                "map"
+            };
             if !(tag.is_yaml_core_schema() && tag.suffix == expected) {
                 self.unknown_tag(tag, start..self.offset(span.end));
             }
         }
-        open.push(Open { start, anchor, nodes_before: self.nodes - 1, depth_inside: 0, content });
+        open.push(Open {
+            start,
+            anchor,
+            nodes_before: self.nodes - 1,
+            depth_inside: 0,
+            content,
+        });
         Ok(())
     }
 
@@ -472,7 +559,11 @@ impl<'a> Builder<'a> {
                 let last = items.last().map(|item| item.span.end);
                 (NodeValue::Sequence(items), last)
             }
-            Content::Mapping { mut entries, merges, .. } => {
+            Content::Mapping {
+                mut entries,
+                merges,
+                ..
+            } => {
                 let last = entries
                     .iter()
                     .map(|(key, node)| key.span.end.max(node.span.end))
@@ -488,12 +579,25 @@ impl<'a> Builder<'a> {
         // A flow collection ends with its bracket, a block collection with its last child.
         let start = closed.start;
         let end = self.offset(span.end);
-        let is_flow = end > start && self.source.text[..end].ends_with([']', '}']) && self.offset(span.start) < end;
-        let end = if is_flow { end } else { last_child.unwrap_or(start).max(start) };
+        let is_flow = end > start
+            && self.source.text[..end].ends_with([']', '}'])
+            && self.offset(span.start) < end;
+        let end = if is_flow {
+            end
+        } else {
+            last_child.unwrap_or(start).max(start)
+        };
         let node = Node::new(value, start..end);
         if closed.anchor > 0 {
             let nodes = self.nodes - closed.nodes_before;
-            self.anchors.insert(closed.anchor, Anchor { node: node.clone(), nodes, depth: closed.depth_inside });
+            self.anchors.insert(
+                closed.anchor,
+                Anchor {
+                    node: node.clone(),
+                    nodes,
+                    depth: closed.depth_inside,
+                },
+            );
         }
         Ok((node, closed.depth_inside))
     }
@@ -513,10 +617,16 @@ impl<'a> Builder<'a> {
         for (index, earlier) in duplicates.iter().rev() {
             let (key, _) = entries.remove(*index);
             let place = self.places.location(self.source, earlier.clone());
-            let mut diagnostic =
-                self.located("duplicate-key", key.span.clone(), format!("the key `{}` is given twice", shortened(&key.text)));
+            let mut diagnostic = self.located(
+                "duplicate-key",
+                key.span.clone(),
+                format!("the key `{}` is given twice", shortened(&key.text)),
+            );
             diagnostic.label = Some("given again".into());
-            diagnostic.notes.push(format!("first given on line {}, column {}", place.line, place.column));
+            diagnostic.notes.push(format!(
+                "first given on line {}, column {}",
+                place.line, place.column
+            ));
             self.diagnostics.push(diagnostic);
         }
     }
@@ -531,13 +641,19 @@ impl<'a> Builder<'a> {
     ) -> Result<(), Fatal> {
         let maps = match merged.value {
             NodeValue::Mapping(entries) => vec![entries],
-            NodeValue::Sequence(items) if items.iter().all(|item| matches!(item.value, NodeValue::Mapping(_))) => items
-                .into_iter()
-                .filter_map(|item| match item.value {
-                    NodeValue::Mapping(entries) => Some(entries),
-                    _ => None,
-                })
-                .collect(),
+            NodeValue::Sequence(items)
+                if items
+                    .iter()
+                    .all(|item| matches!(item.value, NodeValue::Mapping(_))) =>
+            {
+                items
+                    .into_iter()
+                    .filter_map(|item| match item.value {
+                        NodeValue::Mapping(entries) => Some(entries),
+                        _ => None,
+                    })
+                    .collect()
+            }
             _ => {
                 let diagnostic = self
                     .located("yaml-syntax", place, "`<<` merges a map or a list of maps")
@@ -546,7 +662,8 @@ impl<'a> Builder<'a> {
                 return Ok(());
             }
         };
-        let mut known: std::collections::HashSet<String> = entries.iter().map(|(key, _)| key.text.clone()).collect();
+        let mut known: std::collections::HashSet<String> =
+            entries.iter().map(|(key, _)| key.text.clone()).collect();
         for (key, node) in maps.into_iter().flatten() {
             if known.insert(key.text.clone()) {
                 self.count(1, span)?;
@@ -558,15 +675,27 @@ impl<'a> Builder<'a> {
 
     fn alias(&mut self, id: usize, span: Span, level: usize) -> Result<(Node, usize), Fatal> {
         let place = self.bytes(span);
-        let Some((nodes, depth)) = self.anchors.get(&id).map(|anchor| (anchor.nodes, anchor.depth)) else {
-            return Err(self.fatal("yaml-syntax", place, "this alias stands inside the value that it names"));
+        let Some((nodes, depth)) = self
+            .anchors
+            .get(&id)
+            .map(|anchor| (anchor.nodes, anchor.depth))
+        else {
+            return Err(self.fatal(
+                "yaml-syntax",
+                place,
+                "this alias stands inside the value that it names",
+            ));
         };
         // Counted before the copy is made: a bomb never gets the memory it asks for.
         self.count(nodes, span)?;
         if level + depth > DEEPEST {
             return Err(self.too_deep(place));
         }
-        let mut node = self.anchors.get(&id).map(|anchor| anchor.node.clone()).unwrap_or(Node::new(NodeValue::Null, 0..0));
+        let mut node = self
+            .anchors
+            .get(&id)
+            .map(|anchor| anchor.node.clone())
+            .unwrap_or(Node::new(NodeValue::Null, 0..0));
         node.span = place;
         Ok((node, depth))
     }
@@ -621,19 +750,35 @@ impl<'a> Builder<'a> {
             let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
             rest = rest[end..].trim_start();
         }
-        if rest.is_empty() { bytes.start } else { bytes.end - rest.len() }
+        if rest.is_empty() {
+            bytes.start
+        } else {
+            bytes.end - rest.len()
+        }
     }
 
     fn unknown_tag(&mut self, tag: &Tag, place: Range<usize>) {
-        let name = if tag.is_yaml_core_schema() { format!("!!{}", tag.suffix) } else { tag.to_string() };
+        let name = if tag.is_yaml_core_schema() {
+            format!("!!{}", tag.suffix)
+        } else {
+            tag.to_string()
+        };
         let diagnostic = self
-            .located("unknown-tag", place, format!("the tag `{name}` means nothing here"))
+            .located(
+                "unknown-tag",
+                place,
+                format!("the tag `{name}` means nothing here"),
+            )
             .help("leave the tag out; text that looks like a number goes in quotes");
         self.diagnostics.push(diagnostic);
     }
 
     fn too_deep(&self, place: Range<usize>) -> Fatal {
-        self.fatal("too-deep", place, format!("lists and maps are nested more than {DEEPEST} deep"))
+        self.fatal(
+            "too-deep",
+            place,
+            format!("lists and maps are nested more than {DEEPEST} deep"),
+        )
     }
 
     fn unreadable(&self, error: &ScanError) -> Fatal {
@@ -643,25 +788,54 @@ impl<'a> Builder<'a> {
             return self.too_deep(at..at + 1);
         }
         if let Some(tab) = self.indenting_tab(at, info.contains("tab")) {
-            let mut fatal = self.fatal("tab-indentation", tab, "a tab indents this line; YAML indents with spaces only");
+            let mut fatal = self.fatal(
+                "tab-indentation",
+                tab,
+                "a tab indents this line; YAML indents with spaces only",
+            );
             fatal.label = Some("a tab".into());
             fatal.help.push("replace the tab by two spaces".into());
             return fatal;
         }
         if info.contains("unknown anchor") {
-            let end = self.source.text[at..].find(char::is_whitespace).map_or(self.source.text.len(), |length| at + length);
-            let name = self.source.text[at..end].trim_end_matches([',', ']', '}']).to_owned();
-            return self
-                .fatal("unknown-alias", at..at + name.len(), format!("no anchor stands above for the alias `{name}`"));
+            let end = self.source.text[at..]
+                .find(char::is_whitespace)
+                .map_or(self.source.text.len(), |length| at + length);
+            let name = self.source.text[at..end]
+                .trim_end_matches([',', ']', '}'])
+                .to_owned();
+            return self.fatal(
+                "unknown-alias",
+                at..at + name.len(),
+                format!("no anchor stands above for the alias `{name}`"),
+            );
         }
-        let end = self.source.text[at..].chars().next().filter(|next| *next != '\n').map_or(at, |next| at + next.len_utf8());
-        let mut fatal = self.fatal("yaml-syntax", at..end, format!("not readable as YAML: {}", plainly(&info)));
+        let end = self.source.text[at..]
+            .chars()
+            .next()
+            .filter(|next| *next != '\n')
+            .map_or(at, |next| at + next.len_utf8());
+        let mut fatal = self.fatal(
+            "yaml-syntax",
+            at..end,
+            format!("not readable as YAML: {}", plainly(&info)),
+        );
         let place = self.places.line(at);
-        let line = self.source.text.lines().nth(place.saturating_sub(1)).unwrap_or_default();
+        let line = self
+            .source
+            .text
+            .lines()
+            .nth(place.saturating_sub(1))
+            .unwrap_or_default();
         if line.contains(": ${") || line.contains("[${") || line.contains(", ${") {
-            fatal.help.push("put quotes around `${…}` inside `{…}` and `[…]`: `\"${name}\"`".into());
+            fatal
+                .help
+                .push("put quotes around `${…}` inside `{…}` and `[…]`: `\"${name}\"`".into());
         } else if info.contains("mapping values") {
-            fatal.help.push("put quotes around text that holds `: `, and check the indentation of this line".into());
+            fatal.help.push(
+                "put quotes around text that holds `: `, and check the indentation of this line"
+                    .into(),
+            );
         }
         fatal
     }
@@ -670,7 +844,11 @@ impl<'a> Builder<'a> {
     fn indenting_tab(&self, at: usize, complained: bool) -> Option<Range<usize>> {
         let text = &self.source.text;
         let line = self.places.line(at);
-        let candidates = if complained { line.saturating_sub(1).max(1)..=line + 1 } else { line..=line };
+        let candidates = if complained {
+            line.saturating_sub(1).max(1)..=line + 1
+        } else {
+            line..=line
+        };
         let mut lines = text.split_inclusive('\n').scan(0, |offset, line| {
             let start = *offset;
             *offset += line.len();
@@ -683,7 +861,10 @@ impl<'a> Builder<'a> {
             .find_map(|(_, (start, line))| {
                 let indentation = &line[..line.len() - line.trim_start_matches([' ', '\t']).len()];
                 let has_content = !line.trim().is_empty();
-                indentation.find('\t').filter(|_| has_content).map(|tab| start + tab..start + tab + 1)
+                indentation
+                    .find('\t')
+                    .filter(|_| has_content)
+                    .map(|tab| start + tab..start + tab + 1)
             })
             .or_else(|| {
                 // A tab after `-` or `:` also stands where indentation would.
@@ -694,7 +875,15 @@ impl<'a> Builder<'a> {
 
 /// The parser's words, a little shorter.
 fn plainly(info: &str) -> String {
-    info.rsplit_once(", ").map_or(info, |(context, what)| if context.starts_with("while ") { what } else { info }).to_owned()
+    info.rsplit_once(", ")
+        .map_or(info, |(context, what)| {
+            if context.starts_with("while ") {
+                what
+            } else {
+                info
+            }
+        })
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -733,8 +922,14 @@ mod tests {
         let block = root.get("block").expect("block");
         assert_eq!(block.text(), Some("one\ntwo\n"));
         assert_eq!(&text[block.narrow(&source(text), 4..7)], "two");
-        assert_eq!(root.get("last").map(|node| &node.value), Some(&NodeValue::Null));
-        assert_eq!(root.entry("block").map(|(key, _)| &text[key.span.clone()]), Some("block"));
+        assert_eq!(
+            root.get("last").map(|node| &node.value),
+            Some(&NodeValue::Null)
+        );
+        assert_eq!(
+            root.entry("block").map(|(key, _)| &text[key.span.clone()]),
+            Some("block")
+        );
     }
 
     #[test]
@@ -742,8 +937,14 @@ mod tests {
         let text = "base: &base {a: 1, b: 2}\nmore:\n  <<: *base\n  b: 3\nagain: *base\nword: &w hello\nsame: *w\n";
         let root = tree(text);
         let more = root.get("more").expect("more");
-        assert_eq!(more.get("a").map(|node| &node.value), Some(&NodeValue::Int(1)));
-        assert_eq!(more.get("b").map(|node| &node.value), Some(&NodeValue::Int(3)));
+        assert_eq!(
+            more.get("a").map(|node| &node.value),
+            Some(&NodeValue::Int(1))
+        );
+        assert_eq!(
+            more.get("b").map(|node| &node.value),
+            Some(&NodeValue::Int(3))
+        );
         assert_eq!(written(text, root.get("again").expect("again")), "*base");
         assert_eq!(written(text, root.get("word").expect("word")), "hello");
         assert_eq!(root.get("same").and_then(Node::text), Some("hello"));
@@ -759,20 +960,37 @@ mod tests {
         assert_eq!(refusal(&bomb).0, "too-many-nodes");
         assert_eq!(refusal(&"[".repeat(10_000)).0, "too-deep");
         assert_eq!(refusal(&"- ".repeat(10_000)).0, "too-deep");
-        let nested: String = (0..10_000).map(|level| format!("{}k:\n", " ".repeat(level % 500))).collect();
+        let nested: String = (0..10_000)
+            .map(|level| format!("{}k:\n", " ".repeat(level % 500)))
+            .collect();
         assert!(parse(&source(&nested)).is_err());
-        let deep_alias = format!("a: &a {}1{}\nb: {}*a{}\n", "[".repeat(40), "]".repeat(40), "[".repeat(40), "]".repeat(40));
+        let deep_alias = format!(
+            "a: &a {}1{}\nb: {}*a{}\n",
+            "[".repeat(40),
+            "]".repeat(40),
+            "[".repeat(40),
+            "]".repeat(40)
+        );
         assert_eq!(refusal(&deep_alias).0, "too-deep");
     }
 
     #[test]
     fn refuses_what_yaml_cannot_say() {
-        assert_eq!(refusal("a: 1\nb: 2\na: 3\n"), ("duplicate-key".into(), 3, 1));
+        assert_eq!(
+            refusal("a: 1\nb: 2\na: 3\n"),
+            ("duplicate-key".into(), 3, 1)
+        );
         assert_eq!(refusal("a:\n\tb: 1\n"), ("tab-indentation".into(), 2, 1));
-        assert_eq!(refusal("stages:\n  - a: 1\n\t  b: 2\n"), ("tab-indentation".into(), 3, 1));
+        assert_eq!(
+            refusal("stages:\n  - a: 1\n\t  b: 2\n"),
+            ("tab-indentation".into(), 3, 1)
+        );
         assert_eq!(refusal("a: *nothing\n"), ("unknown-alias".into(), 1, 4));
         assert_eq!(refusal("a: &a [*a]\n").0, "yaml-syntax");
-        assert_eq!(refusal("a: 1\n---\nb: 2\n"), ("many-documents".into(), 2, 1));
+        assert_eq!(
+            refusal("a: 1\n---\nb: 2\n"),
+            ("many-documents".into(), 2, 1)
+        );
         assert_eq!(refusal("a: !pickle x\n"), ("unknown-tag".into(), 1, 12));
         assert_eq!(refusal("a: [1, 2\nb: 3\n").0, "yaml-syntax");
         assert_eq!(refusal("").0, "empty-file");
@@ -784,7 +1002,10 @@ mod tests {
     fn a_duplicate_key_keeps_the_first() {
         let (root, diagnostics) = parse_leniently(&source("a: 1\na: 2\na: 3\n"));
         assert_eq!(diagnostics.len(), 2);
-        assert_eq!(root.and_then(|root| root.get("a").map(|node| node.value.clone())), Some(NodeValue::Int(1)));
+        assert_eq!(
+            root.and_then(|root| root.get("a").map(|node| node.value.clone())),
+            Some(NodeValue::Int(1))
+        );
     }
 
     #[test]

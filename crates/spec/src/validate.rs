@@ -34,8 +34,10 @@ impl Compiled {
     /// The schema of a kind's params; compiled once a process.
     pub(crate) fn of_kind(kind: &'static Kind) -> Result<Arc<Self>, String> {
         static COMPILED: OnceLock<Mutex<BTreeMap<&'static str, Arc<Compiled>>>> = OnceLock::new();
-        let mut compiled =
-            COMPILED.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+        let mut compiled = COMPILED
+            .get_or_init(Mutex::default)
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = compiled.get(kind.name) {
             return Ok(Arc::clone(known));
         }
@@ -52,12 +54,17 @@ impl Compiled {
     /// The schema at a pointer of an error, references followed.
     fn at(&self, pointer: &str) -> Option<&Value> {
         // A fragment is percent-encoded only in names that no Rust type has.
-        self.schema.pointer(pointer).map(|schema| self.follow(schema))
+        self.schema
+            .pointer(pointer)
+            .map(|schema| self.follow(schema))
     }
 
     fn follow<'s>(&'s self, mut schema: &'s Value) -> &'s Value {
         for _ in 0..16 {
-            let target = schema.get("$ref").and_then(Value::as_str).and_then(|reference| reference.strip_prefix('#'));
+            let target = schema
+                .get("$ref")
+                .and_then(Value::as_str)
+                .and_then(|reference| reference.strip_prefix('#'));
             match target.and_then(|pointer| self.schema.pointer(pointer)) {
                 Some(target) => schema = target,
                 None => break,
@@ -78,7 +85,12 @@ impl Compiled {
         }
         if depth < 4 {
             for part in ["allOf", "anyOf", "oneOf"] {
-                for schema in schema.get(part).and_then(Value::as_array).into_iter().flatten() {
+                for schema in schema
+                    .get(part)
+                    .and_then(Value::as_array)
+                    .into_iter()
+                    .flatten()
+                {
                     self.properties(schema, names, depth + 1);
                 }
             }
@@ -103,19 +115,33 @@ pub(crate) struct Subject<'a> {
 /// Reports every way in which the tree does not fit the schema; whether it fits.
 ///
 /// What stands where a `${…}` could not be put in is passed over: that was reported already.
-pub(crate) fn hold(node: &Node, compiled: &Compiled, subject: &Subject<'_>, report: &mut Report<'_>) -> bool {
+pub(crate) fn hold(
+    node: &Node,
+    compiled: &Compiled,
+    subject: &Subject<'_>,
+    report: &mut Report<'_>,
+) -> bool {
     let json = node.to_json();
     if compiled.validator.is_valid(&json) {
         return true;
     }
     let before = report.diagnostics.len();
-    let mut explanation = Explanation { root: node, compiled, subject, report };
+    let mut explanation = Explanation {
+        root: node,
+        compiled,
+        subject,
+        report,
+    };
     for error in compiled.validator.iter_errors(&json) {
         explanation.explain(&error);
     }
     if report.diagnostics.len() == before && !node.has_unresolved() {
         // A schema that says no without a word that we understand.
-        report.error(subject.place.clone(), "invalid-params", format!("{} does not fit its schema", subject.name));
+        report.error(
+            subject.place.clone(),
+            "invalid-params",
+            format!("{} does not fit its schema", subject.name),
+        );
     }
     false
 }
@@ -138,22 +164,39 @@ struct Found<'a> {
 
 impl<'a> Explanation<'a, '_, '_> {
     fn find(&self, pointer: &str) -> Found<'a> {
-        let mut found = Found { node: self.root, key: None, name: String::new() };
+        let mut found = Found {
+            node: self.root,
+            key: None,
+            name: String::new(),
+        };
         for step in pointer.split('/').skip(1) {
             let step = step.replace("~1", "/").replace("~0", "~");
             match &found.node.value {
                 NodeValue::Mapping(_) => {
-                    let Some((key, node)) = found.node.entry(&step) else { break };
+                    let Some((key, node)) = found.node.entry(&step) else {
+                        break;
+                    };
                     if !found.name.is_empty() {
                         found.name.push('.');
                     }
                     found.name.push_str(&step);
-                    found = Found { node, key: Some(key), name: found.name };
+                    found = Found {
+                        node,
+                        key: Some(key),
+                        name: found.name,
+                    };
                 }
                 NodeValue::Sequence(items) => {
-                    let Some(node) = step.parse().ok().and_then(|index: usize| items.get(index)) else { break };
+                    let Some(node) = step.parse().ok().and_then(|index: usize| items.get(index))
+                    else {
+                        break;
+                    };
                     found.name.push_str(&format!("[{step}]"));
-                    found = Found { node, key: None, name: found.name };
+                    found = Found {
+                        node,
+                        key: None,
+                        name: found.name,
+                    };
                 }
                 _ => break,
             }
@@ -163,11 +206,18 @@ impl<'a> Explanation<'a, '_, '_> {
 
     /// `` `layers[0]` ``, or the subject itself.
     fn named(&self, found: &Found<'_>) -> String {
-        if found.name.is_empty() { self.subject.name.to_owned() } else { format!("`{}`", found.name) }
+        if found.name.is_empty() {
+            self.subject.name.to_owned()
+        } else {
+            format!("`{}`", found.name)
+        }
     }
 
     fn underline(&self, found: &Found<'_>) -> Range<usize> {
-        if found.name.is_empty() && found.key.is_none() && !matches!(found.node.value, NodeValue::Text(_)) {
+        if found.name.is_empty()
+            && found.key.is_none()
+            && !matches!(found.node.value, NodeValue::Text(_))
+        {
             return self.subject.place.clone();
         }
         self.report.underline(found.node, found.key)
@@ -182,7 +232,9 @@ impl<'a> Explanation<'a, '_, '_> {
         let span = self.underline(&found);
         // The schema that holds the keyword which said no.
         let schema_pointer = error.schema_path().as_str();
-        let owner = schema_pointer.rsplit_once('/').map_or("", |(owner, _)| owner);
+        let owner = schema_pointer
+            .rsplit_once('/')
+            .map_or("", |(owner, _)| owner);
         let shown = found.node.found();
         match error.kind() {
             ValidationErrorKind::AdditionalProperties { unexpected }
@@ -200,13 +252,22 @@ impl<'a> Explanation<'a, '_, '_> {
                 let description = self
                     .compiled
                     .at(owner)
-                    .and_then(|schema| schema.pointer(&format!("/properties/{property}/description")))
+                    .and_then(|schema| {
+                        schema.pointer(&format!("/properties/{property}/description"))
+                    })
                     .and_then(Value::as_str)
                     .map(first_line);
                 let (missing, noun) = (self.subject.missing, self.subject.noun);
-                let diagnostic =
-                    self.report.error(span, missing, format!("{named} needs the {noun} `{property}`"));
-                diagnostic.help.extend(description.map(|description| format!("`{property}`: {description}")));
+                // What is missing has no place: the key that it should be under is nearest.
+                let span = found.key.map_or(span, |key| key.span.clone());
+                let diagnostic = self.report.error(
+                    span,
+                    missing,
+                    format!("{named} needs the {noun} `{property}`"),
+                );
+                diagnostic
+                    .help
+                    .extend(description.map(|description| format!("`{property}`: {description}")));
             }
             ValidationErrorKind::Type { kind } => {
                 let expected = match kind {
@@ -224,45 +285,98 @@ impl<'a> Explanation<'a, '_, '_> {
                 self.wrong_type(&found, span, &expected);
             }
             ValidationErrorKind::Enum { options } => {
-                let options: Vec<&Value> = options.as_array().map(|options| options.iter().collect()).unwrap_or_default();
+                let options: Vec<&Value> = options
+                    .as_array()
+                    .map(|options| options.iter().collect())
+                    .unwrap_or_default();
                 self.unknown_value(&found, span, &options);
             }
-            ValidationErrorKind::Constant { expected_value } => self.unknown_value(&found, span, &[expected_value.as_ref()]),
-            ValidationErrorKind::Maximum { limit } => self.range(span, &named, format!("at most {limit}"), &shown),
-            ValidationErrorKind::Minimum { limit } => self.range(span, &named, format!("at least {limit}"), &shown),
-            ValidationErrorKind::ExclusiveMaximum { limit } => self.range(span, &named, format!("less than {limit}"), &shown),
-            ValidationErrorKind::ExclusiveMinimum { limit } => self.range(span, &named, format!("more than {limit}"), &shown),
+            ValidationErrorKind::Constant { expected_value } => {
+                self.unknown_value(&found, span, &[expected_value.as_ref()])
+            }
+            ValidationErrorKind::Maximum { limit } => {
+                self.range(span, &named, format!("at most {}", number(limit)), &shown)
+            }
+            ValidationErrorKind::Minimum { limit } => {
+                self.range(span, &named, format!("at least {}", number(limit)), &shown)
+            }
+            ValidationErrorKind::ExclusiveMaximum { limit } => {
+                self.range(span, &named, format!("less than {}", number(limit)), &shown)
+            }
+            ValidationErrorKind::ExclusiveMinimum { limit } => {
+                self.range(span, &named, format!("more than {}", number(limit)), &shown)
+            }
             ValidationErrorKind::MultipleOf { multiple_of } => {
                 self.range(span, &named, format!("a multiple of {multiple_of}"), &shown);
             }
             ValidationErrorKind::MinItems { limit: 1 }
             | ValidationErrorKind::MinLength { limit: 1 }
             | ValidationErrorKind::MinProperties { limit: 1 } => {
-                self.report.error(span, "out-of-range", format!("{named} must not be empty"));
+                self.report
+                    .error(span, "out-of-range", format!("{named} must not be empty"));
             }
             ValidationErrorKind::MinItems { limit } => {
-                self.size(&found, span, &named, format!("at least {}", many(*limit, "item")));
+                self.size(
+                    &found,
+                    span,
+                    &named,
+                    format!("at least {}", many(*limit, "item")),
+                );
             }
             ValidationErrorKind::MaxItems { limit } => {
-                self.size(&found, span, &named, format!("at most {}", many(*limit, "item")));
+                self.size(
+                    &found,
+                    span,
+                    &named,
+                    format!("at most {}", many(*limit, "item")),
+                );
             }
             ValidationErrorKind::AdditionalItems { limit } => {
-                self.size(&found, span, &named, format!("at most {}", many(*limit as u64, "item")));
+                self.size(
+                    &found,
+                    span,
+                    &named,
+                    format!("at most {}", many(*limit as u64, "item")),
+                );
             }
             ValidationErrorKind::MinProperties { limit } => {
-                self.size(&found, span, &named, format!("at least {}", many(*limit, "entry")));
+                self.size(
+                    &found,
+                    span,
+                    &named,
+                    format!("at least {}", many(*limit, "entry")),
+                );
             }
             ValidationErrorKind::MaxProperties { limit } => {
-                self.size(&found, span, &named, format!("at most {}", many(*limit, "entry")));
+                self.size(
+                    &found,
+                    span,
+                    &named,
+                    format!("at most {}", many(*limit, "entry")),
+                );
             }
             ValidationErrorKind::MinLength { limit } => {
-                self.range(span, &named, format!("at least {} long", many(*limit, "character")), &shown);
+                self.range(
+                    span,
+                    &named,
+                    format!("at least {} long", many(*limit, "character")),
+                    &shown,
+                );
             }
             ValidationErrorKind::MaxLength { limit } => {
-                self.range(span, &named, format!("at most {} long", many(*limit, "character")), &shown);
+                self.range(
+                    span,
+                    &named,
+                    format!("at most {} long", many(*limit, "character")),
+                    &shown,
+                );
             }
             ValidationErrorKind::UniqueItems => {
-                self.report.error(span, "out-of-range", format!("{named} names the same thing twice"));
+                self.report.error(
+                    span,
+                    "out-of-range",
+                    format!("{named} names the same thing twice"),
+                );
             }
             ValidationErrorKind::Pattern { pattern } => {
                 let description = self
@@ -275,46 +389,85 @@ impl<'a> Explanation<'a, '_, '_> {
                 let diagnostic = self.report.error(span, "wrong-format", message);
                 match description {
                     Some(description) => diagnostic.help.push(description),
-                    None => diagnostic.help.push(format!("it must match the pattern `{pattern}`")),
+                    None => diagnostic
+                        .help
+                        .push(format!("it must match the pattern `{pattern}`")),
                 }
             }
-            ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
-                self.choose(&found, span, schema_pointer, depth_of(error.instance_path().as_str()), context);
+            ValidationErrorKind::AnyOf { context }
+            | ValidationErrorKind::OneOfNotValid { context } => {
+                self.choose(
+                    &found,
+                    span,
+                    schema_pointer,
+                    depth_of(error.instance_path().as_str()),
+                    context,
+                );
             }
             ValidationErrorKind::OneOfMultipleValid { .. } => {
                 self.report
-                    .error(span, "ambiguous", format!("{named} can be read in more than one way"))
+                    .error(
+                        span,
+                        "ambiguous",
+                        format!("{named} can be read in more than one way"),
+                    )
                     .help
                     .push("leave out the keys of the meaning that you do not want".into());
             }
             ValidationErrorKind::PropertyNames { error } => {
                 let name = error.instance().as_str().unwrap_or_default();
-                let span = found.node.entry(name).map_or(span, |(key, _)| key.span.clone());
+                let span = found
+                    .node
+                    .entry(name)
+                    .map_or(span, |(key, _)| key.span.clone());
                 let pattern = match error.kind() {
-                    ValidationErrorKind::Pattern { pattern } => Some(format!("a key must match the pattern `{pattern}`")),
-                    ValidationErrorKind::Enum { options } => options.as_array().and_then(|options| {
-                        did_you_mean(name, options.iter().filter_map(Value::as_str))
-                    }),
+                    ValidationErrorKind::Pattern { pattern } => {
+                        Some(format!("a key must match the pattern `{pattern}`"))
+                    }
+                    ValidationErrorKind::Enum { options } => {
+                        options.as_array().and_then(|options| {
+                            did_you_mean(name, options.iter().filter_map(Value::as_str))
+                        })
+                    }
                     _ => None,
                 };
-                let diagnostic =
-                    self.report.error(span, "wrong-format", format!("{named} cannot have the key `{}`", shortened(name)));
+                let diagnostic = self.report.error(
+                    span,
+                    "wrong-format",
+                    format!("{named} cannot have the key `{}`", shortened(name)),
+                );
                 diagnostic.help.extend(pattern);
             }
             other => {
                 // Keywords that params structs do not produce: the validator's own words, without the value.
-                let message = format!("{named} does not fit the keyword `{}` of its schema", other.keyword());
+                let message = format!(
+                    "{named} does not fit the keyword `{}` of its schema",
+                    other.keyword()
+                );
                 self.report.error(span, "invalid-params", message);
             }
         }
     }
 
     fn unknown_key(&mut self, found: &Found<'_>, name: &str, known: &[&str]) {
-        let Some((key, _)) = found.node.entry(name) else { return };
+        let Some((key, _)) = found.node.entry(name) else {
+            return;
+        };
         let (unknown, noun) = (self.subject.unknown, self.subject.noun);
         let message = format!("{} has no {noun} `{}`", self.named(found), shortened(name));
-        let free: Vec<&str> = known.iter().copied().filter(|known| found.node.get(known).is_none()).collect();
-        let help = did_you_mean(name, if free.is_empty() { known.iter().copied() } else { free.iter().copied() });
+        let free: Vec<&str> = known
+            .iter()
+            .copied()
+            .filter(|known| found.node.get(known).is_none())
+            .collect();
+        let help = did_you_mean(
+            name,
+            if free.is_empty() {
+                known.iter().copied()
+            } else {
+                free.iter().copied()
+            },
+        );
         let diagnostic = self.report.error(key.span.clone(), unknown, message);
         match help {
             Some(help) => diagnostic.help.push(help),
@@ -325,16 +478,25 @@ impl<'a> Explanation<'a, '_, '_> {
     fn wrong_type(&mut self, found: &Found<'_>, span: Range<usize>, expected: &[&str]) {
         let expected = joined(expected, "or");
         let message = if found.name.is_empty() {
-            format!("{} expects {expected}, found {}", self.subject.name, found.node.found())
+            format!(
+                "{} expects {expected}, found {}",
+                self.subject.name,
+                found.node.found()
+            )
         } else {
-            format!("`{}`: expected {expected}, found {}", found.name, found.node.found())
+            format!(
+                "`{}`: expected {expected}, found {}",
+                found.name,
+                found.node.found()
+            )
         };
         let diagnostic = self.report.error(span, "wrong-type", message);
         diagnostic.label = Some(format!("expected {expected}"));
-        if let NodeValue::Text(text) = &found.node.value {
-            if expected.contains("true") && matches!(text.as_str(), "yes" | "no" | "on" | "off") {
-                diagnostic.help.push("write `true` or `false`".into());
-            }
+        if let NodeValue::Text(text) = &found.node.value
+            && expected.contains("true")
+            && matches!(text.as_str(), "yes" | "no" | "on" | "off")
+        {
+            diagnostic.help.push("write `true` or `false`".into());
         }
     }
 
@@ -342,26 +504,43 @@ impl<'a> Explanation<'a, '_, '_> {
         let names: Vec<String> = options
             .iter()
             .filter(|option| !option.is_null())
-            .map(|option| option.as_str().map_or_else(|| option.to_string(), str::to_owned))
+            .map(|option| {
+                option
+                    .as_str()
+                    .map_or_else(|| option.to_string(), str::to_owned)
+            })
             .collect();
-        let message = format!("{} cannot be {}", self.named(found), strip_noun(&found.node.found()));
+        let message = format!(
+            "{} cannot be {}",
+            self.named(found),
+            strip_noun(&found.node.found())
+        );
         let diagnostic = self.report.error(span, "unknown-value", message);
         let given = match &found.node.value {
             NodeValue::Text(text) => text.clone(),
             _ => String::new(),
         };
-        diagnostic.help.extend(did_you_mean(&given, names.iter().map(String::as_str)));
+        diagnostic
+            .help
+            .extend(did_you_mean(&given, names.iter().map(String::as_str)));
     }
 
     fn range(&mut self, span: Range<usize>, named: &str, bound: String, shown: &str) {
-        let diagnostic =
-            self.report.error(span, "out-of-range", format!("{named} must be {bound}, found {}", strip_noun(shown)));
+        let diagnostic = self.report.error(
+            span,
+            "out-of-range",
+            format!("{named} must be {bound}, found {}", strip_noun(shown)),
+        );
         diagnostic.label = Some(format!("must be {bound}"));
     }
 
     fn size(&mut self, found: &Found<'_>, span: Range<usize>, named: &str, bound: String) {
         let size = found.node.items().len().max(found.node.entries().len());
-        self.report.error(span, "out-of-range", format!("{named} must have {bound}, found {size}"));
+        self.report.error(
+            span,
+            "out-of-range",
+            format!("{named} must have {bound}, found {size}"),
+        );
     }
 
     /// None of several schemas fits: explains the one that was meant.
@@ -380,31 +559,44 @@ impl<'a> Explanation<'a, '_, '_> {
             .iter()
             .enumerate()
             .map(|(index, errors)| {
-                let schema = self.compiled.at(&format!("{pointer}/{index}")).unwrap_or(&Value::Null);
+                let schema = self
+                    .compiled
+                    .at(&format!("{pointer}/{index}"))
+                    .unwrap_or(&Value::Null);
                 Branch { schema, errors }
             })
             .collect();
         let words: Vec<&Value> = branches.iter().flat_map(|branch| branch.words()).collect();
         let tags: Vec<&str> = branches.iter().filter_map(Branch::tag).collect();
         match &found.node.value {
-            NodeValue::Text(text) if !words.is_empty() && !branches.iter().any(Branch::is_free_text) => {
+            NodeValue::Text(text)
+                if !words.is_empty() && !branches.iter().any(Branch::is_free_text) =>
+            {
                 let is_tag = tags.contains(&text.as_str());
                 let mut options = words.clone();
                 let tag_values: Vec<Value> = tags.iter().map(|tag| Value::from(*tag)).collect();
                 options.extend(&tag_values);
                 if is_tag {
                     let named = self.named(found);
-                    let diagnostic =
-                        self.report.error(span, "wrong-type", format!("{named}: `{text}` needs settings of its own"));
+                    let diagnostic = self.report.error(
+                        span,
+                        "wrong-type",
+                        format!("{named}: `{text}` needs settings of its own"),
+                    );
                     diagnostic.help.push(format!("write `{text}: {{…}}`"));
                     return;
                 }
                 return self.unknown_value(found, span, &options);
             }
-            NodeValue::Text(text) if tags.contains(&text.as_str()) && !branches.iter().any(Branch::is_free_text) => {
+            NodeValue::Text(text)
+                if tags.contains(&text.as_str()) && !branches.iter().any(Branch::is_free_text) =>
+            {
                 let named = self.named(found);
-                let diagnostic =
-                    self.report.error(span, "wrong-type", format!("{named}: `{text}` needs settings of its own"));
+                let diagnostic = self.report.error(
+                    span,
+                    "wrong-type",
+                    format!("{named}: `{text}` needs settings of its own"),
+                );
                 diagnostic.help.push(format!("write `{text}: {{…}}`"));
                 return;
             }
@@ -412,22 +604,32 @@ impl<'a> Explanation<'a, '_, '_> {
                 if let Some(branch) = self.branch_by_key(found, &branches) {
                     return match branch {
                         Ok(index) => self.explain_all(&context[index]),
-                        Err((property, options)) => self.wrong_discriminator(found, span, property, &options),
+                        Err((property, options)) => {
+                            self.wrong_discriminator(found, span, property, &options)
+                        }
                     };
                 }
                 // Variants named by their key: `conv: {…}`. None of the names is here.
                 if tags.len() > 1
-                    && tags.len() + words.len() >= branches.iter().filter(|branch| !branch.is_null()).count()
-                    && !entries.iter().any(|(key, _)| tags.contains(&key.text.as_str()))
+                    && tags.len() + words.len()
+                        >= branches.iter().filter(|branch| !branch.is_null()).count()
+                    && !entries
+                        .iter()
+                        .any(|(key, _)| tags.contains(&key.text.as_str()))
                 {
                     let mut known = tags.clone();
                     known.extend(words.iter().filter_map(|word| word.as_str()));
                     let message = match entries.first() {
-                        Some((key, _)) => format!("{} cannot be `{}`", self.named(found), shortened(&key.text)),
+                        Some((key, _)) => {
+                            format!("{} cannot be `{}`", self.named(found), shortened(&key.text))
+                        }
                         None => format!("{} must not be empty", self.named(found)),
                     };
                     let span = entries.first().map_or(span, |(key, _)| key.span.clone());
-                    let help = did_you_mean(entries.first().map_or("", |(key, _)| &key.text), known.iter().copied());
+                    let help = did_you_mean(
+                        entries.first().map_or("", |(key, _)| &key.text),
+                        known.iter().copied(),
+                    );
                     let diagnostic = self.report.error(span, "unknown-value", message);
                     diagnostic.help.extend(help);
                     return;
@@ -438,7 +640,16 @@ impl<'a> Explanation<'a, '_, '_> {
         let Some((best, cost)) = branches
             .iter()
             .enumerate()
-            .map(|(index, branch)| (index, branch.errors.iter().map(|error| cost(error, depth)).sum::<u32>()))
+            .map(|(index, branch)| {
+                (
+                    index,
+                    branch
+                        .errors
+                        .iter()
+                        .map(|error| cost(error, depth))
+                        .sum::<u32>(),
+                )
+            })
             .min_by_key(|(_, cost)| *cost)
         else {
             return;
@@ -451,6 +662,8 @@ impl<'a> Explanation<'a, '_, '_> {
             if expected.len() > 1 {
                 expected.retain(|words| *words != "nothing");
             }
+            // The simple forms first: "text or a map".
+            expected.sort_by_key(|words| matches!(*words, "a list" | "a map"));
             if !expected.is_empty() {
                 return self.wrong_type(found, span, &expected);
             }
@@ -488,23 +701,32 @@ impl<'a> Explanation<'a, '_, '_> {
         found: &Found<'_>,
         branches: &'b [Branch<'b>],
     ) -> Option<Result<usize, (&'b str, Vec<&'b Value>)>> {
-        let by_tag = branches
-            .iter()
-            .position(|branch| branch.tag().is_some_and(|tag| found.node.get(tag).is_some()));
+        let by_tag = branches.iter().position(|branch| {
+            branch
+                .tag()
+                .is_some_and(|tag| found.node.get(tag).is_some())
+        });
         if let Some(index) = by_tag {
             return Some(Ok(index));
         }
         let (property, _) = branches.iter().find_map(|branch| branch.discriminator())?;
         let mut options = Vec::new();
         for (index, branch) in branches.iter().enumerate() {
-            let Some((_, value)) = branch.discriminator().filter(|(known, _)| *known == property) else {
+            let Some((_, value)) = branch
+                .discriminator()
+                .filter(|(known, _)| *known == property)
+            else {
                 if branch.is_object() {
                     // Another kind of map: the property does not tell them apart.
                     return None;
                 }
                 continue;
             };
-            if found.node.get(property).is_some_and(|node| node.to_json() == *value) {
+            if found
+                .node
+                .get(property)
+                .is_some_and(|node| node.to_json() == *value)
+            {
                 return Some(Ok(index));
             }
             options.push(value);
@@ -512,11 +734,25 @@ impl<'a> Explanation<'a, '_, '_> {
         (options.len() > 1).then_some(Err((property, options)))
     }
 
-    fn wrong_discriminator(&mut self, found: &Found<'a>, span: Range<usize>, property: &str, options: &[&Value]) {
+    fn wrong_discriminator(
+        &mut self,
+        found: &Found<'a>,
+        span: Range<usize>,
+        property: &str,
+        options: &[&Value],
+    ) {
         match found.node.entry(property) {
             Some((key, node)) => {
-                let name = if found.name.is_empty() { property.to_owned() } else { format!("{}.{property}", found.name) };
-                let inner = Found { node, key: Some(key), name };
+                let name = if found.name.is_empty() {
+                    property.to_owned()
+                } else {
+                    format!("{}.{property}", found.name)
+                };
+                let inner = Found {
+                    node,
+                    key: Some(key),
+                    name,
+                };
                 if !node.is_unresolved() {
                     let span = self.underline(&inner);
                     self.unknown_value(&inner, span, options);
@@ -525,8 +761,16 @@ impl<'a> Explanation<'a, '_, '_> {
             None => {
                 let named = self.named(found);
                 let (missing, noun) = (self.subject.missing, self.subject.noun);
-                let known: Vec<String> = options.iter().map(|option| format!("`{}`", plain(option))).collect();
-                let diagnostic = self.report.error(span, missing, format!("{named} needs the {noun} `{property}`"));
+                let span = found.key.map_or(span, |key| key.span.clone());
+                let known: Vec<String> = options
+                    .iter()
+                    .map(|option| format!("`{}`", plain(option)))
+                    .collect();
+                let diagnostic = self.report.error(
+                    span,
+                    missing,
+                    format!("{named} needs the {noun} `{property}`"),
+                );
                 diagnostic.help.push(format!("known: {}", known.join(", ")));
             }
         }
@@ -579,7 +823,8 @@ impl<'b> Branch<'b> {
         let required = self.schema.get("required")?.as_array()?;
         let only = required.first()?.as_str()?;
         let is_closed = self.schema.get("additionalProperties") == Some(&Value::Bool(false));
-        (is_closed && properties.len() == 1 && required.len() == 1 && properties.contains_key(only)).then_some(only)
+        (is_closed && properties.len() == 1 && required.len() == 1 && properties.contains_key(only))
+            .then_some(only)
     }
 
     /// The property whose value is fixed: `kind: conv`.
@@ -600,11 +845,23 @@ impl<'b> Branch<'b> {
         };
         match self.schema.get("type") {
             Some(Value::String(name)) => add(schema_type_words(name)),
-            Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).for_each(|name| add(schema_type_words(name))),
+            Some(Value::Array(names)) => names
+                .iter()
+                .filter_map(Value::as_str)
+                .for_each(|name| add(schema_type_words(name))),
             _ if depth < 4 => {
                 for part in ["anyOf", "oneOf"] {
-                    for schema in self.schema.get(part).and_then(Value::as_array).into_iter().flatten() {
-                        let inner = Branch { schema: compiled.follow(schema), errors: &[] };
+                    for schema in self
+                        .schema
+                        .get(part)
+                        .and_then(Value::as_array)
+                        .into_iter()
+                        .flatten()
+                    {
+                        let inner = Branch {
+                            schema: compiled.follow(schema),
+                            errors: &[],
+                        };
                         inner.expected(compiled, words, depth + 1);
                     }
                 }
@@ -625,13 +882,19 @@ fn cost(error: &ValidationError<'_>, depth: usize) -> u32 {
         ValidationErrorKind::Constant { .. } if is_here => 300,
         ValidationErrorKind::Enum { .. } if is_here => 200,
         ValidationErrorKind::Constant { .. } => 500,
-        ValidationErrorKind::AdditionalProperties { unexpected } if is_here => 100 * unexpected.len().min(9) as u32,
+        ValidationErrorKind::AdditionalProperties { unexpected } if is_here => {
+            100 * unexpected.len().min(9) as u32
+        }
         ValidationErrorKind::Required { .. } if is_here => 90,
-        ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } if is_here => context
-            .iter()
-            .map(|errors| errors.iter().map(|error| cost(error, depth)).sum::<u32>())
-            .min()
-            .unwrap_or(10),
+        ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context }
+            if is_here =>
+        {
+            context
+                .iter()
+                .map(|errors| errors.iter().map(|error| cost(error, depth)).sum::<u32>())
+                .min()
+                .unwrap_or(10)
+        }
         _ => 10,
     }
 }
@@ -681,7 +944,17 @@ fn many(count: u64, noun: &str) -> String {
 }
 
 fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// A bound as people write it: `1`, not `1.0`.
+fn number(limit: &Value) -> String {
+    match limit.as_f64() {
+        Some(bound) if limit.is_f64() => bound.to_string(),
+        _ => limit.to_string(),
+    }
 }
 
 /// "`abc`" of "text `abc`".
@@ -689,7 +962,20 @@ fn strip_noun(found: &str) -> &str {
     found.strip_prefix("text ").unwrap_or(found)
 }
 
-/// The first paragraph of a description, as one line.
+/// The first paragraph of a description, as one line that can stand in the middle of a message.
 pub(crate) fn first_line(description: &str) -> String {
-    description.split("\n\n").next().unwrap_or_default().replace('\n', " ").trim_end_matches('.').to_owned()
+    let line = description
+        .split("\n\n")
+        .next()
+        .unwrap_or_default()
+        .replace('\n', " ");
+    let line = line.trim_end_matches('.');
+    let mut letters = line.chars();
+    match (letters.next(), letters.next()) {
+        // A word, not an abbreviation: `The condition`, `A bound`.
+        (Some(first), Some(second)) if second.is_lowercase() || second == ' ' => {
+            format!("{}{}", first.to_lowercase(), &line[first.len_utf8()..])
+        }
+        _ => line.to_owned(),
+    }
 }

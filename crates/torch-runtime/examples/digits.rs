@@ -13,7 +13,7 @@ use std::{
     time::Instant,
 };
 
-use polars::prelude::{Column as PolarsColumn, DataFrame, IdxCa, IntoColumn, NamedFrom, NewChunkedArray, ReshapeDimension, Series};
+use polars::prelude::{Column as PolarsColumn, DataFrame, IdxCa, IntoColumn, NamedFrom, ReshapeDimension, Series};
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use taktline_core::{

@@ -88,7 +88,7 @@ optimizer: {adam: {learning_rate: 0.01}}
 const WHOLE_NETWORK: &str = "\
 layers:
   - conv: {filters: 6, kernel: 3, padding: same, activation: gelu}
-  - batch_norm
+  - batch_norm: {momentum: 0.8}
   - conv: {filters: 6, kernel: 2, stride: 2, padding: same, activation: leaky_relu}
   - average_pool: 2
   - dropout: 0.2
@@ -130,10 +130,10 @@ fn accuracy(state: &State, test: &Frame) -> f64 {
 #[test]
 fn learns_to_tell_bars_apart() {
     let (train, test) = (bars(600, 1), bars(300, 2));
-    for network in [NETWORK, WHOLE_NETWORK] {
-        let state = fit(network, &train, 1);
+    for network in [NETWORK.to_owned(), WHOLE_NETWORK.replace("epochs: 3", "epochs: 20")] {
+        let state = fit(&network, &train, 1);
         let accuracy = accuracy(&state, &test);
-        assert!(accuracy > 0.97, "accuracy {accuracy}");
+        assert!(accuracy > 0.97, "accuracy {accuracy} of {network}");
     }
 }
 
@@ -143,8 +143,8 @@ fn the_same_seed_gives_the_same_bytes() {
     for network in [NETWORK, WHOLE_NETWORK] {
         let bytes = |seed| fit(network, &train, seed).to_bytes().expect("bytes");
         let first = bytes(5);
-        assert_eq!(first, bytes(5));
-        assert_ne!(first, bytes(6));
+        assert!(first == bytes(5), "other weights from the same seed");
+        assert!(first != bytes(6), "the same weights from another seed");
     }
 }
 
@@ -161,11 +161,12 @@ fn a_stored_model_predicts_the_same() {
 
 #[test]
 fn a_row_does_not_depend_on_its_batch() {
-    let test = bars(75, 3).data;
+    // Enough for several threads, and not a whole number of batches.
+    let test = bars(301, 3).data;
     for network in [NETWORK, WHOLE_NETWORK] {
-        let predictor = predictor("model.torch.cnn", &fit(network, &bars(100, 1), 1));
+        let predictor = predictor("model.torch.cnn", &fit(network, &bars(300, 1), 1));
         let together = numbers(&predictor.predict(&test).expect("predictions"));
-        for row in 0..test.height() {
+        for row in (0..test.height()).step_by(7).chain([0, 1, 2, 3, 300]) {
             let alone = numbers(&predictor.predict(&test.slice(row as i64, 1)).expect("prediction"));
             let among: Vec<f64> = (0..3).map(|class| together[class * test.height() + row]).collect();
             assert_eq!(alone, among, "row {row}");
@@ -216,7 +217,7 @@ fn interrupt_and_resume(params: &str, train: &Frame, is_time: fn(&ProgressEvent)
     let progress = CancelAt { cancellation: &cancellation, is_time, messages: Mutex::default() };
     let mut cx =
         FitContext { stage: "bars", seed: 3, progress: &progress, cancellation: &cancellation, checkpoints: &checkpoints };
-    let stopped = model(&*stage).fit(train, None, &mut cx);
+    let stopped = model(&*stage).fit(train, None, &mut cx).map(drop);
     assert!(matches!(stopped, Err(Error::Interrupted)), "{stopped:?}");
 
     let cancellation = Cancellation::default();
@@ -234,10 +235,10 @@ fn an_interrupted_training_ends_as_if_it_had_not_been() {
     let straight = fit(WHOLE_NETWORK, &train, 3);
     let (resumed, message) = interrupt_and_resume(WHOLE_NETWORK, &train, |event| matches!(event, ProgressEvent::Epoch { .. }));
     assert_eq!(message, "resumed from the checkpoint at epoch 2 of 3, after 0 batches");
-    assert_eq!(straight, resumed);
+    assert!(straight == resumed, "other weights after resuming");
     let (resumed, message) = interrupt_and_resume(WHOLE_NETWORK, &train, |event| matches!(event, ProgressEvent::Step { .. }));
     assert!(message.starts_with("resumed from the checkpoint at epoch"), "{message}");
-    assert_eq!(straight, resumed);
+    assert!(straight == resumed, "other weights after resuming");
 }
 
 #[test]
@@ -250,7 +251,7 @@ fn a_spoiled_checkpoint_is_not_used() {
     let mut cx =
         FitContext { stage: "bars", seed: 3, progress: &progress, cancellation: &cancellation, checkpoints: &checkpoints };
     let state = model(&*stage).fit(&train, None, &mut cx).expect("trained");
-    assert_eq!(state, fit(NETWORK, &train, 3));
+    assert!(state == fit(NETWORK, &train, 3), "other weights");
     assert!(progress.messages.into_inner().expect("messages").concat().contains("training starts again"));
 }
 
@@ -269,15 +270,16 @@ fn a_checkpoint_that_cannot_be_kept_is_an_error() {
     let cancellation = Cancellation::default();
     let mut cx =
         FitContext { stage: "bars", seed: 3, progress: &Silent, cancellation: &cancellation, checkpoints: &Full };
-    let error = model(&*stage).fit(&bars(60, 1), None, &mut cx).expect_err("full").to_string();
+    let error = model(&*stage).fit(&bars(60, 1), None, &mut cx).map(drop).expect_err("full").to_string();
     assert!(error.contains("no space left"), "{error}");
 }
 
 #[test]
 fn a_loss_that_explodes_is_named() {
-    let params = format!("{NETWORK}").replace("{adam: {learning_rate: 0.01}}", "{sgd: {learning_rate: 100, momentum: 0.99}}");
-    let stage = stage("model.torch.cnn", &params.replace("epochs: 6", "epochs: 60"));
-    let error = model(&*stage).fit(&bars(600, 1), None, &mut FitContext::quiet(1)).expect_err("exploded").to_string();
+    let params = NETWORK.replace("{adam: {learning_rate: 0.01}}", "{sgd: {learning_rate: 1e20, momentum: 0.9}}");
+    let stage = stage("model.torch.cnn", &params);
+    let exploded = model(&*stage).fit(&bars(600, 1), None, &mut FitContext::quiet(1));
+    let error = exploded.map(drop).expect_err("exploded").to_string();
     assert!(error.contains("in batch") && error.contains("of epoch") && error.contains("learning_rate"), "{error}");
     assert_eq!(error.lines().count(), 1);
 }
@@ -436,6 +438,6 @@ fn a_state_of_another_network_is_refused() {
 #[test]
 fn a_wrong_number_of_units_is_found_before_training() {
     let stage = stage("model.torch.cnn", &NETWORK.replace("units: 3", "units: 4"));
-    let error = model(&*stage).fit(&bars(60, 1), None, &mut FitContext::quiet(1)).expect_err("units").to_string();
+    let error = model(&*stage).fit(&bars(60, 1), None, &mut FitContext::quiet(1)).map(drop).expect_err("units").to_string();
     assert!(error.contains("4 units, but the target has 3 classes"), "{error}");
 }

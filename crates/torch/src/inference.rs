@@ -1,5 +1,7 @@
 //! Prediction with a trained network.
 
+use std::thread;
+
 use tch::{Kind, TchError, Tensor};
 
 use crate::{
@@ -12,43 +14,73 @@ use crate::{
 /// of a batch, and a row must get the same answer, to the bit, whether it is scored alone or among thousands.
 const CHUNK: usize = 32;
 
-/// A trained network that classifies.
+/// A thread is worth its start from so many chunks on.
+const CHUNKS_FOR_A_THREAD: usize = 4;
+
+/// A trained network that classifies: once for each thread, over the same memory.
 #[derive(Debug)]
 pub(crate) struct Classifier {
-    model: Model,
-    threads: i32,
+    models: Vec<Model>,
 }
 
 impl Classifier {
     /// From its tensors.
     pub(crate) fn load(request: &Load, arrays: &Arrays<'_>) -> Result<Self, Failure> {
         keep_freed_memory();
-        let threads = i32::try_from(request.threads.max(1)).unwrap_or(i32::MAX);
-        Ok(Self { model: Model::from_arrays(&request.network, arrays)?, threads })
+        let model = Model::from_arrays(&request.network, arrays)?;
+        let others: Vec<Model> = (1..request.threads).map(|_| model.share()).collect();
+        Ok(Self { models: std::iter::once(model).chain(others).collect() })
     }
 
     /// The probability of each class for each row of `inputs`.
-    pub(crate) fn predict(&self, arrays: &Arrays<'_>) -> Result<Array<'static>, Failure> {
-        tch::set_num_threads(self.threads);
+    ///
+    /// Each thread takes its own chunks and computes alone, so that the answer does not depend on the number of threads.
+    pub(crate) fn predict(&mut self, arrays: &Arrays<'_>) -> Result<Array<'static>, Failure> {
         let inputs = arrays.f32("inputs")?;
-        let length = self.model.row_length();
+        let Some(first) = self.models.first() else { return Err(Failure::Failed("the model is empty".into())) };
+        let (length, classes) = (first.row_length(), first.classes());
         if !inputs.len().is_multiple_of(length) {
             return Err(Failure::Failed(format!("{} numbers do not make rows of {length}", inputs.len())));
         }
-        let (rows, classes) = (inputs.len() / length, self.model.classes());
-        let inputs = self.model.arrange(&tensor_over(inputs, &self.model.input_shape(rows))?)?;
+        let rows = inputs.len() / length;
+        let chunks = rows.div_ceil(CHUNK);
+        let workers = (chunks / CHUNKS_FOR_A_THREAD).clamp(1, self.models.len());
+        let share = chunks.div_ceil(workers).max(1) * CHUNK;
         let mut probabilities = vec![0.0; rows * classes];
-        let mut rest = probabilities.as_mut_slice();
-        in_chunks(&self.model, &inputs, rows, |_, logits| {
-            let softmax = logits.f_softmax(1, Kind::Double)?.f_contiguous()?;
-            let (chunk, after) = std::mem::take(&mut rest).split_at_mut(softmax.numel());
-            let numbers = chunk.len();
-            softmax.f_copy_data(chunk, numbers)?;
-            rest = after;
-            Ok(())
-        })?;
+        let parts = inputs.chunks(share * length).zip(probabilities.chunks_mut(share * classes));
+        let work = self.models.iter_mut().zip(parts);
+        if workers == 1 {
+            for (model, (inputs, answers)) in work {
+                classify(model, inputs, answers)?;
+            }
+        } else {
+            thread::scope(|scope| {
+                let running: Vec<_> = work
+                    .map(|(model, (inputs, answers))| scope.spawn(move || classify(model, inputs, answers)))
+                    .collect();
+                running.into_iter().try_for_each(|thread| {
+                    thread.join().unwrap_or_else(|_| Err(Failure::Failed("a thread of the prediction failed".into())))
+                })
+            })?;
+        }
         Ok(Array::f64("probabilities", vec![rows, classes], probabilities))
     }
+}
+
+/// Writes the probabilities of the classes of each row.
+fn classify(model: &mut Model, inputs: &[f32], answers: &mut [f64]) -> Result<(), Failure> {
+    tch::set_num_threads(1);
+    let rows = inputs.len() / model.row_length();
+    let inputs = model.arrange(&tensor_over(inputs, &model.input_shape(rows))?)?;
+    let mut rest = answers;
+    in_chunks(model, &inputs, rows, |_, logits| {
+        let softmax = logits.f_softmax(1, Kind::Double)?.f_contiguous()?;
+        let (chunk, after) = std::mem::take(&mut rest).split_at_mut(softmax.numel());
+        let numbers = chunk.len();
+        softmax.f_copy_data(chunk, numbers)?;
+        rest = after;
+        Ok(())
+    })
 }
 
 /// Hands the logits of all rows to `take`, chunk by chunk, with the index of the chunk's first row.
@@ -61,14 +93,12 @@ pub(crate) fn in_chunks(
     let _no_grad = tch::no_grad_guard();
     for start in (0..rows).step_by(CHUNK) {
         let length = CHUNK.min(rows - start);
-        let mut batch = inputs.f_narrow(0, start as i64, length as i64)?;
-        if length < CHUNK {
-            let mut size = batch.size();
-            size[0] = (CHUNK - length) as i64;
-            let zeros = Tensor::f_zeros(&size, (Kind::Float, batch.device()))?;
-            batch = Tensor::f_cat(&[batch, zeros], 0)?;
-        }
-        let logits = model.logits(batch, false)?;
+        let own = inputs.f_narrow(0, start as i64, length as i64)?;
+        let mut size = own.size();
+        size[0] = (CHUNK - length) as i64;
+        let zeros = Tensor::f_zeros(&size, (Kind::Float, own.device()))?;
+        // Also a full chunk is copied: libtorch's own memory starts at a cache line, a frame's may not.
+        let logits = model.logits(Tensor::f_cat(&[own, zeros], 0)?, false)?;
         take(start as i64, logits.f_narrow(0, 0, length as i64)?)?;
     }
     Ok(())

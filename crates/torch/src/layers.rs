@@ -120,7 +120,7 @@ pub struct BatchNorm {
 
 impl Default for BatchNorm {
     fn default() -> Self {
-        Self { momentum: 0.99, epsilon: 1e-3 }
+        Self { momentum: 0.9, epsilon: 1e-3 }
     }
 }
 
@@ -692,13 +692,13 @@ mod tests {
     fn reads_every_way_to_write_a_layer() {
         let read = layers(
             "[{conv: {filters: 32, kernel: 3, activation: relu}}, {max_pool: 2}, {average_pool: {size: 3, stride: 1}}, \
-             batch_norm, {batch_norm: {momentum: 0.9}}, {dropout: 0.25}, {dropout: {rate: 0.5}}, flatten, \
+             batch_norm, {batch_norm: {momentum: 0.99}}, {dropout: 0.25}, {dropout: {rate: 0.5}}, flatten, \
              {dense: {units: 10, activation: softmax}}]",
         );
         assert_eq!(read.len(), 9);
         assert_eq!(read[1], Layer::MaxPool(Pool { size: 2, stride: 2 }));
         assert_eq!(read[2], Layer::AveragePool(Pool { size: 3, stride: 1 }));
-        assert_eq!(read[4], Layer::BatchNorm(BatchNorm { momentum: 0.9, epsilon: 1e-3 }));
+        assert_eq!(read[4], Layer::BatchNorm(BatchNorm { momentum: 0.99, epsilon: 1e-3 }));
         assert_eq!(read[5], Layer::Dropout(Dropout { rate: 0.25 }));
         let json = serde_json::to_string(&read).expect("JSON");
         assert_eq!(serde_json::from_str::<Vec<Layer>>(&json).expect("back"), read);

@@ -1,8 +1,7 @@
 //! A declared network as libtorch tensors and calls.
 
-use rand::RngExt;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rand::SeedableRng;
 use tch::{Tensor, TchError};
 
 use crate::{
@@ -38,8 +37,22 @@ enum Step {
     BatchNorm { weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, momentum: f64, epsilon: f64 },
     Dropout(f64),
     Flatten,
-    Dense { weight: Tensor, bias: Tensor },
+    /// With so many zeros after each row; the weight has them too.
+    Dense { weight: Tensor, bias: Tensor, zeros: i64 },
     Activate(Activation),
+}
+
+/// A row of a dense layer's input fills whole cache lines of this many numbers when predicting: the matrix product sums up
+/// in another order where a row starts in the middle of one, and then a row's answer would depend on its place in the batch.
+const CACHE_LINE: usize = 16;
+
+/// What a network is built for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// Its weights change, by gradient.
+    Training,
+    /// Its weights stay.
+    Prediction,
 }
 
 /// A network's tensors: all trained numbers lie in one flat tensor and all running statistics in another, so that an
@@ -61,7 +74,7 @@ impl Model {
     pub(crate) fn start(network: &Network, seed: u64) -> Result<Self, Failure> {
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
         generator.set_stream(FIRST_WEIGHTS);
-        Self::build(network, |parameter| {
+        Self::build(network, Purpose::Training, |parameter| {
             let length = parameter.len();
             Ok(match parameter.start {
                 Start::Zeros => vec![0.0; length],
@@ -74,9 +87,9 @@ impl Model {
         })
     }
 
-    /// With the weights of a trained network.
+    /// With the weights of a trained network, which stay as they are.
     pub(crate) fn from_arrays(network: &Network, arrays: &Arrays<'_>) -> Result<Self, Failure> {
-        Self::build(network, |parameter| {
+        Self::build(network, Purpose::Prediction, |parameter| {
             let name = &parameter.name;
             let numbers = arrays.f32(name)?;
             if numbers.len() != parameter.len() {
@@ -92,6 +105,7 @@ impl Model {
 
     fn build(
         network: &Network,
+        purpose: Purpose,
         mut numbers: impl FnMut(&Parameter) -> Result<Vec<f32>, Failure>,
     ) -> Result<Self, Failure> {
         let walk = layers::walk(&network.input, &network.layers);
@@ -116,7 +130,7 @@ impl Model {
             let shape: Vec<i64> = parameter.shape.iter().map(|side| *side as i64).collect();
             let view = flat.f_narrow(0, *offset, length)?.f_reshape(&shape)?.f_detach()?;
             // A leaf of its own for autograd, over the same memory as the flat tensor.
-            views.push(view.f_set_requires_grad(parameter.is_trained)?);
+            views.push(view.f_set_requires_grad(parameter.is_trained && purpose == Purpose::Training)?);
             *offset += length;
         }
         let leaves = parameters
@@ -125,8 +139,21 @@ impl Model {
             .filter(|(parameter, _)| parameter.is_trained)
             .map(|(_, view)| view.shallow_clone())
             .collect();
-        let steps = steps(network, &walk.shapes, &parameters, &views);
+        let steps = steps(network, purpose, &walk.shapes, &parameters, &views)?;
         Ok(Self { network: network.clone(), parameters, trained, statistics, leaves, steps })
+    }
+
+    /// The same network over the same memory, for another thread.
+    pub(crate) fn share(&self) -> Self {
+        let share = |tensors: &[Tensor]| tensors.iter().map(Tensor::shallow_clone).collect();
+        Self {
+            network: self.network.clone(),
+            parameters: self.parameters.clone(),
+            trained: self.trained.shallow_clone(),
+            statistics: self.statistics.shallow_clone(),
+            leaves: share(&self.leaves),
+            steps: self.steps.iter().map(Step::share).collect(),
+        }
     }
 
     /// How many classes it tells apart.
@@ -203,6 +230,37 @@ pub(crate) fn numbers(flat: &Tensor) -> Result<Vec<f32>, TchError> {
 }
 
 impl Step {
+    fn share(&self) -> Self {
+        match self {
+            Self::Block => Self::Block,
+            Self::Unblock => Self::Unblock,
+            Self::Pad(zeros) => Self::Pad(*zeros),
+            Self::Conv { weight, bias, stride, padding } => Self::Conv {
+                weight: weight.shallow_clone(),
+                bias: bias.shallow_clone(),
+                stride: *stride,
+                padding: *padding,
+            },
+            Self::MaxPool { size, stride } => Self::MaxPool { size: *size, stride: *stride },
+            Self::AveragePool { size, stride } => Self::AveragePool { size: *size, stride: *stride },
+            Self::GlobalAveragePool => Self::GlobalAveragePool,
+            Self::BatchNorm { weight, bias, mean, variance, momentum, epsilon } => Self::BatchNorm {
+                weight: weight.shallow_clone(),
+                bias: bias.shallow_clone(),
+                mean: mean.shallow_clone(),
+                variance: variance.shallow_clone(),
+                momentum: *momentum,
+                epsilon: *epsilon,
+            },
+            Self::Dropout(rate) => Self::Dropout(*rate),
+            Self::Flatten => Self::Flatten,
+            Self::Dense { weight, bias, zeros } => {
+                Self::Dense { weight: weight.shallow_clone(), bias: bias.shallow_clone(), zeros: *zeros }
+            }
+            Self::Activate(activation) => Self::Activate(*activation),
+        }
+    }
+
     fn apply(&self, batch: Tensor, is_training: bool) -> Result<Tensor, TchError> {
         match self {
             Self::Block => batch.f_to_mkldnn(None),
@@ -230,7 +288,10 @@ impl Step {
             ),
             Self::Dropout(rate) => batch.f_dropout(*rate, is_training),
             Self::Flatten => batch.f_flatten(1, -1),
-            Self::Dense { weight, bias } => batch.f_linear(weight, Some(bias)),
+            Self::Dense { weight, bias, zeros: 0 } => batch.f_linear(weight, Some(bias)),
+            Self::Dense { weight, bias, zeros } => {
+                batch.f_constant_pad_nd([0, *zeros])?.f_linear(weight, Some(bias))
+            }
             Self::Activate(activation) => match activation {
                 Activation::Linear | Activation::Softmax => Ok(batch),
                 Activation::Relu => batch.f_relu(),
@@ -250,10 +311,11 @@ impl Step {
 
 fn steps(
     network: &Network,
+    purpose: Purpose,
     shapes: &[Option<Vec<usize>>],
     parameters: &[Parameter],
     views: &[Tensor],
-) -> Vec<Step> {
+) -> Result<Vec<Step>, TchError> {
     let mut steps = Vec::new();
     for (index, layer) in network.layers.iter().enumerate() {
         let mut own = parameters
@@ -301,8 +363,13 @@ fn steps(
             Layer::Dropout(dropout) => steps.push(Step::Dropout(dropout.rate)),
             Layer::Flatten => steps.push(Step::Flatten),
             Layer::Dense(_) => {
-                let (weight, bias) = (tensor(), tensor());
-                steps.push(Step::Dense { weight, bias });
+                let (mut weight, bias) = (tensor(), tensor());
+                let mut zeros = 0;
+                if let (Purpose::Prediction, Some([inputs])) = (purpose, shapes[index].as_deref()) {
+                    zeros = (inputs.next_multiple_of(CACHE_LINE) - inputs) as i64;
+                    weight = weight.f_constant_pad_nd([0, zeros])?;
+                }
+                steps.push(Step::Dense { weight, bias, zeros });
             }
         }
         match layer.activation() {
@@ -315,5 +382,5 @@ fn steps(
         steps.insert(blocked, Step::Unblock);
         steps.insert(0, Step::Block);
     }
-    steps
+    Ok(steps)
 }

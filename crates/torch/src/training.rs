@@ -1,6 +1,9 @@
 //! The training loop.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
@@ -16,6 +19,9 @@ use crate::{
 
 /// Progress is shown no more often than this.
 const SHOW_EVERY: Duration = Duration::from_millis(100);
+
+/// Held while libtorch's random generator is in use.
+static DRAWING: Mutex<()> = Mutex::new(());
 
 /// Rows with their labels, where libtorch can reach them.
 struct Rows {
@@ -180,12 +186,16 @@ fn learn(
     let batch = rows.inputs.f_index_select(0, picked)?;
     let labels = rows.labels.f_index_select(0, picked)?;
     let weights = rows.weights.as_ref().map(|weights| weights.f_index_select(0, picked)).transpose()?;
-    if model.is_random() {
-        // Each batch its own draw, so that a resumed training drops the same numbers.
+    let logits = if model.is_random() {
+        // libtorch has one generator for the whole process. Each batch seeds its own draw, so that a resumed training drops
+        // the same numbers.
+        let _only_ours = DRAWING.lock();
         let draw = request.seed ^ standing.steps.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         tch::manual_seed(draw.cast_signed());
-    }
-    let logits = model.logits(batch, true)?;
+        model.logits(batch, true)?
+    } else {
+        model.logits(batch, true)?
+    };
     let BatchLoss { mean, weight } = loss_of(request.loss, &logits, &labels, weights.as_ref())?;
     standing.batch += 1;
     if weight <= 0.0 {

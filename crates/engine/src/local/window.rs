@@ -3,9 +3,10 @@
 //! All aggregates of an operation share the grouping, the ordering and the window bounds; every aggregate then slides over
 //! the rows once, whatever the size of its windows (only a median moves the values of its window about).
 //!
-//! Why not polars' own: 1,000,000 rows of 300,000 groups, four aggregates over 24 hours, on 2 cores took polars 2.9 s with
-//! `rolling_*_by(…).over(…)` and 2.1 s with `rolling(…)` joined back to its rows; the passes below took 0.2 s, and the
-//! grouping before them, which is polars', 0.1 s.
+//! Why not polars' own: 1,000,000 rows of 300,000 groups, aggregates over 24 hours, on 2 busy cores. polars (2.1 from its
+//! Python wheel) took 2.9 s for three with `rolling_*_by(…).over(…)` and 2.1 s for four with `rolling(…)` joined back to
+//! its rows. The passes below took about 0.2 s for four; the grouping before them is polars' own, whose
+//! `len().over(…)` took 0.12 s there.
 
 use std::{cmp::Ordering, collections::VecDeque, ops::Range};
 

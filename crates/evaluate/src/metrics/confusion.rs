@@ -23,10 +23,16 @@ pub struct ClassFigures {
 
 impl Confusion {
     /// Counts rows; class numbers are below `classes`.
-    pub fn of(truths: &[u32], predictions: &[u32], weights: Option<&[f64]>, classes: usize) -> Self {
+    pub fn of(
+        truths: &[u32],
+        predictions: &[u32],
+        weights: Option<&[f64]>,
+        classes: usize,
+    ) -> Self {
         let mut cells = vec![0.0; classes * classes];
         for (row, (truth, prediction)) in truths.iter().zip(predictions).enumerate() {
-            cells[*truth as usize * classes + *prediction as usize] += weights.map_or(1.0, |weights| weights[row]);
+            cells[*truth as usize * classes + *prediction as usize] +=
+                weights.map_or(1.0, |weights| weights[row]);
         }
         Self { classes, cells }
     }
@@ -43,7 +49,9 @@ impl Confusion {
 
     /// Weight of the rows of this class.
     pub fn support(&self, class: usize) -> f64 {
-        (0..self.classes).map(|prediction| self.cell(class, prediction)).sum()
+        (0..self.classes)
+            .map(|prediction| self.cell(class, prediction))
+            .sum()
     }
 
     /// Weight of the rows predicted as this class.
@@ -58,13 +66,24 @@ impl Confusion {
 
     /// The share predicted right; `None` of no rows.
     pub fn accuracy(&self) -> Option<f64> {
-        ratio((0..self.classes).map(|class| self.cell(class, class)).sum(), self.total())
+        ratio(
+            (0..self.classes).map(|class| self.cell(class, class)).sum(),
+            self.total(),
+        )
     }
 
     /// The mean of the recalls of the classes that have rows.
     pub fn balanced_accuracy(&self) -> Option<f64> {
-        let present: Vec<usize> = (0..self.classes).filter(|class| self.support(*class) > 0.0).collect();
-        ratio(present.iter().map(|class| self.figures(*class).recall).sum(), present.len() as f64)
+        let present: Vec<usize> = (0..self.classes)
+            .filter(|class| self.support(*class) > 0.0)
+            .collect();
+        ratio(
+            present
+                .iter()
+                .map(|class| self.figures(*class).recall)
+                .sum(),
+            present.len() as f64,
+        )
     }
 
     /// Precision, recall and F1 of a class.
@@ -81,14 +100,23 @@ impl Confusion {
 
     /// The plain mean of a figure over the classes that have rows or predictions.
     pub fn macro_mean(&self, figure: impl Fn(ClassFigures) -> f64) -> Option<f64> {
-        let present: Vec<usize> =
-            (0..self.classes).filter(|class| self.support(*class) + self.predicted(*class) > 0.0).collect();
-        ratio(present.iter().map(|class| figure(self.figures(*class))).sum(), present.len() as f64)
+        let present: Vec<usize> = (0..self.classes)
+            .filter(|class| self.support(*class) + self.predicted(*class) > 0.0)
+            .collect();
+        ratio(
+            present
+                .iter()
+                .map(|class| figure(self.figures(*class)))
+                .sum(),
+            present.len() as f64,
+        )
     }
 
     /// The mean of a figure over the classes, each by the weight of its rows.
     pub fn weighted_mean(&self, figure: impl Fn(ClassFigures) -> f64) -> Option<f64> {
-        let sum = (0..self.classes).map(|class| self.support(class) * figure(self.figures(class))).sum();
+        let sum = (0..self.classes)
+            .map(|class| self.support(class) * figure(self.figures(class)))
+            .sum();
         ratio(sum, self.total())
     }
 }
@@ -116,7 +144,10 @@ mod tests {
         close(positive.recall, 3.0 / 4.0);
         close(positive.f1, 2.0 / 3.0);
         close(confusion.accuracy().expect("rows"), 0.7);
-        close(confusion.balanced_accuracy().expect("rows"), (3.0 / 4.0 + 4.0 / 6.0) / 2.0);
+        close(
+            confusion.balanced_accuracy().expect("rows"),
+            (3.0 / 4.0 + 4.0 / 6.0) / 2.0,
+        );
         assert_eq!(confusion.cell(0, 1), 2.0);
     }
 
@@ -126,23 +157,52 @@ mod tests {
         let truths = [0, 0, 0, 1, 1, 2, 2, 2, 2];
         let predictions = [0, 0, 1, 1, 2, 2, 2, 0, 3];
         let confusion = Confusion::of(&truths, &predictions, None, 5);
-        close(confusion.macro_mean(|figures| figures.f1).expect("rows"), 0.4345238095238095);
-        close(confusion.weighted_mean(|figures| figures.f1).expect("rows"), 0.5873015873015873);
-        close(confusion.macro_mean(|figures| figures.precision).expect("rows"), 0.4583333333333333);
-        close(confusion.macro_mean(|figures| figures.recall).expect("rows"), 0.4166666666666667);
-        close(confusion.balanced_accuracy().expect("rows"), 0.5555555555555555);
+        close(
+            confusion.macro_mean(|figures| figures.f1).expect("rows"),
+            0.4345238095238095,
+        );
+        close(
+            confusion.weighted_mean(|figures| figures.f1).expect("rows"),
+            0.5873015873015873,
+        );
+        close(
+            confusion
+                .macro_mean(|figures| figures.precision)
+                .expect("rows"),
+            0.4583333333333333,
+        );
+        close(
+            confusion
+                .macro_mean(|figures| figures.recall)
+                .expect("rows"),
+            0.4166666666666667,
+        );
+        close(
+            confusion.balanced_accuracy().expect("rows"),
+            0.5555555555555555,
+        );
     }
 
     #[test]
     fn weight_two_is_the_row_twice() {
         let weighted = Confusion::of(&[0, 1, 1], &[0, 0, 1], Some(&[1.0, 2.0, 1.0]), 2);
-        assert_eq!(weighted, Confusion::of(&[0, 1, 1, 1], &[0, 0, 0, 1], None, 2));
+        assert_eq!(
+            weighted,
+            Confusion::of(&[0, 1, 1, 1], &[0, 0, 0, 1], None, 2)
+        );
     }
 
     #[test]
     fn no_rows_no_figures() {
         let nothing = Confusion::of(&[], &[], None, 2);
-        assert_eq!((nothing.accuracy(), nothing.balanced_accuracy(), nothing.weighted_mean(|figures| figures.f1)), (None, None, None));
+        assert_eq!(
+            (
+                nothing.accuracy(),
+                nothing.balanced_accuracy(),
+                nothing.weighted_mean(|figures| figures.f1)
+            ),
+            (None, None, None)
+        );
         assert_eq!(nothing.figures(0).precision, 0.0);
     }
 }

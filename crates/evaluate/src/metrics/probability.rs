@@ -2,12 +2,16 @@
 
 /// The mean of `-ln P(true class)`, with probabilities kept away from 0 by the machine epsilon; `None` of no rows.
 pub fn log_loss(of_truth: &[f64], weights: Option<&[f64]>) -> Option<f64> {
-    mean(of_truth.len(), weights, |row| -of_truth[row].clamp(f64::EPSILON, 1.0 - f64::EPSILON).ln())
+    mean(of_truth.len(), weights, |row| {
+        -of_truth[row].clamp(f64::EPSILON, 1.0 - f64::EPSILON).ln()
+    })
 }
 
 /// The mean square of predicted probability minus truth (0 or 1); `None` of no rows.
 pub fn brier(scores: &[f64], truths: &[bool], weights: Option<&[f64]>) -> Option<f64> {
-    mean(scores.len(), weights, |row| (scores[row] - f64::from(u8::from(truths[row]))).powi(2))
+    mean(scores.len(), weights, |row| {
+        (scores[row] - f64::from(u8::from(truths[row]))).powi(2)
+    })
 }
 
 /// Rows whose scores lie in one range.
@@ -22,7 +26,12 @@ pub struct CalibrationBin {
 }
 
 /// Mean score against share of positives in equally wide ranges of the score from 0 to 1; empty ranges are left out.
-pub fn calibration(scores: &[f64], truths: &[bool], weights: Option<&[f64]>, bins: usize) -> Vec<CalibrationBin> {
+pub fn calibration(
+    scores: &[f64],
+    truths: &[bool],
+    weights: Option<&[f64]>,
+    bins: usize,
+) -> Vec<CalibrationBin> {
     let bins = bins.max(1);
     let mut sums = vec![(0.0, 0.0, 0.0); bins];
     for (row, score) in scores.iter().enumerate() {
@@ -57,8 +66,14 @@ mod tests {
     fn by_hand() {
         let loss = log_loss(&[0.5, 0.25], None).expect("rows");
         assert!((loss - (2.0_f64.ln() + 4.0_f64.ln()) / 2.0).abs() < 1e-15);
-        assert_eq!(brier(&[1.0, 0.5], &[false, true], None), Some((1.0 + 0.25) / 2.0));
-        assert_eq!(brier(&[1.0, 0.5], &[false, true], Some(&[0.0, 2.0])), Some(0.25));
+        assert_eq!(
+            brier(&[1.0, 0.5], &[false, true], None),
+            Some((1.0 + 0.25) / 2.0)
+        );
+        assert_eq!(
+            brier(&[1.0, 0.5], &[false, true], Some(&[0.0, 2.0])),
+            Some(0.25)
+        );
     }
 
     #[test]
@@ -70,9 +85,21 @@ mod tests {
 
     #[test]
     fn calibration_leaves_empty_ranges_out() {
-        let bins = calibration(&[0.05, 0.15, 0.12, 1.0], &[false, true, false, true], None, 10);
+        let bins = calibration(
+            &[0.05, 0.15, 0.12, 1.0],
+            &[false, true, false, true],
+            None,
+            10,
+        );
         assert_eq!(bins.len(), 3);
         assert_eq!((bins[1].weight, bins[1].observed), (2.0, 0.5));
-        assert_eq!(bins[2], CalibrationBin { weight: 1.0, predicted: 1.0, observed: 1.0 });
+        assert_eq!(
+            bins[2],
+            CalibrationBin {
+                weight: 1.0,
+                predicted: 1.0,
+                observed: 1.0
+            }
+        );
     }
 }

@@ -48,7 +48,11 @@ impl Ranking {
                 let weight = weights.map_or(1.0, |weights| weights[row]);
                 let (positive, negative) = if *truth { (weight, 0.0) } else { (0.0, weight) };
                 // -0 and 0 are one score.
-                Row { score: score + 0.0, positive, negative }
+                Row {
+                    score: score + 0.0,
+                    positive,
+                    negative,
+                }
             })
             .collect();
         rows.sort_unstable_by(|left, right| right.score.total_cmp(&left.score));
@@ -57,14 +61,21 @@ impl Ranking {
         for row in &rows {
             positives += row.positive;
             negatives += row.negative;
-            let now =
-                Operation { threshold: row.score, true_positives: positives, false_positives: negatives };
+            let now = Operation {
+                threshold: row.score,
+                true_positives: positives,
+                false_positives: negatives,
+            };
             match operations.last_mut() {
                 Some(last) if last.threshold == row.score => *last = now,
                 _ => operations.push(now),
             }
         }
-        Self { operations, positives, negatives }
+        Self {
+            operations,
+            positives,
+            negatives,
+        }
     }
 
     /// The chance that a positive row scores above a negative one, ties counting half: the area under the ROC curve.
@@ -90,7 +101,8 @@ impl Ranking {
         for operation in &self.operations {
             let gained = operation.true_positives - last;
             if gained > 0.0 {
-                sum += gained * operation.true_positives / (operation.true_positives + operation.false_positives);
+                sum += gained * operation.true_positives
+                    / (operation.true_positives + operation.false_positives);
                 last = operation.true_positives;
             }
         }
@@ -104,7 +116,9 @@ impl Ranking {
         if self.positives <= 0.0 || self.negatives <= 0.0 {
             return None;
         }
-        let allowed = self.operations.partition_point(|operation| operation.false_positives <= rate * self.negatives);
+        let allowed = self
+            .operations
+            .partition_point(|operation| operation.false_positives <= rate * self.negatives);
         Some(match allowed.checked_sub(1) {
             Some(last) => self.operations[last],
             None => self.flag_nothing(),
@@ -113,10 +127,19 @@ impl Ranking {
 
     /// What a threshold does to these rows.
     pub fn at(&self, threshold: f64) -> Operation {
-        let flagged = self.operations.partition_point(|operation| operation.threshold >= threshold);
+        let flagged = self
+            .operations
+            .partition_point(|operation| operation.threshold >= threshold);
         match flagged.checked_sub(1) {
-            Some(last) => Operation { threshold, ..self.operations[last] },
-            None => Operation { threshold, true_positives: 0.0, false_positives: 0.0 },
+            Some(last) => Operation {
+                threshold,
+                ..self.operations[last]
+            },
+            None => Operation {
+                threshold,
+                true_positives: 0.0,
+                false_positives: 0.0,
+            },
         }
     }
 
@@ -133,12 +156,20 @@ impl Ranking {
 
     /// What the mistakes cost in all.
     pub fn cost(&self, operation: Operation, cost: Cost) -> f64 {
-        cost.missed * (self.positives - operation.true_positives) + cost.false_alarm * operation.false_positives
+        cost.missed * (self.positives - operation.true_positives)
+            + cost.false_alarm * operation.false_positives
     }
 
     fn flag_nothing(&self) -> Operation {
-        let above_all = self.operations.first().map_or(1.0, |highest| highest.threshold.next_up());
-        Operation { threshold: above_all, true_positives: 0.0, false_positives: 0.0 }
+        let above_all = self
+            .operations
+            .first()
+            .map_or(1.0, |highest| highest.threshold.next_up());
+        Operation {
+            threshold: above_all,
+            true_positives: 0.0,
+            false_positives: 0.0,
+        }
     }
 }
 
@@ -154,7 +185,12 @@ mod tests {
     /// The rows of tests/peers/metrics.py, case "ties": three scores are shared by rows of both classes.
     fn ties() -> ([f64; 10], [bool; 10]) {
         let scores = [0.9, 0.8, 0.8, 0.8, 0.6, 0.5, 0.5, 0.3, 0.2, 0.2];
-        (scores, [true, true, false, true, false, true, false, false, false, true])
+        (
+            scores,
+            [
+                true, true, false, true, false, true, false, false, false, true,
+            ],
+        )
     }
 
     #[test]
@@ -200,27 +236,45 @@ mod tests {
         assert_eq!(at(1.0).true_positives, 5.0);
         // Where even the highest score is a false alarm, nothing is flagged.
         let hopeless = Ranking::of(&[0.9, 0.1], &[false, true], None);
-        assert_eq!(hopeless.at_false_alarm_rate(0.1).expect("both classes").true_positives, 0.0);
+        assert_eq!(
+            hopeless
+                .at_false_alarm_rate(0.1)
+                .expect("both classes")
+                .true_positives,
+            0.0
+        );
     }
 
     #[test]
     fn cheapest_threshold_by_hand() {
         let ranking = Ranking::of(&[0.9, 0.7, 0.4, 0.1], &[true, false, true, false], None);
-        let cost = |missed, false_alarm| Cost { missed, false_alarm };
+        let cost = |missed, false_alarm| Cost {
+            missed,
+            false_alarm,
+        };
         // A miss is dear: one false alarm to find both.
         assert_eq!(ranking.cheapest(cost(10.0, 1.0)).threshold, 0.4);
         // An alarm is dear: only the sure one.
         assert_eq!(ranking.cheapest(cost(1.0, 10.0)).threshold, 0.9);
         // A miss costs nothing: flag nothing.
         let nothing = ranking.cheapest(cost(0.0, 1.0));
-        assert_eq!((nothing.true_positives, ranking.at(nothing.threshold).false_positives), (0.0, 0.0));
+        assert_eq!(
+            (
+                nothing.true_positives,
+                ranking.at(nothing.threshold).false_positives
+            ),
+            (0.0, 0.0)
+        );
         assert_eq!(ranking.cost(ranking.at(0.5), cost(10.0, 1.0)), 11.0);
     }
 
     #[test]
     fn one_class_alone_has_no_curve() {
         let negatives = Ranking::of(&[0.1, 0.2], &[false, false], None);
-        assert_eq!((negatives.roc_auc(), negatives.average_precision()), (None, None));
+        assert_eq!(
+            (negatives.roc_auc(), negatives.average_precision()),
+            (None, None)
+        );
         assert_eq!(negatives.at_false_alarm_rate(0.1), None);
         assert_eq!(Ranking::of(&[], &[], None).roc_auc(), None);
     }

@@ -116,8 +116,7 @@ enum RuleSeverity {
 
 register_kind! {
     Expect, "check.expect", version: 1,
-    example: r#"
-- check.expect:
+    example: r#"- check.expect:
     - {column: amount, not_null: true, between: [0, 1e6]}
     - {column: payment_id, unique: true}
     - {column: channel, in: [web, shop], allow: 0.01, severity: warn}

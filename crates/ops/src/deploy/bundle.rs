@@ -14,7 +14,7 @@ use crate::columns;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Bundle {
-    /// The bundle's name; default: the pipeline's.
+    /// The bundle's name, of small letters, digits, `-` and `_`; default: the pipeline's.
     #[schemars(extend("pattern" = "^[a-z0-9]([a-z0-9_-]*[a-z0-9])?$"), length(max = 64))]
     name: Option<String>,
     /// What metrics of the evaluations above must keep: `{average_precision: ">= 0.6"}`.

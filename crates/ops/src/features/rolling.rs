@@ -33,11 +33,11 @@ struct Rolling {
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum Window {
-    /// This long before the row.
+    /// A span of time before the row: `30m`, `24h`, `7d`.
     Span(Span),
-    /// This many steps before the row, where `over` counts in whole numbers.
+    /// A number of steps before the row, where `over` counts in whole numbers.
     Steps(#[schemars(range(min = 1))] u32),
-    /// This many rows of the group, the row itself included.
+    /// A number of rows of the group: `{rows: 10}`.
     Rows(Rows),
 }
 

@@ -6,7 +6,11 @@ use taktline_core::{Error, ParamStep, Problem, closest, path};
 
 /// A problem of a file of rows. The message goes on after the file's name: "has no rows", "line 5 has 3 fields".
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct FileProblem {
+pub(crate) struct FileProblem(Box<Parts>);
+
+/// Boxed in the problem: most results carry none.
+#[derive(Debug, Clone, PartialEq)]
+struct Parts {
     code: &'static str,
     message: String,
     column: Option<String>,
@@ -17,60 +21,64 @@ pub(crate) struct FileProblem {
 
 impl FileProblem {
     pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Parts {
             code,
             message: message.into(),
             column: None,
             label: None,
             help: None,
             note: None,
-        }
+        }))
     }
 
     /// About this declared column rather than the whole file.
     pub(crate) fn column(mut self, name: impl Into<String>) -> Self {
-        self.column = Some(name.into());
+        self.0.column = Some(name.into());
         self
     }
 
     pub(crate) fn label(mut self, label: impl Into<String>) -> Self {
-        self.label = Some(label.into());
+        self.0.label = Some(label.into());
         self
     }
 
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.0.help = Some(help.into());
         self
     }
 
     pub(crate) fn help_if(mut self, help: Option<String>) -> Self {
-        self.help = help.or(self.help);
+        self.0.help = help.or(self.0.help);
         self
     }
 
     pub(crate) fn note(mut self, note: impl Into<String>) -> Self {
-        self.note = Some(note.into());
+        self.0.note = Some(note.into());
         self
     }
 
     /// As `takt check` reports it, where the param `key` holds the file's name as the user wrote it.
     pub(crate) fn into_problem(self, key: &str, written: &str) -> Problem {
-        let place = match self.column {
+        let place = match self.0.column {
             Some(column) => path!["schema", ParamStep::KeyOf(column)],
             None => path![key],
         };
-        let mut problem = Problem::error(self.code, place, format!("`{written}` {}", self.message))
-            .help_if(self.help);
-        problem.label = self.label;
-        problem.notes.extend(self.note);
+        let mut problem = Problem::error(
+            self.0.code,
+            place,
+            format!("`{written}` {}", self.0.message),
+        )
+        .help_if(self.0.help);
+        problem.label = self.0.label;
+        problem.notes.extend(self.0.note);
         problem
     }
 
     /// As a run reports it.
     pub(crate) fn into_error(self, path: &Path) -> Error {
-        let message = match self.help {
-            Some(help) => format!("{}; {help}", self.message),
-            None => self.message,
+        let message = match self.0.help {
+            Some(help) => format!("{}; {help}", self.0.message),
+            None => self.0.message,
         };
         Error::Format {
             path: path.to_owned(),

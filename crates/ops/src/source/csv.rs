@@ -51,6 +51,7 @@ register_kind! {
 impl Csv {
     fn params(&self) -> FileParams<'_> {
         FileParams {
+            key: "path",
             path: &self.path,
             format: Format::Csv,
             dialect: Dialect {

@@ -1,10 +1,14 @@
 //! What the sources that read files of rows share: declared types, and the check of a file.
 
+use std::path::{Path, PathBuf};
+
 use indexmap::IndexMap;
 use polars::prelude::{DataType, LazyFrame, Schema as PolarsSchema, TimeUnit};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use taktline_core::{CheckContext, Error, Fingerprint, Result, Schema, SourceContext};
+use taktline_core::{
+    CheckContext, Error, Fingerprint, Problem, Result, Schema, SourceContext, path,
+};
 
 use crate::files::{Dialect, Format, RowFile};
 
@@ -68,6 +72,8 @@ pub(super) type Declared = IndexMap<String, ColumnType>;
 
 /// A file of rows as a source's params describe it.
 pub(super) struct FileParams<'p> {
+    /// The param that holds the path.
+    pub(super) key: &'static str,
     /// As the user wrote it.
     pub(super) path: &'p str,
     pub(super) format: Format,
@@ -75,8 +81,65 @@ pub(super) struct FileParams<'p> {
     pub(super) declared: Option<&'p Declared>,
 }
 
-impl FileParams<'_> {
-    fn file(&self, path: std::path::PathBuf) -> RowFile {
+/// A name that does not say the format.
+#[derive(Debug)]
+pub(super) struct UnknownFormat<'p> {
+    key: &'static str,
+    path: &'p str,
+}
+
+impl UnknownFormat<'_> {
+    fn message(&self) -> String {
+        format!("`{}` does not say its format by its name", self.path)
+    }
+
+    /// As `takt check` reports it; nothing is known about the columns.
+    pub(super) fn report(&self, cx: &mut CheckContext<'_>) -> Schema {
+        cx.report(
+            Problem::error("unknown-format", path![self.key], self.message())
+                .label("unknown extension")
+                .help(format!(
+                    "known: {}; for CSV of another name use `source.csv`",
+                    Format::EXTENSIONS
+                )),
+        );
+        Schema {
+            incomplete: true,
+            ..Schema::default()
+        }
+    }
+}
+
+impl From<UnknownFormat<'_>> for Error {
+    fn from(unknown: UnknownFormat<'_>) -> Self {
+        Self::data(format!(
+            "{}; known: {}",
+            unknown.message(),
+            Format::EXTENSIONS
+        ))
+    }
+}
+
+impl<'p> FileParams<'p> {
+    /// The format comes from the file's name, the dialect of CSV is the usual one.
+    pub(super) fn by_name(
+        key: &'static str,
+        path: &'p str,
+        declared: Option<&'p Declared>,
+    ) -> Result<Self, UnknownFormat<'p>> {
+        match Format::of(Path::new(path)) {
+            Some(format) => Ok(Self {
+                key,
+                path,
+                format,
+                dialect: Dialect::default(),
+                declared,
+            }),
+            None => Err(UnknownFormat { key, path }),
+        }
+    }
+
+    fn file(&self, path: PathBuf) -> RowFile {
         RowFile {
             path,
             format: self.format,
@@ -96,7 +159,7 @@ impl FileParams<'_> {
         let file = self.file(cx.resolve(self.path));
         let (schema, problems) = file.inspect();
         for problem in problems {
-            cx.report(problem.into_problem("path", self.path));
+            cx.report(problem.into_problem(self.key, self.path));
         }
         match schema {
             Some(schema) => Schema::from_polars(&schema),

@@ -1,16 +1,14 @@
 //! `source.file`.
 
-use std::path::Path;
-
+use polars::prelude::LazyFrame;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
-    CheckContext, Error, Fingerprint, Problem, Result, Schema, Shape, Source, SourceContext, Stage,
-    path, register_kind,
+    CheckContext, Error, Fingerprint, Result, Schema, Shape, Source, SourceContext, Stage,
+    register_kind,
 };
 
-use super::declared::{Declared, FileParams};
-use crate::files::{Dialect, Format};
+use super::declared::{Declared, FileParams, UnknownFormat};
 
 /// Read a file of rows in the format that its name says.
 ///
@@ -29,51 +27,16 @@ struct AnyFile {
 register_kind! { AnyFile, "source.file", version: 1, example: "- source.file: {path: data/payments.parquet}" }
 
 impl AnyFile {
-    fn params(&self) -> Option<FileParams<'_>> {
-        let format = Format::of(Path::new(&self.path))?;
-        Some(FileParams {
-            path: &self.path,
-            format,
-            dialect: Dialect::default(),
-            declared: self.schema.as_ref(),
-        })
+    fn params(&self) -> Result<FileParams<'_>, UnknownFormat<'_>> {
+        FileParams::by_name("path", &self.path, self.schema.as_ref())
     }
-
-    fn known(&self) -> Result<FileParams<'_>> {
-        self.params()
-            .ok_or_else(|| Error::data(format!("`{}`: {}", self.path, unknown_format())))
-    }
-}
-
-fn unknown_format() -> String {
-    format!(
-        "the name does not say the format; known: {}",
-        Format::EXTENSIONS
-    )
 }
 
 impl Stage for AnyFile {
     fn check(&self, _: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
         match self.params() {
-            Some(params) => params.check(cx),
-            None => {
-                cx.report(
-                    Problem::error(
-                        "unknown-format",
-                        path!["path"],
-                        format!("`{}` does not say its format by its name", self.path),
-                    )
-                    .label("unknown extension")
-                    .help(format!(
-                        "known: {}; for CSV of another name use `source.csv`",
-                        Format::EXTENSIONS
-                    )),
-                );
-                Schema {
-                    incomplete: true,
-                    ..Schema::default()
-                }
-            }
+            Ok(params) => params.check(cx),
+            Err(unknown) => unknown.report(cx),
         }
     }
 
@@ -83,18 +46,18 @@ impl Stage for AnyFile {
 }
 
 impl Source for AnyFile {
-    fn scan(&self, cx: &SourceContext<'_>) -> Result<polars::prelude::LazyFrame> {
-        self.known()?.scan(cx)
+    fn scan(&self, cx: &SourceContext<'_>) -> Result<LazyFrame> {
+        self.params()?.scan(cx)
     }
 
     fn fingerprint(&self, cx: &SourceContext<'_>) -> Result<Fingerprint> {
-        Ok(self.known()?.fingerprint(cx))
+        Ok(self.params()?.fingerprint(cx))
     }
 
     fn explain(&self, error: Error, cx: &SourceContext<'_>) -> Error {
         match self.params() {
-            Some(params) => params.explain(error, cx),
-            None => error,
+            Ok(params) => params.explain(error, cx),
+            Err(_) => error,
         }
     }
 }

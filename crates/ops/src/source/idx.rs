@@ -364,7 +364,7 @@ impl Source for Idx {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, io::Write, path::PathBuf};
+    use std::{fs, io::Write};
 
     use flate2::{Compression, write::GzEncoder};
     use taktline_core::Frame;
@@ -387,7 +387,7 @@ mod tests {
         encoder.finish().expect("compressed")
     }
 
-    fn of(images: &PathBuf, labels: &PathBuf) -> Idx {
+    fn of(images: &Path, labels: &Path) -> Idx {
         stage(&format!(
             "{{images: {}, labels: {}}}",
             images.display(),

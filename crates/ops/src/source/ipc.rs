@@ -21,6 +21,7 @@ register_kind! { Ipc, "source.ipc", version: 1, example: "- source.ipc: {path: d
 impl Ipc {
     fn params(&self) -> FileParams<'_> {
         FileParams {
+            key: "path",
             path: &self.path,
             format: Format::Ipc,
             dialect: Dialect::default(),

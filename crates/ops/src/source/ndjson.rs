@@ -26,6 +26,7 @@ register_kind! { Ndjson, "source.ndjson", version: 1, example: "- source.ndjson:
 impl Ndjson {
     fn params(&self) -> FileParams<'_> {
         FileParams {
+            key: "path",
             path: &self.path,
             format: Format::Ndjson,
             dialect: Dialect::default(),

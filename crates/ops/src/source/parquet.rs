@@ -21,6 +21,7 @@ register_kind! { Parquet, "source.parquet", version: 1, example: "- source.parqu
 impl Parquet {
     fn params(&self) -> FileParams<'_> {
         FileParams {
+            key: "path",
             path: &self.path,
             format: Format::Parquet,
             dialect: Dialect::default(),

@@ -6,9 +6,9 @@ use polars::prelude::{Column as PolarsColumn, DataFrame, DataType, LazyFrame};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
-    CheckContext, Column, Deploy, Error, Estimator, Evaluate, Evaluation, Expression, Fingerprint, FitContext, Frame,
-    Model, Operation, Partition, Predictor, Problem, Relational, Requirement, Result, Schema, Shape, Sink, Source,
-    SourceContext, Split, Stage, State, path, register_kind,
+    CheckContext, Column, Deploy, Error, Estimator, Evaluate, Evaluation, Expression, Fingerprint,
+    FitContext, Frame, Model, Operation, Partition, Predictor, Problem, Relational, Requirement,
+    Result, Schema, Shape, Sink, Source, SourceContext, Split, Stage, State, path, register_kind,
 };
 
 fn nothing<T>() -> Result<T> {
@@ -53,7 +53,12 @@ impl Stage for Table {
             Type::Text => DataType::String,
             Type::Bool => DataType::Boolean,
         };
-        Schema::new(self.columns.iter().map(|(name, kind)| Column::new(name.clone(), dtype(kind))).collect())
+        Schema::new(
+            self.columns
+                .iter()
+                .map(|(name, kind)| Column::new(name.clone(), dtype(kind)))
+                .collect(),
+        )
     }
 
     fn shape(&self) -> Shape<'_> {
@@ -85,13 +90,23 @@ register_kind! { Select, "clean.select", version: 1, example: "- clean.select: {
 impl Stage for Select {
     fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
         let input = first(inputs);
-        for (index, name) in self.columns.iter().enumerate().filter(|(_, name)| input.column(name).is_none()) {
+        for (index, name) in self
+            .columns
+            .iter()
+            .enumerate()
+            .filter(|(_, name)| input.column(name).is_none())
+        {
             let message = format!("`{}` reads `{name}`", cx.stage);
             cx.report(
-                Problem::error("unknown-column", path!["columns", index], message).help_if(input.suggestion(name)),
+                Problem::error("unknown-column", path!["columns", index], message)
+                    .help_if(input.suggestion(name)),
             );
         }
-        let columns = self.columns.iter().filter_map(|name| input.column(name).cloned()).collect();
+        let columns = self
+            .columns
+            .iter()
+            .filter_map(|name| input.column(name).cloned())
+            .collect();
         Schema { columns, ..input }
     }
 
@@ -102,7 +117,11 @@ impl Stage for Select {
 
 impl Relational for Select {
     fn lower(&self, _: &[Schema]) -> Result<Vec<Operation>> {
-        let columns = self.columns.iter().map(|name| (name.clone(), Expression::column(name))).collect();
+        let columns = self
+            .columns
+            .iter()
+            .map(|name| (name.clone(), Expression::column(name)))
+            .collect();
         Ok(vec![Operation::Project(columns)])
     }
 }
@@ -174,7 +193,11 @@ impl TryFrom<String> for NoteText {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        if text == "serde says no" { Err(format!("the note `{text}` is refused.")) } else { Ok(Self(text)) }
+        if text == "serde says no" {
+            Err(format!("the note `{text}` is refused."))
+        } else {
+            Ok(Self(text))
+        }
     }
 }
 
@@ -195,7 +218,11 @@ register_kind! { Note, "clean.note", version: 1, example: "- clean.note: {text: 
 impl Stage for Note {
     fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
         if self.text.0.starts_with("refuse") {
-            cx.report(Problem::error("refused", path!["text"], format!("cannot note `{}`", self.text.0)));
+            cx.report(Problem::error(
+                "refused",
+                path!["text"],
+                format!("cannot note `{}`", self.text.0),
+            ));
         }
         first(inputs)
     }
@@ -227,7 +254,9 @@ impl Stage for Derive {
             for (index, source) in sources.iter().enumerate() {
                 match input.column(source) {
                     Some(source) => {
-                        column.from_target.extend(source.from_target.iter().cloned());
+                        column
+                            .from_target
+                            .extend(source.from_target.iter().cloned());
                         column.from_pii.extend(source.from_pii.iter().cloned());
                     }
                     None => {
@@ -346,8 +375,14 @@ impl Stage for Line {
 
 impl Model for Line {
     fn features(&self, input: &Schema) -> Vec<String> {
-        let is_feature = |column: &&Column| column.role == taktline_core::Role::Feature && column.is_numeric();
-        input.columns.iter().filter(is_feature).map(|column| column.name.clone()).collect()
+        let is_feature =
+            |column: &&Column| column.role == taktline_core::Role::Feature && column.is_numeric();
+        input
+            .columns
+            .iter()
+            .filter(is_feature)
+            .map(|column| column.name.clone())
+            .collect()
     }
 
     fn target(&self, input: &Schema) -> Option<String> {
@@ -436,7 +471,10 @@ impl Deploy for Bundle {
     }
 
     fn require(&self) -> Vec<(String, Requirement)> {
-        self.require.iter().map(|(name, bound)| (name.clone(), *bound)).collect()
+        self.require
+            .iter()
+            .map(|(name, bound)| (name.clone(), *bound))
+            .collect()
     }
 }
 

@@ -23,7 +23,7 @@ struct ReplyOwner {
     _arrays: Vec<Array<'static>>,
 }
 
-/// A loaded model. libtorch computes on all its threads for one call, so calls take turns.
+/// A loaded model. One call uses all threads where it is worth it, so calls take turns.
 struct LoadedModel(Mutex<Classifier>);
 
 fn reply(answer: Result<(impl Serialize, Vec<Array<'static>>), Failure>) -> RawReply {
@@ -128,7 +128,7 @@ pub unsafe extern "C" fn taktline_torch_predict(model: *const c_void, request: R
     guarded(|| {
         // SAFETY: the caller's promise; `load` boxed a `LoadedModel`.
         let (((), arrays), model) = unsafe { (open::<()>(request, arrays)?, &*model.cast::<LoadedModel>()) };
-        let classifier = model.0.lock().map_err(|_| "an earlier prediction failed halfway".to_owned())?;
+        let mut classifier = model.0.lock().map_err(|_| "an earlier prediction failed halfway".to_owned())?;
         Ok(((), vec![classifier.predict(&arrays)?]))
     })
 }

@@ -15,6 +15,8 @@ use taktline_core::{
     SourceContext, Stage, path, register_kind,
 };
 
+use crate::source::declared::{FileParams, UnknownFormat};
+
 /// Generate card payments, some of them fraud.
 ///
 /// After PaySim (E. A. Lopez-Rojas, A. Elmir, S. Axelsson: "PaySim: A financial mobile money simulator for fraud
@@ -29,7 +31,8 @@ use taktline_core::{
 /// declined: the row is there, the balances stay. As in the published sample the balances of merchants are not known and
 /// given as 0, and names of customers and agents begin with C, of merchants with M.
 ///
-/// The same seed gives the same rows; they come sorted by time.
+/// The same seed gives the same rows; they come sorted by time. With `file`, the payments of a file stand in for generated
+/// ones, so that one pipeline serves for a trial and for real data.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Payments {
@@ -52,6 +55,10 @@ struct Payments {
     start: String,
     /// The seed; the pipeline's by default.
     seed: Option<u64>,
+    /// A file of payments to read instead, in the format that its name says (`.csv`, `.parquet`, `.ndjson`, `.arrow`); it
+    /// has at least the columns that the pipeline uses. Empty: none.
+    #[serde(default)]
+    file: String,
 }
 
 fn fraud_rate() -> f64 {
@@ -214,6 +221,11 @@ struct Simulation {
 }
 
 impl Payments {
+    /// The file to read instead, if there is one.
+    fn stand_in(&self) -> Option<Result<FileParams<'_>, UnknownFormat<'_>>> {
+        (!self.file.is_empty()).then(|| FileParams::by_name("file", &self.file, None))
+    }
+
     fn first_day(&self) -> Option<NaiveDate> {
         NaiveDate::parse_from_str(&self.start, "%Y-%m-%d").ok()
     }
@@ -688,12 +700,16 @@ impl Stage for Payments {
                 .help("write it as `2024-01-31`"),
             );
         }
-        Schema::new(
-            columns()
-                .into_iter()
-                .map(|(name, dtype)| Column::new(name, dtype))
-                .collect(),
-        )
+        match self.stand_in() {
+            Some(Ok(file)) => file.check(cx),
+            Some(Err(unknown)) => unknown.report(cx),
+            None => Schema::new(
+                columns()
+                    .into_iter()
+                    .map(|(name, dtype)| Column::new(name, dtype))
+                    .collect(),
+            ),
+        }
     }
 
     fn shape(&self) -> Shape<'_> {
@@ -703,6 +719,9 @@ impl Stage for Payments {
 
 impl Source for Payments {
     fn scan(&self, cx: &SourceContext<'_>) -> Result<LazyFrame> {
+        if let Some(file) = self.stand_in() {
+            return file?.scan(cx);
+        }
         let first_day = self
             .first_day()
             .ok_or_else(|| Error::data(format!("`{}` is not a day", self.start)))?;
@@ -714,8 +733,18 @@ impl Source for Payments {
         Ok(ledger.into_frame(start)?.lazy())
     }
 
-    fn fingerprint(&self, _: &SourceContext<'_>) -> Result<Fingerprint> {
-        Ok(Fingerprint::Params)
+    fn fingerprint(&self, cx: &SourceContext<'_>) -> Result<Fingerprint> {
+        match self.stand_in() {
+            Some(file) => Ok(file?.fingerprint(cx)),
+            None => Ok(Fingerprint::Params),
+        }
+    }
+
+    fn explain(&self, error: Error, cx: &SourceContext<'_>) -> Error {
+        match self.stand_in() {
+            Some(Ok(file)) => file.explain(error, cx),
+            _ => error,
+        }
     }
 }
 
@@ -925,5 +954,26 @@ mod tests {
         let payments: Payments = stage("{rows: 10, start: 2024-02-30}");
         let (_, problems) = crate::columns::testing::check(&payments, &Schema::default());
         assert_eq!(problems[0].code, "bad-date");
+    }
+
+    #[test]
+    fn a_file_stands_in_for_generated_payments() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let made = generate("{rows: 2000, seed: 1}");
+        for name in ["payments.csv", "payments.parquet", "payments.ndjson"] {
+            let path = directory.path().join(name);
+            crate::files::write_file(&path, made.clone()).expect("written");
+            let params = format!("{{rows: 10, file: {}}}", path.display());
+            assert!(generate(&params).equals(&made), "{name}");
+        }
+        let missing: Payments = stage("{rows: 10, file: no/such.csv}");
+        let (_, problems) = crate::columns::testing::check(&missing, &Schema::default());
+        assert_eq!(
+            (problems[0].code, problems[0].path.clone()),
+            ("missing-file", path!["file"])
+        );
+        let unknown: Payments = stage("{rows: 10, file: payments.xlsx}");
+        let (_, problems) = crate::columns::testing::check(&unknown, &Schema::default());
+        assert_eq!(problems[0].code, "unknown-format");
     }
 }
