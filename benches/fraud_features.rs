@@ -23,7 +23,10 @@ const ROUNDS: usize = 5;
 const WAYS: [&str; 3] = ["taktline", "polars-over", "polars-rolling"];
 
 fn main() -> Fallible<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
     match arguments.as_slice() {
         [way, file] => one(way, Path::new(file)),
         [rows] => compare(rows.parse()?),
@@ -43,14 +46,20 @@ fn compare(rows: usize) -> Fallible<()> {
         ),
     )?;
     run_spec(&spec, folder.path(), &[])?;
-    println!("{rows} payments, {:.0} MB of CSV", std::fs::metadata(&file)?.len() as f64 / 1e6);
+    println!(
+        "{rows} payments, {:.0} MB of CSV",
+        std::fs::metadata(&file)?.len() as f64 / 1e6
+    );
 
     let mut seconds = [const { Vec::new() }; WAYS.len()];
     let mut peaks = [0.0_f64; WAYS.len()];
     let mut sums: Option<String> = None;
     for _ in 0..ROUNDS {
         for (index, way) in WAYS.iter().enumerate() {
-            let output = Command::new(std::env::current_exe()?).arg(way).arg(&file).output()?;
+            let output = Command::new(std::env::current_exe()?)
+                .arg(way)
+                .arg(&file)
+                .output()?;
             let text = String::from_utf8(output.stdout)?;
             let fields: Vec<&str> = text.trim().splitn(3, ' ').collect();
             let [took, peak, sum] = fields.as_slice() else {
@@ -76,7 +85,10 @@ fn compare(rows: usize) -> Fallible<()> {
     for ((way, median), peak) in WAYS.iter().zip(&medians).zip(peaks) {
         println!("{way:16} {median:6.3} s   peak memory {peak:.0} MB");
     }
-    println!("taktline / fastest by hand: {:.2}   (target 1.10)", medians[0] / medians[1].min(medians[2]));
+    println!(
+        "taktline / fastest by hand: {:.2}   (target 1.10)",
+        medians[0] / medians[1].min(medians[2])
+    );
     Ok(())
 }
 
@@ -89,25 +101,53 @@ fn one(way: &str, file: &Path) -> Fallible<()> {
         _ => rolling(file)?,
     };
     let took = began.elapsed().as_secs_f64();
-    let sums: Vec<String> = ["payments_24h", "spent_24h", "largest_24h", "received_24h", "hour_sin", "log_balance"]
-        .iter()
-        .map(|name| {
-            let sum = data.column(name)?.cast(&DataType::Float64)?.f64()?.sum().unwrap_or_default();
-            Ok(format!("{name}={sum:.6e}"))
-        })
-        .collect::<PolarsResult<_>>()?;
-    println!("{took:.4} {:.0} {},{}", peak_memory_mb()?, data.height(), sums.join(","));
+    let sums: Vec<String> = [
+        "payments_24h",
+        "spent_24h",
+        "largest_24h",
+        "received_24h",
+        "hour_sin",
+        "log_balance",
+    ]
+    .iter()
+    .map(|name| {
+        let sum = data
+            .column(name)?
+            .cast(&DataType::Float64)?
+            .f64()?
+            .sum()
+            .unwrap_or_default();
+        Ok(format!("{name}={sum:.6e}"))
+    })
+    .collect::<PolarsResult<_>>()?;
+    println!(
+        "{took:.4} {:.0} {},{}",
+        peak_memory_mb()?,
+        data.height(),
+        sums.join(",")
+    );
     Ok(())
 }
 
 fn peak_memory_mb() -> Fallible<f64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM")).ok_or("no VmHWM")?;
-    Ok(line.split_whitespace().nth(1).ok_or("no figure")?.parse::<f64>()? / 1024.0)
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM"))
+        .ok_or("no VmHWM")?;
+    Ok(line
+        .split_whitespace()
+        .nth(1)
+        .ok_or("no figure")?
+        .parse::<f64>()?
+        / 1024.0)
 }
 
 fn taktline(file: &Path) -> Fallible<DataFrame> {
-    let spec = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/fraud-features.yaml"));
+    let spec = PathBuf::from(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/benches/fraud-features.yaml"
+    ));
     let plan = checked(&spec, &[("input".to_owned(), file.display().to_string())])?;
     Ok(taktline_engine::frame(&plan, Path::new("."))?)
 }
@@ -124,40 +164,72 @@ fn checked(spec: &Path, params: &[(String, String)]) -> Fallible<taktline_spec::
         registry: &registry,
     };
     let checked = taktline_spec::check(source, &options);
-    checked.plan.ok_or_else(|| format!("{:?}", checked.diagnostics).into())
+    checked
+        .plan
+        .ok_or_else(|| format!("{:?}", checked.diagnostics).into())
 }
 
 fn run_spec(spec: &Path, folder: &Path, params: &[(String, String)]) -> Fallible<()> {
     let plan = checked(spec, params)?;
     let store = Store::new(folder);
-    taktline_engine::run(&plan, &store, folder, &RunOptions::default(), &Unobserved, &Cancellation::default())
-        .map_err(|failure| failure.diagnostic.message.clone())?;
+    taktline_engine::run(
+        &plan,
+        &store,
+        folder,
+        &RunOptions::default(),
+        &Unobserved,
+        &Cancellation::default(),
+    )
+    .map_err(|failure| failure.diagnostic.message.clone())?;
     Ok(())
 }
 
 /// What both hand-written programs share: everything but the windows.
 fn prepared(file: &Path) -> PolarsResult<LazyFrame> {
-    let needed = ["at", "type", "amount", "account", "balance_before", "balance_after"];
-    let part = |part: Expr, period: f64| part.cast(DataType::Float64) * lit(std::f64::consts::TAU / period);
+    let needed = [
+        "at",
+        "type",
+        "amount",
+        "account",
+        "balance_before",
+        "balance_after",
+    ];
+    let part = |part: Expr, period: f64| {
+        part.cast(DataType::Float64) * lit(std::f64::consts::TAU / period)
+    };
     let hour = || part(col("at").dt().hour(), 24.0);
     // Sunday is 0, as in SQL.
     let day = || part(col("at").dt().weekday() % lit(7), 7.0);
     Ok(LazyCsvReader::new(file.to_string_lossy().as_ref().into())
         .with_try_parse_dates(true)
         .finish()?
-        .unique_stable(Some(by_name(["payment_id"], true, false)), UniqueKeepStrategy::First)
+        .unique_stable(
+            Some(by_name(["payment_id"], true, false)),
+            UniqueKeepStrategy::First,
+        )
         .drop_nulls(Some(by_name(needed, true, false)))
         .with_columns([
-            (col("amount") + lit(1)).log(lit(std::f64::consts::E)).alias("log_amount"),
-            min_horizontal([col("amount") / (col("balance_before") + lit(1)), lit(2.0)])?.alias("share_of_balance"),
-            when(col("balance_before").gt(lit(0)).and(col("balance_after").lt_eq(lit(0.01) * col("balance_before"))))
-                .then(lit(1))
-                .otherwise(lit(0))
-                .alias("empties_account"),
-            when(col("type").eq(lit("TRANSFER")).or(col("type").eq(lit("CASH_OUT"))))
-                .then(lit(1))
-                .otherwise(lit(0))
-                .alias("moves_money_out"),
+            (col("amount") + lit(1))
+                .log(lit(std::f64::consts::E))
+                .alias("log_amount"),
+            min_horizontal([col("amount") / (col("balance_before") + lit(1)), lit(2.0)])?
+                .alias("share_of_balance"),
+            when(
+                col("balance_before")
+                    .gt(lit(0))
+                    .and(col("balance_after").lt_eq(lit(0.01) * col("balance_before"))),
+            )
+            .then(lit(1))
+            .otherwise(lit(0))
+            .alias("empties_account"),
+            when(
+                col("type")
+                    .eq(lit("TRANSFER"))
+                    .or(col("type").eq(lit("CASH_OUT"))),
+            )
+            .then(lit(1))
+            .otherwise(lit(0))
+            .alias("moves_money_out"),
             (max_horizontal([col("balance_before"), lit(0.0)])? + lit(1))
                 .log(lit(std::f64::consts::E))
                 .alias("log_balance"),
@@ -179,10 +251,22 @@ fn over(file: &Path) -> Fallible<DataFrame> {
     let data = prepared(file)?
         .with_column(lit(1i64).alias("one"))
         .with_columns([
-            col("one").rolling_sum_by(col("at"), options()).over([col("account")])?.alias("payments_24h"),
-            col("amount").rolling_sum_by(col("at"), options()).over([col("account")])?.alias("spent_24h"),
-            col("amount").rolling_max_by(col("at"), options()).over([col("account")])?.alias("largest_24h"),
-            col("one").rolling_sum_by(col("at"), options()).over([col("counterparty")])?.alias("received_24h"),
+            col("one")
+                .rolling_sum_by(col("at"), options())
+                .over([col("account")])?
+                .alias("payments_24h"),
+            col("amount")
+                .rolling_sum_by(col("at"), options())
+                .over([col("account")])?
+                .alias("spent_24h"),
+            col("amount")
+                .rolling_max_by(col("at"), options())
+                .over([col("account")])?
+                .alias("largest_24h"),
+            col("one")
+                .rolling_sum_by(col("at"), options())
+                .over([col("counterparty")])?
+                .alias("received_24h"),
         ])
         .collect()?;
     Ok(data)
@@ -206,14 +290,32 @@ fn rolling(file: &Path) -> Fallible<DataFrame> {
                 col("amount").max().alias("largest_24h"),
             ],
         ),
-        ("counterparty", vec![len().cast(DataType::Int64).alias("received_24h")]),
+        (
+            "counterparty",
+            vec![len().cast(DataType::Int64).alias("received_24h")],
+        ),
     ] {
-        let sorted = data.lazy().sort([group, "at"], SortMultipleOptions::default()).collect()?;
-        let windows = sorted.clone().lazy().rolling(col("at"), [col(group)], options()).agg(aggregates).collect()?;
+        let sorted = data
+            .lazy()
+            .sort([group, "at"], SortMultipleOptions::default())
+            .collect()?;
+        let windows = sorted
+            .clone()
+            .lazy()
+            .rolling(col("at"), [col(group)], options())
+            .agg(aggregates)
+            .collect()?;
         data = sorted;
-        for column in windows.columns().iter().filter(|column| !["at", group].contains(&column.name().as_str())) {
+        for column in windows
+            .columns()
+            .iter()
+            .filter(|column| !["at", group].contains(&column.name().as_str()))
+        {
             data.with_column(column.clone())?;
         }
     }
-    Ok(data.lazy().sort(["row"], SortMultipleOptions::default()).collect()?)
+    Ok(data
+        .lazy()
+        .sort(["row"], SortMultipleOptions::default())
+        .collect()?)
 }

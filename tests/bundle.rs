@@ -125,9 +125,14 @@ pub(crate) fn values(table: &DataFrame, name: &str) -> Vec<String> {
 
 /// The columns that a model adds.
 fn outputs(table: &DataFrame) -> Vec<String> {
-    let is_output = |name: &str| matches!(name, "prediction" | "score") || name.starts_with("probability_");
-    let names: Vec<String> =
-        table.columns().iter().map(|column| column.name().to_string()).filter(|name| is_output(name)).collect();
+    let is_output =
+        |name: &str| matches!(name, "prediction" | "score") || name.starts_with("probability_");
+    let names: Vec<String> = table
+        .columns()
+        .iter()
+        .map(|column| column.name().to_string())
+        .filter(|name| is_output(name))
+        .collect();
     assert!(names.len() >= 3, "{names:?}");
     names
 }

@@ -164,7 +164,9 @@ pub(crate) struct CompletionsArguments {
 
 fn name_and_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
+        Some((name, value)) if !name.trim().is_empty() => {
+            Ok((name.trim().to_owned(), value.to_owned()))
+        }
         _ => Err("write NAME=VALUE, such as `rows=1000`".to_owned()),
     }
 }

@@ -34,7 +34,10 @@ fn main() -> ExitCode {
     let arguments = Takt::parse();
     let mut output = Output::new(arguments.format, arguments.color);
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("TAKT_LOG").unwrap_or_else(|_| "warn".into()))
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("TAKT_LOG")
+                .unwrap_or_else(|_| "warn".into()),
+        )
         .with_writer(std::io::stderr)
         .with_target(false)
         .without_time()
@@ -54,7 +57,10 @@ fn dispatch(arguments: Takt, output: &mut Output) -> anyhow::Result<u8> {
     if let Some(directory) = &arguments.directory
         && let Err(error) = std::env::set_current_dir(directory)
     {
-        output.error(&anyhow::anyhow!("cannot work in `{}`: {error}", directory.display()));
+        output.error(&anyhow::anyhow!(
+            "cannot work in `{}`: {error}",
+            directory.display()
+        ));
         return Ok(exit::USAGE);
     }
     match arguments.command {

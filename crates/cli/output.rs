@@ -18,8 +18,9 @@ pub(crate) const FAINT: anstyle::Style = anstyle::Style::new().dimmed();
 pub(crate) const GOOD: anstyle::Style =
     anstyle::Style::new().fg_color(Some(anstyle::Color::Ansi(anstyle::AnsiColor::Green)));
 /// What is not.
-pub(crate) const BAD: anstyle::Style =
-    anstyle::Style::new().fg_color(Some(anstyle::Color::Ansi(anstyle::AnsiColor::Red))).bold();
+pub(crate) const BAD: anstyle::Style = anstyle::Style::new()
+    .fg_color(Some(anstyle::Color::Ansi(anstyle::AnsiColor::Red)))
+    .bold();
 
 /// Text in a style; streams without colour drop the codes.
 pub(crate) fn styled(style: anstyle::Style, text: impl Display) -> String {
@@ -40,7 +41,11 @@ impl Output {
             Color::Always => ColorChoice::AlwaysAnsi,
             Color::Never => ColorChoice::Never,
         };
-        Self { format, stdout: AutoStream::new(io::stdout(), choice), stderr: AutoStream::new(io::stderr(), choice) }
+        Self {
+            format,
+            stdout: AutoStream::new(io::stdout(), choice),
+            stderr: AutoStream::new(io::stderr(), choice),
+        }
     }
 
     /// Whether a script reads our results.
@@ -108,7 +113,10 @@ pub(crate) enum Align {
 
 impl Table {
     pub(crate) fn new(columns: impl IntoIterator<Item = (&'static str, Align)>) -> Self {
-        Self { columns: columns.into_iter().collect(), rows: Vec::new() }
+        Self {
+            columns: columns.into_iter().collect(),
+            rows: Vec::new(),
+        }
     }
 
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
@@ -119,9 +127,17 @@ impl Table {
     pub(crate) fn lines(&self, width: usize) -> Vec<String> {
         use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, presets::NOTHING};
         let mut table = comfy_table::Table::new();
-        table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_width(u16::try_from(width).unwrap_or(u16::MAX)).force_no_tty();
-        table.set_header(self.columns.iter().map(|(heading, _)| Cell::new(heading).add_attribute(Attribute::Bold)));
+        table
+            .load_preset(NOTHING)
+            .set_content_arrangement(ContentArrangement::Dynamic);
+        table
+            .set_width(u16::try_from(width).unwrap_or(u16::MAX))
+            .force_no_tty();
+        table.set_header(
+            self.columns
+                .iter()
+                .map(|(heading, _)| Cell::new(heading).add_attribute(Attribute::Bold)),
+        );
         for row in &self.rows {
             table.add_row(row);
         }
@@ -133,7 +149,10 @@ impl Table {
                 }
             }
         }
-        table.lines().map(|line| line.trim_end().to_owned()).collect()
+        table
+            .lines()
+            .map(|line| line.trim_end().to_owned())
+            .collect()
     }
 }
 

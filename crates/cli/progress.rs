@@ -10,16 +10,35 @@ use crate::output::{duration, figure, thousands};
 
 /// The observer that fits where standard error goes.
 pub(crate) fn observer(watched: bool) -> Box<dyn Observer> {
-    if watched { Box::new(Bars::default()) } else { Box::new(Lines) }
+    if watched {
+        Box::new(Bars::default())
+    } else {
+        Box::new(Lines)
+    }
 }
 
-fn epoch_line(stage: &str, epoch: u64, epochs: u64, loss: f64, figures: &[(String, f64)]) -> String {
-    let figures: String = figures.iter().map(|(name, value)| format!("  {name} {}", figure(*value))).collect();
-    format!("{stage}: epoch {epoch}/{epochs}  loss {}{figures}", figure(loss))
+fn epoch_line(
+    stage: &str,
+    epoch: u64,
+    epochs: u64,
+    loss: f64,
+    figures: &[(String, f64)],
+) -> String {
+    let figures: String = figures
+        .iter()
+        .map(|(name, value)| format!("  {name} {}", figure(*value)))
+        .collect();
+    format!(
+        "{stage}: epoch {epoch}/{epochs}  loss {}{figures}",
+        figure(loss)
+    )
 }
 
 fn done_line(summary: &StageSummary) -> String {
-    let rows = summary.rows_out.map(|rows| format!(", {} rows", thousands(rows))).unwrap_or_default();
+    let rows = summary
+        .rows_out
+        .map(|rows| format!(", {} rows", thousands(rows)))
+        .unwrap_or_default();
     match summary.outcome {
         StageOutcome::Cached => format!("{}: cached{rows}", summary.id),
         _ => format!("{}: {}{rows}", summary.id, duration(summary.seconds)),
@@ -38,7 +57,12 @@ fn line(text: &str) {
 impl Observer for Lines {
     fn progress(&self, stage: &str, event: ProgressEvent) {
         match event {
-            ProgressEvent::Epoch { epoch, epochs, loss, figures } => {
+            ProgressEvent::Epoch {
+                epoch,
+                epochs,
+                loss,
+                figures,
+            } => {
                 line(&epoch_line(stage, epoch, epochs, loss, &figures));
             }
             ProgressEvent::Message(message) => line(&format!("{stage}: {message}")),
@@ -73,7 +97,8 @@ fn style(template: &str) -> ProgressStyle {
 
 impl Observer for Bars {
     fn started(&self, stage: &str, kind: &str) {
-        let bar = ProgressBar::new_spinner().with_style(style("{spinner} {prefix:.bold} {wide_msg} {elapsed}"));
+        let bar = ProgressBar::new_spinner()
+            .with_style(style("{spinner} {prefix:.bold} {wide_msg} {elapsed}"));
         bar.set_prefix(stage.to_owned());
         bar.set_message(kind.to_owned());
         bar.enable_steady_tick(Duration::from_millis(120));
@@ -86,13 +111,20 @@ impl Observer for Bars {
         self.with(stage, |bar| match event {
             ProgressEvent::Step { done, total, unit } => {
                 if bar.length() != Some(total) {
-                    bar.set_style(style("{spinner} {prefix:.bold} [{bar:24}] {pos}/{len} {msg} ETA {eta}"));
+                    bar.set_style(style(
+                        "{spinner} {prefix:.bold} [{bar:24}] {pos}/{len} {msg} ETA {eta}",
+                    ));
                     bar.set_length(total);
                     bar.set_message(unit);
                 }
                 bar.set_position(done);
             }
-            ProgressEvent::Epoch { epoch, epochs, loss, figures } => {
+            ProgressEvent::Epoch {
+                epoch,
+                epochs,
+                loss,
+                figures,
+            } => {
                 bar.println(epoch_line(stage, epoch, epochs, loss, &figures));
             }
             ProgressEvent::Message(message) => bar.println(format!("{stage}: {message}")),
@@ -100,7 +132,11 @@ impl Observer for Bars {
     }
 
     fn finished(&self, summary: &StageSummary) {
-        let bar = self.open.lock().ok().and_then(|mut open| open.remove(&summary.id));
+        let bar = self
+            .open
+            .lock()
+            .ok()
+            .and_then(|mut open| open.remove(&summary.id));
         match bar {
             Some(bar) => {
                 bar.println(format!("✓ {}", done_line(summary)));

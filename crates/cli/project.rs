@@ -16,7 +16,9 @@ pub(crate) fn registry() -> anyhow::Result<Registry> {
 
 /// What this build can do.
 pub(crate) fn capabilities() -> Capabilities {
-    Capabilities { torch_missing: taktline_torch::missing() }
+    Capabilities {
+        torch_missing: taktline_torch::missing(),
+    }
 }
 
 /// The directory that relative paths start from.
@@ -32,7 +34,12 @@ pub(crate) struct Loaded {
 
 impl Loaded {
     pub(crate) fn failed(&self) -> bool {
-        self.checked.plan.is_none() || self.checked.diagnostics.iter().any(|one| one.severity == Severity::Error)
+        self.checked.plan.is_none()
+            || self
+                .checked
+                .diagnostics
+                .iter()
+                .any(|one| one.severity == Severity::Error)
     }
 
     /// Prints what was found.
@@ -56,8 +63,17 @@ pub(crate) fn load(file: &Path, arguments: &SpecArguments, registry: &Registry) 
                 environment: &|name| std::env::var(name).ok(),
                 registry,
             };
-            Loaded { checked: taktline_spec::check(source, &options), text }
+            Loaded {
+                checked: taktline_spec::check(source, &options),
+                text,
+            }
         }
-        Err(diagnostic) => Loaded { checked: Checked { plan: None, diagnostics: vec![diagnostic] }, text: None },
+        Err(diagnostic) => Loaded {
+            checked: Checked {
+                plan: None,
+                diagnostics: vec![diagnostic],
+            },
+            text: None,
+        },
     }
 }

@@ -5,7 +5,9 @@ use std::{env, path::Path};
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     // Said by torch-sys, which has looked it up.
-    let Ok(directory) = env::var("DEP_TCH_LIBTORCH_LIB") else { return };
+    let Ok(directory) = env::var("DEP_TCH_LIBTORCH_LIB") else {
+        return;
+    };
     let directory = std::fs::canonicalize(&directory).unwrap_or_else(|_| directory.into());
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", directory.display());
     if has(&directory, "libtorch_cuda.so") {

@@ -27,13 +27,26 @@ pub(crate) fn check(arguments: &CheckArguments, output: &mut Output) -> anyhow::
         if !output.is_json() {
             loaded.print(output);
             let count = |severity: Severity| {
-                loaded.checked.diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).count()
+                loaded
+                    .checked
+                    .diagnostics
+                    .iter()
+                    .filter(|diagnostic| diagnostic.severity == severity)
+                    .count()
             };
             let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
             let verdict = match &loaded.checked.plan {
                 Some(plan) if !failed => {
-                    let warned = if warnings > 0 { format!(", {}", counted(warnings, "warning")) } else { String::new() };
-                    format!("{} ({}{warned})", styled(GOOD, "ok"), counted(plan.stages.len(), "stage"))
+                    let warned = if warnings > 0 {
+                        format!(", {}", counted(warnings, "warning"))
+                    } else {
+                        String::new()
+                    };
+                    format!(
+                        "{} ({}{warned})",
+                        styled(GOOD, "ok"),
+                        counted(plan.stages.len(), "stage")
+                    )
                 }
                 _ => styled(BAD, counted(errors, "error")),
             };
@@ -49,9 +62,17 @@ pub(crate) fn check(arguments: &CheckArguments, output: &mut Output) -> anyhow::
     if output.is_json() {
         output.json(&reports)?;
     }
-    Ok(if reports.iter().all(|report| report.ok) { exit::OK } else { exit::USAGE })
+    Ok(if reports.iter().all(|report| report.ok) {
+        exit::OK
+    } else {
+        exit::USAGE
+    })
 }
 
 fn counted(number: usize, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+    if number == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{number} {what}s")
+    }
 }

@@ -16,25 +16,50 @@ struct File {
 }
 
 const TABLE: &[File] = &[
-    File { path: "pipelines/classify.yaml", content: include_str!("../templates/classify.yaml") },
-    File { path: "data/tumours.csv", content: include_str!("../templates/tumours.csv") },
-    File { path: ".gitignore", content: ".taktline/\n" },
+    File {
+        path: "pipelines/classify.yaml",
+        content: include_str!("../templates/classify.yaml"),
+    },
+    File {
+        path: "data/tumours.csv",
+        content: include_str!("../templates/tumours.csv"),
+    },
+    File {
+        path: ".gitignore",
+        content: ".taktline/\n",
+    },
 ];
 
 const IMAGES: &[File] = &[
-    File { path: "pipelines/inspect.yaml", content: include_str!("../templates/inspect.yaml") },
-    File { path: ".gitignore", content: ".taktline/\n" },
+    File {
+        path: "pipelines/inspect.yaml",
+        content: include_str!("../templates/inspect.yaml"),
+    },
+    File {
+        path: ".gitignore",
+        content: ".taktline/\n",
+    },
 ];
 
 const FRAUD: &[File] = &[
-    File { path: "pipelines/fraud.yaml", content: include_str!("../templates/fraud.yaml") },
-    File { path: ".gitignore", content: ".taktline/\n" },
+    File {
+        path: "pipelines/fraud.yaml",
+        content: include_str!("../templates/fraud.yaml"),
+    },
+    File {
+        path: ".gitignore",
+        content: ".taktline/\n",
+    },
 ];
 
 pub(crate) fn init(arguments: &InitArguments, output: &mut Output) -> anyhow::Result<u8> {
     let folder = Path::new(&arguments.name);
     if folder.exists() {
-        output.note(format!("{}: `{}` exists already; nothing was changed", styled(BAD, "error"), arguments.name));
+        output.note(format!(
+            "{}: `{}` exists already; nothing was changed",
+            styled(BAD, "error"),
+            arguments.name
+        ));
         return Ok(exit::USAGE);
     }
     let (files, pipeline) = match arguments.template {
@@ -65,14 +90,22 @@ fn sample_images(folder: &Path) -> anyhow::Result<()> {
         for number in 0..40 {
             let (phase, slope, start) = (noise.below(8), noise.below(5), 6 + noise.below(20));
             let picture = image::GrayImage::from_fn(SIDE, SIDE, |column, row| {
-                let weave = if (column + phase) / 2 % 2 == row / 2 % 2 { 96 } else { 72 };
-                let on_scratch = scratched && (start + row * slope / 4).abs_diff(column + row / 2) <= 1;
+                let weave = if (column + phase) / 2 % 2 == row / 2 % 2 {
+                    96
+                } else {
+                    72
+                };
+                let on_scratch =
+                    scratched && (start + row * slope / 4).abs_diff(column + row / 2) <= 1;
                 let value = if on_scratch { 200 } else { weave } + noise.below(24);
                 image::Luma([u8::try_from(value).unwrap_or(u8::MAX)])
             });
             let mut bytes = std::io::Cursor::new(Vec::new());
             picture.write_to(&mut bytes, image::ImageFormat::Png)?;
-            let path = folder.join("data").join(class).join(format!("{number:02}.png"));
+            let path = folder
+                .join("data")
+                .join(class)
+                .join(format!("{number:02}.png"));
             taktline_engine::write_atomically(&path, bytes.get_ref())?;
         }
     }
@@ -84,7 +117,10 @@ struct Noise(u64);
 
 impl Noise {
     fn below(&mut self, bound: u32) -> u32 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         ((self.0 >> 33) % u64::from(bound)) as u32
     }
 }

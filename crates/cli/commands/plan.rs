@@ -66,7 +66,11 @@ pub(crate) fn plan(arguments: &PlanArguments, output: &mut Output) -> anyhow::Re
                         .collect(),
                 })
                 .collect();
-            output.json(&PlanReport { pipeline: plan.pipeline.clone(), seed: plan.seed, stages })?;
+            output.json(&PlanReport {
+                pipeline: plan.pipeline.clone(),
+                seed: plan.seed,
+                stages,
+            })?;
         }
         None => text(plan, &explanations, output)?,
     }
@@ -74,8 +78,16 @@ pub(crate) fn plan(arguments: &PlanArguments, output: &mut Output) -> anyhow::Re
 }
 
 fn text(plan: &Plan, explanations: &[Explanation], output: &mut Output) -> anyhow::Result<()> {
-    let about = plan.about.as_deref().map(|about| format!(": {about}")).unwrap_or_default();
-    output.line(format!("{}{about} {}", styled(BOLD, &plan.pipeline), styled(FAINT, format!("(seed {})", plan.seed))))?;
+    let about = plan
+        .about
+        .as_deref()
+        .map(|about| format!(": {about}"))
+        .unwrap_or_default();
+    output.line(format!(
+        "{}{about} {}",
+        styled(BOLD, &plan.pipeline),
+        styled(FAINT, format!("(seed {})", plan.seed))
+    ))?;
     output.line("")?;
     let empty = Schema::default();
     for (stage, explanation) in plan.stages.iter().zip(explanations) {
@@ -95,8 +107,14 @@ fn text(plan: &Plan, explanations: &[Explanation], output: &mut Output) -> anyho
             styled(FAINT, &explanation.kind),
         ))?;
         output.line(format!("    {status}: {}", explanation.reason))?;
-        let before = stage.inputs.first().map_or(&empty, |input| &plan.stages[*input].schema);
-        for line in wrapped(&schema_change(before, &stage.schema), output.width().saturating_sub(4)) {
+        let before = stage
+            .inputs
+            .first()
+            .map_or(&empty, |input| &plan.stages[*input].schema);
+        for line in wrapped(
+            &schema_change(before, &stage.schema),
+            output.width().saturating_sub(4),
+        ) {
             output.line(format!("    {line}"))?;
         }
     }
@@ -128,7 +146,12 @@ fn schema_change(before: &Schema, after: &Schema) -> Vec<String> {
         }
     }
     let kept: BTreeSet<&str> = after.names().collect();
-    parts.extend(before.names().filter(|name| !kept.contains(name)).map(|name| format!("-{name}")));
+    parts.extend(
+        before
+            .names()
+            .filter(|name| !kept.contains(name))
+            .map(|name| format!("-{name}")),
+    );
     parts.push(format!("({} columns)", after.columns.len()));
     parts
 }
@@ -149,11 +172,23 @@ fn wrapped(parts: &[String], width: usize) -> Vec<String> {
 
 fn mermaid(explanations: &[Explanation], output: &mut Output) -> anyhow::Result<()> {
     // Nodes are named by number: an id may be a word of the language (`end`).
-    let node = |id: &str| explanations.iter().position(|one| one.id == id).unwrap_or_default();
+    let node = |id: &str| {
+        explanations
+            .iter()
+            .position(|one| one.id == id)
+            .unwrap_or_default()
+    };
     output.line("flowchart TD")?;
     for (number, one) in explanations.iter().enumerate() {
-        let (open, close) = if one.barrier { ("[\"", "\"]") } else { ("(\"", "\")") };
-        output.line(format!("    n{number}{open}{}<br/><small>{}</small>{close}", one.id, one.kind))?;
+        let (open, close) = if one.barrier {
+            ("[\"", "\"]")
+        } else {
+            ("(\"", "\")")
+        };
+        output.line(format!(
+            "    n{number}{open}{}<br/><small>{}</small>{close}",
+            one.id, one.kind
+        ))?;
     }
     for (number, one) in explanations.iter().enumerate() {
         for input in &one.inputs {
@@ -178,8 +213,15 @@ fn dot(pipeline: &str, explanations: &[Explanation], output: &mut Output) -> any
     output.line("    rankdir=TB; node [fontname=\"sans-serif\", style=\"rounded,filled\", fillcolor=white];")?;
     for one in explanations {
         let shape = if one.barrier { "box" } else { "ellipse" };
-        let fill = if one.status == Status::Cached { ", fillcolor=\"#d9f2d9\"" } else { "" };
-        output.line(format!("    \"{}\" [label=\"{}\\n{}\", shape={shape}{fill}];", one.id, one.id, one.kind))?;
+        let fill = if one.status == Status::Cached {
+            ", fillcolor=\"#d9f2d9\""
+        } else {
+            ""
+        };
+        output.line(format!(
+            "    \"{}\" [label=\"{}\\n{}\", shape={shape}{fill}];",
+            one.id, one.id, one.kind
+        ))?;
     }
     for one in explanations {
         for input in &one.inputs {

@@ -4,13 +4,19 @@ use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 use taktline_core::{Cancellation, Diagnostic, Table};
-use taktline_engine::{FailureKind, RunOptions, RunSummary, StageOutcome, StageSummary, Store, run as run_plan, write_atomically};
+use taktline_engine::{
+    FailureKind, RunOptions, RunSummary, StageOutcome, StageSummary, Store, run as run_plan,
+    write_atomically,
+};
 use taktline_spec::Plan;
 
 use crate::{
     args::RunArguments,
     diagnostics, exit,
-    output::{Align, BAD, BOLD, FAINT, GOOD, Output, Table as Columns, duration, figure, styled, thousands},
+    output::{
+        Align, BAD, BOLD, FAINT, GOOD, Output, Table as Columns, duration, figure, styled,
+        thousands,
+    },
     progress, project,
 };
 
@@ -34,7 +40,9 @@ pub(crate) fn run(arguments: &RunArguments, output: &mut Output) -> anyhow::Resu
     loaded.print(output);
     let (false, Some(plan)) = (loaded.failed(), &loaded.checked.plan) else {
         if output.is_json() {
-            output.json(&RunReport::Failed { diagnostics: loaded.checked.diagnostics })?;
+            output.json(&RunReport::Failed {
+                diagnostics: loaded.checked.diagnostics,
+            })?;
         }
         return Ok(exit::USAGE);
     };
@@ -42,24 +50,43 @@ pub(crate) fn run(arguments: &RunArguments, output: &mut Output) -> anyhow::Resu
     let store = Store::new(&directory);
     let cancellation = cancellation()?;
     let observer = progress::observer(output.is_watched());
-    let options = RunOptions { fresh: arguments.fresh };
-    let result = run_plan(plan, &store, &directory, &options, observer.as_ref(), &cancellation);
+    let options = RunOptions {
+        fresh: arguments.fresh,
+    };
+    let result = run_plan(
+        plan,
+        &store,
+        &directory,
+        &options,
+        observer.as_ref(),
+        &cancellation,
+    );
     drop(observer);
     match result {
         Ok(summary) => {
             let report = write_report(plan, &store, &summary)?;
             let passed = summary.passed();
             if output.is_json() {
-                output.json(&RunReport::Finished { summary, passed, report })?;
+                output.json(&RunReport::Finished {
+                    summary,
+                    passed,
+                    report,
+                })?;
             } else {
                 text(&summary, &report, output)?;
             }
             Ok(if passed { exit::OK } else { exit::GATE })
         }
         Err(failure) => {
-            diagnostics::print(std::slice::from_ref(&failure.diagnostic), loaded.text.as_deref(), output);
+            diagnostics::print(
+                std::slice::from_ref(&failure.diagnostic),
+                loaded.text.as_deref(),
+                output,
+            );
             if output.is_json() {
-                output.json(&RunReport::Failed { diagnostics: vec![*failure.diagnostic] })?;
+                output.json(&RunReport::Failed {
+                    diagnostics: vec![*failure.diagnostic],
+                })?;
             }
             Ok(match failure.kind {
                 FailureKind::Stage => exit::FAILED,
@@ -89,10 +116,16 @@ fn cancellation() -> anyhow::Result<Arc<Cancellation>> {
 /// Writes the run's record and its report; answers where the report is.
 fn write_report(plan: &Plan, store: &Store, summary: &RunSummary) -> anyhow::Result<String> {
     let folder = store.run_folder(&summary.run)?;
-    write_atomically(&folder.join("run.json"), &serde_json::to_vec_pretty(summary)?)?;
+    write_atomically(
+        &folder.join("run.json"),
+        &serde_json::to_vec_pretty(summary)?,
+    )?;
     for (stage, evaluation) in &summary.evaluations {
         for plot in &evaluation.plots {
-            write_atomically(&folder.join(format!("{stage}-{}.svg", plot.name)), plot.svg.as_bytes())?;
+            write_atomically(
+                &folder.join(format!("{stage}-{}.svg", plot.name)),
+                plot.svg.as_bytes(),
+            )?;
         }
     }
     let mut facts = vec![
@@ -108,9 +141,17 @@ fn write_report(plan: &Plan, store: &Store, summary: &RunSummary) -> anyhow::Res
     }
     let report = folder.join("report.html");
     let tables = [gate_table(summary), stage_table(summary)];
-    let shown: Vec<Table> = tables.into_iter().filter(|table| !table.rows.is_empty()).collect();
-    let html =
-        taktline_evaluate::report_html(&plan.pipeline, plan.about.as_deref(), &facts, &summary.evaluations, &shown);
+    let shown: Vec<Table> = tables
+        .into_iter()
+        .filter(|table| !table.rows.is_empty())
+        .collect();
+    let html = taktline_evaluate::report_html(
+        &plan.pipeline,
+        plan.about.as_deref(),
+        &facts,
+        &summary.evaluations,
+        &shown,
+    );
     write_atomically(&report, html.as_bytes())?;
     Ok(report.display().to_string())
 }
@@ -125,7 +166,12 @@ fn gate_table(summary: &RunSummary) -> Table {
             .iter()
             .map(|gate| {
                 let verdict = if gate.passed { "kept" } else { "not kept" };
-                vec![gate.metric.clone(), gate.bound.clone(), figure(gate.value), verdict.to_owned()]
+                vec![
+                    gate.metric.clone(),
+                    gate.bound.clone(),
+                    figure(gate.value),
+                    verdict.to_owned(),
+                ]
             })
             .collect(),
     }
@@ -146,12 +192,20 @@ fn stage_cells(stage: &StageSummary) -> Vec<String> {
     let rows = |rows: Option<u64>| rows.map(thousands).unwrap_or_default();
     let (time, how) = match &stage.outcome {
         StageOutcome::Ran => (duration(stage.seconds), String::new()),
-        StageOutcome::Cached if stage.seconds > 0.005 => (duration(stage.seconds), "cached".to_owned()),
+        StageOutcome::Cached if stage.seconds > 0.005 => {
+            (duration(stage.seconds), "cached".to_owned())
+        }
         StageOutcome::Cached => (String::new(), "cached".to_owned()),
         StageOutcome::Fused { into } => (String::new(), format!("in the query of {into}")),
         StageOutcome::NotNeeded => (String::new(), "not needed".to_owned()),
     };
-    vec![stage.id.clone(), rows(stage.rows_in), rows(stage.rows_out), time, how]
+    vec![
+        stage.id.clone(),
+        rows(stage.rows_in),
+        rows(stage.rows_out),
+        time,
+        how,
+    ]
 }
 
 fn text(summary: &RunSummary, report: &str, output: &mut Output) -> anyhow::Result<()> {
@@ -171,7 +225,14 @@ fn text(summary: &RunSummary, report: &str, output: &mut Output) -> anyhow::Resu
         output.line(format!(
             "{} {}",
             styled(BOLD, stage),
-            styled(FAINT, format!("on {} rows ({})", thousands(evaluation.rows as u64), evaluation.part))
+            styled(
+                FAINT,
+                format!(
+                    "on {} rows ({})",
+                    thousands(evaluation.rows as u64),
+                    evaluation.part
+                )
+            )
         ))?;
         let has_train = !evaluation.train_metrics.is_empty();
         let mut headings = vec![("metric", Align::Left), ("value", Align::Right)];
@@ -182,7 +243,10 @@ fn text(summary: &RunSummary, report: &str, output: &mut Output) -> anyhow::Resu
         for (name, value) in &evaluation.metrics {
             let mut cells = vec![name.clone(), figure(*value)];
             if has_train {
-                let train = evaluation.train_metrics.iter().find(|(known, _)| known == name);
+                let train = evaluation
+                    .train_metrics
+                    .iter()
+                    .find(|(known, _)| known == name);
                 cells.push(train.map(|(_, value)| figure(*value)).unwrap_or_default());
             }
             metrics.row(cells);
@@ -190,7 +254,11 @@ fn text(summary: &RunSummary, report: &str, output: &mut Output) -> anyhow::Resu
         for line in metrics.lines(output.width()) {
             output.line(line)?;
         }
-        for table in evaluation.tables.iter().filter(|table| table.name == "confusion_matrix") {
+        for table in evaluation
+            .tables
+            .iter()
+            .filter(|table| table.name == "confusion_matrix")
+        {
             output.line("")?;
             output.line(styled(FAINT, &table.title))?;
             for line in plain_table(&table.columns, &table.rows) {
@@ -214,8 +282,17 @@ fn text(summary: &RunSummary, report: &str, output: &mut Output) -> anyhow::Resu
     }
     output.line("")?;
     for gate in &summary.gates {
-        let verdict = if gate.passed { styled(GOOD, "kept") } else { styled(BAD, "not kept") };
-        output.line(format!("gate    {} {}: {verdict} ({})", gate.metric, gate.bound, figure(gate.value)))?;
+        let verdict = if gate.passed {
+            styled(GOOD, "kept")
+        } else {
+            styled(BAD, "not kept")
+        };
+        output.line(format!(
+            "gate    {} {}: {verdict} ({})",
+            gate.metric,
+            gate.bound,
+            figure(gate.value)
+        ))?;
     }
     for (stage, path) in &summary.outputs {
         output.line(format!("output  {} ({stage})", path.display()))?;
@@ -232,7 +309,11 @@ fn text(summary: &RunSummary, report: &str, output: &mut Output) -> anyhow::Resu
 /// Cells under their headings, numbers to the right.
 fn plain_table(columns: &[String], rows: &[Vec<String>]) -> Vec<String> {
     let width = |index: usize| {
-        rows.iter().filter_map(|row| row.get(index)).chain(columns.get(index)).map(|cell| cell.chars().count()).max()
+        rows.iter()
+            .filter_map(|row| row.get(index))
+            .chain(columns.get(index))
+            .map(|cell| cell.chars().count())
+            .max()
     };
     let line = |cells: &[String]| {
         let cells: Vec<String> = cells
@@ -240,10 +321,16 @@ fn plain_table(columns: &[String], rows: &[Vec<String>]) -> Vec<String> {
             .enumerate()
             .map(|(index, cell)| {
                 let width = width(index).unwrap_or_default();
-                if index == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+                if index == 0 {
+                    format!("{cell:<width$}")
+                } else {
+                    format!("{cell:>width$}")
+                }
             })
             .collect();
         cells.join("  ").trim_end().to_owned()
     };
-    std::iter::once(line(columns)).chain(rows.iter().map(|row| line(row))).collect()
+    std::iter::once(line(columns))
+        .chain(rows.iter().map(|row| line(row)))
+        .collect()
 }

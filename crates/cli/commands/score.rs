@@ -72,7 +72,11 @@ fn failed(error: &Error, output: &mut Output) -> anyhow::Result<u8> {
     refuse(error, error.help().map(str::to_owned), output)
 }
 
-fn refuse(error: &dyn std::error::Error, help: Option<String>, output: &mut Output) -> anyhow::Result<u8> {
+fn refuse(
+    error: &dyn std::error::Error,
+    help: Option<String>,
+    output: &mut Output,
+) -> anyhow::Result<u8> {
     output.note(format!("{}: {error}", styled(BAD, "error")));
     if let Some(help) = help {
         output.note(format!("help: {help}"));

@@ -45,9 +45,15 @@ pub(crate) fn stages(arguments: &StagesArguments, output: &mut Output) -> anyhow
 
 fn family(name: &str, registry: &Registry, output: &mut Output) -> anyhow::Result<u8> {
     let prefix = format!("{}.", name.trim_end_matches('.'));
-    let kinds: Vec<&Kind> = registry.iter().filter(|kind| kind.name.starts_with(&prefix)).collect();
+    let kinds: Vec<&Kind> = registry
+        .iter()
+        .filter(|kind| kind.name.starts_with(&prefix))
+        .collect();
     if kinds.is_empty() {
-        output.note(format!("{}: there is no stage kind `{name}`", styled(BAD, "error")));
+        output.note(format!(
+            "{}: there is no stage kind `{name}`",
+            styled(BAD, "error")
+        ));
         if let Some(suggestion) = registry.suggestion(name) {
             output.note(format!("help: {suggestion}"));
         }
@@ -69,7 +75,10 @@ fn catalogue(kinds: Vec<&Kind>, output: &mut Output) -> anyhow::Result<u8> {
         output.line(line)?;
     }
     output.line("")?;
-    output.line(styled(FAINT, format!("{} kinds; `takt stages KIND` explains one", kinds.len())))?;
+    output.line(styled(
+        FAINT,
+        format!("{} kinds; `takt stages KIND` explains one", kinds.len()),
+    ))?;
     Ok(exit::OK)
 }
 
@@ -107,16 +116,32 @@ fn one(kind: &Kind, output: &mut Output) -> anyhow::Result<u8> {
 }
 
 /// A row for every property; those of nested objects follow with a dotted name.
-fn rows(prefix: &str, schema: &Value, root: &Value, table: &mut Table, any: &mut bool, depth: usize) {
+fn rows(
+    prefix: &str,
+    schema: &Value,
+    root: &Value,
+    table: &mut Table,
+    any: &mut bool,
+    depth: usize,
+) {
     let schema = resolved(schema, root);
     let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
         return;
     };
-    let required: Vec<&str> =
-        schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let required: Vec<&str> = schema
+        .get("required")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     for (name, property) in properties {
         *any = true;
-        let full = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        let full = if prefix.is_empty() {
+            name.clone()
+        } else {
+            format!("{prefix}.{name}")
+        };
         let default = match property.get("default") {
             Some(Value::Null) => "–".to_owned(),
             Some(default) => short(default),
@@ -129,7 +154,12 @@ fn rows(prefix: &str, schema: &Value, root: &Value, table: &mut Table, any: &mut
             .and_then(Value::as_str)
             .unwrap_or_default()
             .replace('\n', " ");
-        table.row([full.clone(), type_of(property, root).unwrap_or_default(), default, about]);
+        table.row([
+            full.clone(),
+            type_of(property, root).unwrap_or_default(),
+            default,
+            about,
+        ]);
         if depth < 3 {
             rows(&full, property, root, table, any, depth + 1);
         }
@@ -138,12 +168,22 @@ fn rows(prefix: &str, schema: &Value, root: &Value, table: &mut Table, any: &mut
 
 fn short(value: &Value) -> String {
     let text = value.to_string();
-    if text.chars().count() > 40 { "see below".to_owned() } else { text }
+    if text.chars().count() > 40 {
+        "see below".to_owned()
+    } else {
+        text
+    }
 }
 
 fn resolved<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
-    match schema.get("$ref").and_then(Value::as_str).and_then(|path| path.strip_prefix('#')) {
-        Some(pointer) => root.pointer(pointer).map_or(schema, |target| resolved(target, root)),
+    match schema
+        .get("$ref")
+        .and_then(Value::as_str)
+        .and_then(|path| path.strip_prefix('#'))
+    {
+        Some(pointer) => root
+            .pointer(pointer)
+            .map_or(schema, |target| resolved(target, root)),
         None => schema,
     }
 }
@@ -155,7 +195,14 @@ fn type_of(schema: &Value, root: &Value) -> Option<String> {
         return Some(plain(constant));
     }
     if let Some(options) = schema.get("enum").and_then(Value::as_array) {
-        return Some(options.iter().filter(|option| !option.is_null()).map(plain).collect::<Vec<_>>().join(" | "));
+        return Some(
+            options
+                .iter()
+                .filter(|option| !option.is_null())
+                .map(plain)
+                .collect::<Vec<_>>()
+                .join(" | "),
+        );
     }
     for key in ["anyOf", "oneOf"] {
         if let Some(options) = schema.get(key).and_then(Value::as_array) {
@@ -170,7 +217,11 @@ fn type_of(schema: &Value, root: &Value) -> Option<String> {
     }
     let names: Vec<&str> = match schema.get("type") {
         Some(Value::String(name)) => vec![name],
-        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).filter(|name| *name != "null").collect(),
+        Some(Value::Array(names)) => names
+            .iter()
+            .filter_map(Value::as_str)
+            .filter(|name| *name != "null")
+            .collect(),
         _ => return None,
     };
     let words = names.into_iter().map(|name| match name {
@@ -194,7 +245,10 @@ fn object(schema: &Value, root: &Value) -> String {
             let names: Vec<&str> = properties.keys().map(String::as_str).collect();
             format!("{{{}}}", names.join(", "))
         }
-        None => match schema.get("additionalProperties").and_then(|values| type_of(values, root)) {
+        None => match schema
+            .get("additionalProperties")
+            .and_then(|values| type_of(values, root))
+        {
             Some(values) => format!("map of {values}"),
             None => "map".to_owned(),
         },
@@ -202,11 +256,23 @@ fn object(schema: &Value, root: &Value) -> String {
 }
 
 fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn bounds(schema: &Value) -> String {
-    let bound = |key: &str, sign: &str| schema.get(key).map(|bound| format!(" {sign} {bound}")).unwrap_or_default();
-    [bound("minimum", "≥"), bound("exclusiveMinimum", ">"), bound("maximum", "≤"), bound("exclusiveMaximum", "<")]
-        .concat()
+    let bound = |key: &str, sign: &str| {
+        schema
+            .get(key)
+            .map(|bound| format!(" {sign} {bound}"))
+            .unwrap_or_default()
+    };
+    [
+        bound("minimum", "≥"),
+        bound("exclusiveMinimum", ">"),
+        bound("maximum", "≤"),
+        bound("exclusiveMaximum", "<"),
+    ]
+    .concat()
 }

@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use taktline_core::{
-    Column, Error, Operation, Partition, Predictor, Registry, Result, Role, Schema, Shape, Stage, State,
-    closest, output_schema, type_name,
+    Column, Error, Operation, Partition, Predictor, Registry, Result, Role, Schema, Shape, Stage,
+    State, closest, output_schema, type_name,
 };
 use taktline_spec::Plan;
 
@@ -70,11 +70,19 @@ pub(crate) fn extent(plan: &Plan, deploy: usize) -> Result<Extent> {
         };
         let above = &plan.stages[*input];
         let replayed = match above.stage.shape() {
-            Shape::Split(_) | Shape::Expect(_) | Shape::Evaluate(_) | Shape::Deploy(_) | Shape::Sink(_) => false,
+            Shape::Split(_)
+            | Shape::Expect(_)
+            | Shape::Evaluate(_)
+            | Shape::Deploy(_)
+            | Shape::Sink(_) => false,
             Shape::Estimator(_) => above.inputs.len() == 1,
             Shape::Relational(relational) if above.inputs.len() == 1 => {
                 let schemas = [plan.stages[above.inputs[0]].schema.clone()];
-                if !relational.lower(&schemas)?.iter().all(Operation::keeps_rows) {
+                if !relational
+                    .lower(&schemas)?
+                    .iter()
+                    .all(Operation::keeps_rows)
+                {
                     break *input;
                 }
                 true
@@ -154,23 +162,146 @@ pub(crate) struct Written {
     pub(crate) folder: PathBuf,
 }
 
-/// The columns at the cut that the scoring plan needs: what the model's features are made of.
-pub(crate) fn required_columns(plan: &Plan, extent: &Extent, states: &[Option<State>]) -> Result<BTreeSet<String>> {
-    let model = &plan.stages[extent.model];
-    let Shape::Model(shape) = model.stage.shape() else {
-        return Err(Error::State("the bundle's last stage is not a model".to_owned()));
-    };
-    let mut wanted: BTreeSet<String> = shape.features(&plan.stages[model.inputs[0]].schema).into_iter().collect();
-    for (index, state) in extent.replay.iter().zip(states).rev() {
-        let stage = &plan.stages[*index];
-        let schema = &plan.stages[stage.inputs[0]].schema;
-        let operations = lowered(stage.stage.as_ref(), state.as_ref(), std::slice::from_ref(schema))?;
-        wanted = needed(&operations, wanted);
-        wanted.retain(|name| schema.column(name).is_some());
+/// A scoring plan with what its stages learned, ready to be written.
+pub(crate) struct Scoring<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) extent: &'a Extent,
+    /// What the replayed stages and then the model learned; `None` where a stage learns nothing.
+    pub(crate) states: &'a [Option<State>],
+    /// What the rows after each stage really look like.
+    pub(crate) schemas: &'a [Schema],
+}
+
+impl Scoring<'_> {
+    /// The columns at the cut that the scoring plan needs: what the model's features are made of.
+    pub(crate) fn required_columns(&self) -> Result<BTreeSet<String>> {
+        let Self {
+            plan,
+            extent,
+            states,
+            schemas,
+        } = *self;
+        let model = &plan.stages[extent.model];
+        let Shape::Model(shape) = model.stage.shape() else {
+            return Err(Error::State(
+                "the bundle's last stage is not a model".to_owned(),
+            ));
+        };
+        let mut wanted: BTreeSet<String> = shape
+            .features(&schemas[model.inputs[0]])
+            .into_iter()
+            .collect();
+        for (index, state) in extent.replay.iter().zip(states).rev() {
+            let stage = &plan.stages[*index];
+            let schema = &schemas[stage.inputs[0]];
+            let operations = lowered(
+                stage.stage.as_ref(),
+                state.as_ref(),
+                std::slice::from_ref(schema),
+            )?;
+            wanted = needed(&operations, wanted);
+            wanted.retain(|name| schema.column(name).is_some());
+        }
+        wanted.retain(|name| schemas[extent.cut].column(name).is_some());
+        Ok(wanted)
     }
-    let cut = &plan.stages[extent.cut].schema;
-    wanted.retain(|name| cut.column(name).is_some());
-    Ok(wanted)
+
+    /// Writes the bundle into `folder/<id>`, whole or not at all.
+    pub(crate) fn write(
+        &self,
+        folder: &Path,
+        required: &BTreeSet<String>,
+        with_nulls: &BTreeSet<String>,
+        metrics: &[(String, f64)],
+    ) -> Result<Written> {
+        let Self {
+            plan,
+            extent,
+            states,
+            schemas,
+        } = *self;
+        let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+        let mut stages = Vec::new();
+        for (index, state) in extent.replay.iter().chain([&extent.model]).zip(states) {
+            let stage = &plan.stages[*index];
+            let file = state
+                .as_ref()
+                .map(|_| format!("states/{}.safetensors", stage.id));
+            if let (Some(file), Some(state)) = (&file, state) {
+                files.insert(file.clone(), state.to_bytes()?);
+            }
+            stages.push(BundledStage {
+                id: stage.id.clone(),
+                kind: stage.kind.name.to_owned(),
+                version: stage.kind.version,
+                params: sorted(
+                    serde_json::to_value(&stage.params)
+                        .map_err(|error| Error::State(error.to_string()))?,
+                ),
+                state: file,
+            });
+        }
+        let cut = &schemas[extent.cut];
+        let input = cut
+            .columns
+            .iter()
+            .filter(|column| required.contains(&column.name))
+            .map(|column| InputColumn {
+                name: column.name.clone(),
+                type_name: type_name(&column.dtype),
+                dtype: column.dtype.clone(),
+                role: column.role,
+                nullable: with_nulls.contains(&column.name),
+                categories: column.categories.clone(),
+            })
+            .collect();
+        let model_input = &schemas[plan.stages[extent.model].inputs[0]];
+        let manifest = Manifest {
+            format: FORMAT,
+            pipeline: plan.pipeline.clone(),
+            about: plan.about.clone(),
+            seed: plan.seed,
+            input,
+            stages,
+            roles: model_input
+                .columns
+                .iter()
+                .filter(|column| !matches!(column.role, Role::Feature | Role::Internal))
+                .map(|column| (column.name.clone(), column.role))
+                .collect(),
+            metrics: metrics.to_vec(),
+        };
+        let mut text = serde_json::to_vec_pretty(&manifest)
+            .map_err(|error| Error::State(error.to_string()))?;
+        text.push(b'\n');
+        files.insert(MANIFEST.to_owned(), text);
+        let sums: String = files
+            .iter()
+            .map(|(name, bytes)| format!("{}  {name}\n", hex(&Sha256::digest(bytes))))
+            .collect();
+        let id = hex(&Sha256::digest(sums.as_bytes()))[..12].to_owned();
+        files.insert(SUMS.to_owned(), sums.into_bytes());
+
+        let target = folder.join(&id);
+        if verify(&target).is_ok() {
+            return Ok(Written { id, folder: target });
+        }
+        let failed = |error| Error::writing(&target, error);
+        fs::create_dir_all(folder).map_err(failed)?;
+        let temporary = tempfile::Builder::new()
+            .prefix(".bundle-")
+            .tempdir_in(folder)
+            .map_err(failed)?;
+        for (name, bytes) in &files {
+            write_atomically(&temporary.path().join(name), bytes)?;
+        }
+        if target.exists() {
+            // It is there but does not hold together: put the good one in its place.
+            fs::remove_dir_all(&target).map_err(failed)?;
+        }
+        fs::rename(temporary.keep(), &target).map_err(failed)?;
+        Ok(Written { id, folder: target })
+    }
 }
 
 /// The columns before these operations that make the wanted columns after them.
@@ -184,8 +315,11 @@ fn needed(operations: &[Operation], mut wanted: BTreeSet<String>) -> BTreeSet<St
                 continue;
             }
         };
-        let mut before: BTreeSet<String> =
-            wanted.iter().filter(|name| made.iter().all(|(output, _)| output != *name)).cloned().collect();
+        let mut before: BTreeSet<String> = wanted
+            .iter()
+            .filter(|name| made.iter().all(|(output, _)| output != *name))
+            .cloned()
+            .collect();
         let mut any = false;
         for (_, expression) in made.iter().filter(|(output, _)| wanted.contains(output)) {
             any = true;
@@ -206,89 +340,10 @@ fn lowered(stage: &dyn Stage, state: Option<&State>, schemas: &[Schema]) -> Resu
     match (stage.shape(), state) {
         (Shape::Relational(relational), _) => relational.lower(schemas),
         (Shape::Estimator(estimator), Some(state)) => estimator.lower(state, schemas),
-        _ => Err(Error::State("a stage of the scoring plan has no relational form".to_owned())),
+        _ => Err(Error::State(
+            "a stage of the scoring plan has no relational form".to_owned(),
+        )),
     }
-}
-
-/// Writes the bundle into `folder/<id>`, whole or not at all.
-pub(crate) fn write(
-    folder: &Path,
-    plan: &Plan,
-    extent: &Extent,
-    states: &[Option<State>],
-    required: &BTreeSet<String>,
-    with_nulls: &BTreeSet<String>,
-    metrics: &[(String, f64)],
-) -> Result<Written> {
-    let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    let mut stages = Vec::new();
-    for (index, state) in extent.replay.iter().chain([&extent.model]).zip(states) {
-        let stage = &plan.stages[*index];
-        let file = state.as_ref().map(|_| format!("states/{}.safetensors", stage.id));
-        if let (Some(file), Some(state)) = (&file, state) {
-            files.insert(file.clone(), state.to_bytes()?);
-        }
-        stages.push(BundledStage {
-            id: stage.id.clone(),
-            kind: stage.kind.name.to_owned(),
-            version: stage.kind.version,
-            params: sorted(serde_json::to_value(&stage.params).map_err(|error| Error::State(error.to_string()))?),
-            state: file,
-        });
-    }
-    let cut = &plan.stages[extent.cut].schema;
-    let input = cut
-        .columns
-        .iter()
-        .filter(|column| required.contains(&column.name))
-        .map(|column| InputColumn {
-            name: column.name.clone(),
-            type_name: type_name(&column.dtype),
-            dtype: column.dtype.clone(),
-            role: column.role,
-            nullable: with_nulls.contains(&column.name),
-            categories: column.categories.clone(),
-        })
-        .collect();
-    let model_input = &plan.stages[plan.stages[extent.model].inputs[0]].schema;
-    let manifest = Manifest {
-        format: FORMAT,
-        pipeline: plan.pipeline.clone(),
-        about: plan.about.clone(),
-        seed: plan.seed,
-        input,
-        stages,
-        roles: model_input
-            .columns
-            .iter()
-            .filter(|column| !matches!(column.role, Role::Feature | Role::Internal))
-            .map(|column| (column.name.clone(), column.role))
-            .collect(),
-        metrics: metrics.to_vec(),
-    };
-    let mut text = serde_json::to_vec_pretty(&manifest).map_err(|error| Error::State(error.to_string()))?;
-    text.push(b'\n');
-    files.insert(MANIFEST.to_owned(), text);
-    let sums: String = files.iter().map(|(name, bytes)| format!("{}  {name}\n", hex(&Sha256::digest(bytes)))).collect();
-    let id = hex(&Sha256::digest(sums.as_bytes()))[..12].to_owned();
-    files.insert(SUMS.to_owned(), sums.into_bytes());
-
-    let target = folder.join(&id);
-    if verify(&target).is_ok() {
-        return Ok(Written { id, folder: target });
-    }
-    let failed = |error| Error::writing(&target, error);
-    fs::create_dir_all(folder).map_err(failed)?;
-    let temporary = tempfile::Builder::new().prefix(".bundle-").tempdir_in(folder).map_err(failed)?;
-    for (name, bytes) in &files {
-        write_atomically(&temporary.path().join(name), bytes)?;
-    }
-    if target.exists() {
-        // It is there but does not hold together: put the good one in its place.
-        fs::remove_dir_all(&target).map_err(failed)?;
-    }
-    fs::rename(temporary.keep(), &target).map_err(failed)?;
-    Ok(Written { id, folder: target })
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -326,24 +381,35 @@ pub enum BundleError {
 
 /// Checks that every file of the bundle is there with the bytes it was written with, and no other.
 pub(crate) fn verify(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, BundleError> {
-    let unsound = |reason: String| BundleError::Unsound { path: folder.to_owned(), reason };
-    let sums = fs::read(folder.join(SUMS)).map_err(|error| unsound(format!("cannot read `{SUMS}`: {error}")))?;
+    let unsound = |reason: String| BundleError::Unsound {
+        path: folder.to_owned(),
+        reason,
+    };
+    let sums = fs::read(folder.join(SUMS))
+        .map_err(|error| unsound(format!("cannot read `{SUMS}`: {error}")))?;
     let sums = String::from_utf8(sums).map_err(|_| unsound(format!("`{SUMS}` is damaged")))?;
     let mut files = BTreeMap::new();
     for line in sums.strip_suffix('\n').unwrap_or_default().split('\n') {
         let entry = line.split_once("  ").filter(|(sum, name)| {
-            let plain = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains(['\\', '\0']);
+            let plain = |part: &str| {
+                !part.is_empty() && !part.starts_with('.') && !part.contains(['\\', '\0'])
+            };
             sum.len() == 64 && name.split('/').all(plain)
         });
         let (sum, name) = entry.ok_or_else(|| unsound(format!("`{SUMS}` is damaged")))?;
-        let bytes = fs::read(folder.join(name)).map_err(|error| unsound(format!("cannot read `{name}`: {error}")))?;
+        let bytes = fs::read(folder.join(name))
+            .map_err(|error| unsound(format!("cannot read `{name}`: {error}")))?;
         if hex(&Sha256::digest(&bytes)) != sum {
-            return Err(unsound(format!("`{name}` is not what was written; its SHA-256 differs from `{SUMS}`")));
+            return Err(unsound(format!(
+                "`{name}` is not what was written; its SHA-256 differs from `{SUMS}`"
+            )));
         }
         files.insert(name.to_owned(), bytes);
     }
-    let rewritten: String =
-        files.iter().map(|(name, bytes)| format!("{}  {name}\n", hex(&Sha256::digest(bytes)))).collect();
+    let rewritten: String = files
+        .iter()
+        .map(|(name, bytes)| format!("{}  {name}\n", hex(&Sha256::digest(bytes))))
+        .collect();
     if rewritten != sums {
         return Err(unsound(format!("`{SUMS}` is damaged")));
     }
@@ -371,18 +437,30 @@ impl Bundle {
     /// # Errors
     /// What is wrong with it.
     pub fn open(folder: &Path, registry: &Registry) -> Result<Self, BundleError> {
-        let unsound = |reason: String| BundleError::Unsound { path: folder.to_owned(), reason };
+        let unsound = |reason: String| BundleError::Unsound {
+            path: folder.to_owned(),
+            reason,
+        };
         if !folder.is_dir() {
             return Err(unsound("there is no such folder".to_owned()));
         }
         let files = verify(folder)?;
-        let manifest = files.get(MANIFEST).ok_or_else(|| unsound(format!("it has no `{MANIFEST}`")))?;
-        let header: Value = serde_json::from_slice(manifest).map_err(|error| unsound(error.to_string()))?;
+        let manifest = files
+            .get(MANIFEST)
+            .ok_or_else(|| unsound(format!("it has no `{MANIFEST}`")))?;
+        let header: Value =
+            serde_json::from_slice(manifest).map_err(|error| unsound(error.to_string()))?;
         if header.get("format").and_then(Value::as_u64) != Some(u64::from(FORMAT)) {
-            let format = header.get("format").map(Value::to_string).unwrap_or_default();
-            return Err(unsound(format!("its format is {format}; this takt reads format {FORMAT}")));
+            let format = header
+                .get("format")
+                .map(Value::to_string)
+                .unwrap_or_default();
+            return Err(unsound(format!(
+                "its format is {format}; this takt reads format {FORMAT}"
+            )));
         }
-        let manifest: Manifest = serde_json::from_slice(manifest).map_err(|error| unsound(error.to_string()))?;
+        let manifest: Manifest =
+            serde_json::from_slice(manifest).map_err(|error| unsound(error.to_string()))?;
 
         let mut schema = input_schema(&manifest);
         // The run's fitted stages stood below a split; some look at that fact.
@@ -390,21 +468,27 @@ impl Bundle {
         let mut replayed = Vec::new();
         let mut model = None;
         for bundled in &manifest.stages {
-            let failed = |error: Error| BundleError::Stage { stage: bundled.id.clone(), error };
-            let kind = registry
-                .get(&bundled.kind)
-                .ok_or_else(|| unsound(format!("this takt has no stage kind `{}`", bundled.kind)))?;
+            let failed = |error: Error| BundleError::Stage {
+                stage: bundled.id.clone(),
+                error,
+            };
+            let kind = registry.get(&bundled.kind).ok_or_else(|| {
+                unsound(format!("this takt has no stage kind `{}`", bundled.kind))
+            })?;
             if kind.version != bundled.version {
                 return Err(unsound(format!(
                     "stage `{}` was made by version {} of `{}`; this takt has version {}",
                     bundled.id, bundled.version, bundled.kind, kind.version
                 )));
             }
-            let params = serde_yaml::to_value(&bundled.params).map_err(|error| unsound(error.to_string()))?;
+            let params = serde_yaml::to_value(&bundled.params)
+                .map_err(|error| unsound(error.to_string()))?;
             let stage = (kind.parse)(&params).map_err(|error| unsound(error.to_string()))?;
             let state = match &bundled.state {
                 Some(name) => {
-                    let bytes = files.get(name).ok_or_else(|| unsound(format!("it has no `{name}`")))?;
+                    let bytes = files
+                        .get(name)
+                        .ok_or_else(|| unsound(format!("it has no `{name}`")))?;
                     Some(State::from_bytes(bytes).map_err(failed)?)
                 }
                 None => None,
@@ -413,18 +497,31 @@ impl Bundle {
                 model = Some((bundled.id.clone(), shape.load(state).map_err(failed)?));
                 continue;
             }
-            let operations =
-                lowered(stage.as_ref(), state.as_ref(), std::slice::from_ref(&schema)).map_err(failed)?;
+            let operations = lowered(
+                stage.as_ref(),
+                state.as_ref(),
+                std::slice::from_ref(&schema),
+            )
+            .map_err(failed)?;
             let mut after = output_schema(&operations, std::slice::from_ref(&schema));
             for column in &mut after.columns {
                 if let Some(role) = manifest.roles.get(&column.name) {
                     column.role = *role;
                 }
             }
-            replayed.push(Replayed { id: bundled.id.clone(), operations, schema: std::mem::replace(&mut schema, after) });
+            replayed.push(Replayed {
+                id: bundled.id.clone(),
+                operations,
+                schema: std::mem::replace(&mut schema, after),
+            });
         }
         let (model, predictor) = model.ok_or_else(|| unsound("it has no model".to_owned()))?;
-        Ok(Self { manifest, replayed, model, predictor })
+        Ok(Self {
+            manifest,
+            replayed,
+            model,
+            predictor,
+        })
     }
 
     /// The columns that scoring needs; a reader of text formats takes its types from here.
@@ -440,14 +537,26 @@ impl Bundle {
         let prepared = self.prepared(&rows)?;
         let mut frame: LazyFrame = prepared.lazy();
         for stage in &self.replayed {
-            frame = local::apply(&stage.operations, &[frame], std::slice::from_ref(&stage.schema))
-                .map_err(|error| BundleError::Stage { stage: stage.id.clone(), error })?;
+            frame = local::apply(
+                &stage.operations,
+                &[frame],
+                std::slice::from_ref(&stage.schema),
+            )
+            .map_err(|error| BundleError::Stage {
+                stage: stage.id.clone(),
+                error,
+            })?;
         }
-        let failed = |error: Error| BundleError::Stage { stage: self.model.clone(), error };
+        let failed = |error: Error| BundleError::Stage {
+            stage: self.model.clone(),
+            error,
+        };
         let features = frame.collect().map_err(|error| failed(error.into()))?;
         let mut scored = rows;
         for column in self.predictor.predict(&features).map_err(failed)? {
-            scored.with_column(column).map_err(|error| failed(error.into()))?;
+            scored
+                .with_column(column)
+                .map_err(|error| failed(error.into()))?;
         }
         Ok(scored)
     }
@@ -458,10 +567,18 @@ impl Bundle {
         let mut columns = Vec::new();
         for input in &self.manifest.input {
             let Ok(column) = rows.column(&input.name) else {
-                let near = closest(&input.name, rows.get_column_names().into_iter().map(|name| name.as_str()))
-                    .map(|near| format!(" (is it `{near}`?)"))
-                    .unwrap_or_default();
-                problems.push(format!("the column `{}` ({}) is missing{near}", input.name, input.type_name));
+                let near = closest(
+                    &input.name,
+                    rows.get_column_names()
+                        .into_iter()
+                        .map(|name| name.as_str()),
+                )
+                .map(|near| format!(" (is it `{near}`?)"))
+                .unwrap_or_default();
+                problems.push(format!(
+                    "the column `{}` ({}) is missing{near}",
+                    input.name, input.type_name
+                ));
                 continue;
             };
             let column = match fitting(column, input) {
@@ -472,7 +589,11 @@ impl Bundle {
                 }
             };
             if !input.nullable && column.null_count() > 0 {
-                let first = column.as_materialized_series().is_null().iter().position(|null| null == Some(true));
+                let first = column
+                    .as_materialized_series()
+                    .is_null()
+                    .iter()
+                    .position(|null| null == Some(true));
                 problems.push(format!(
                     "the column `{}` has {} nulls, the first in row {}; the training data had none",
                     input.name,
@@ -486,9 +607,13 @@ impl Bundle {
             .get_column_names()
             .into_iter()
             .map(|name| name.as_str())
-            .find(|name| matches!(*name, "prediction" | "score") || name.starts_with("probability_"))
+            .find(|name| {
+                matches!(*name, "prediction" | "score") || name.starts_with("probability_")
+            })
         {
-            problems.push(format!("the column `{taken}` has the name of a model output; rename or drop it"));
+            problems.push(format!(
+                "the column `{taken}` has the name of a model output; rename or drop it"
+            ));
         }
         if !problems.is_empty() {
             return Err(BundleError::Input {
@@ -504,8 +629,10 @@ impl Bundle {
                 )),
             });
         }
-        DataFrame::new(rows.height(), columns)
-            .map_err(|error| BundleError::Input { message: error.to_string(), help: None })
+        DataFrame::new(rows.height(), columns).map_err(|error| BundleError::Input {
+            message: error.to_string(),
+            help: None,
+        })
     }
 }
 
@@ -528,7 +655,12 @@ fn fitting(
         return Ok(column.clone());
     }
     let mistyped = || {
-        format!("the column `{}` is {}, but the bundle needs {}", input.name, type_name(from), input.type_name)
+        format!(
+            "the column `{}` is {}, but the bundle needs {}",
+            input.name,
+            type_name(from),
+            input.type_name
+        )
     };
     let holds = match (from, &input.dtype) {
         (DataType::Null, _) => true,
@@ -546,13 +678,20 @@ fn fitting(
     }
     let cast = column.strict_cast(&input.dtype).map_err(|error| {
         let detail = error.to_string();
-        format!("{}: {}", mistyped(), detail.lines().next().unwrap_or_default())
+        format!(
+            "{}: {}",
+            mistyped(),
+            detail.lines().next().unwrap_or_default()
+        )
     })?;
     // A whole number beyond 2^53 has no exact f64: never a silently changed number.
     if from.is_integer() && input.dtype.is_float() {
         let back = cast.cast(from).map_err(|error| error.to_string())?;
         if back != *column {
-            return Err(format!("{}: some values are too large to be exact", mistyped()));
+            return Err(format!(
+                "{}: some values are too large to be exact",
+                mistyped()
+            ));
         }
     }
     Ok(cast)

@@ -53,7 +53,12 @@ pub fn explain(plan: &Plan, store: &Store, directory: &Path) -> Result<Vec<Expla
         .stages
         .iter()
         .zip(&records)
-        .map(|(stage, record)| change(record, last.as_ref().and_then(|last| last.stages.get(&stage.id))))
+        .map(|(stage, record)| {
+            change(
+                record,
+                last.as_ref().and_then(|last| last.stages.get(&stage.id)),
+            )
+        })
         .collect();
     Ok(plan
         .stages
@@ -62,15 +67,21 @@ pub fn explain(plan: &Plan, store: &Store, directory: &Path) -> Result<Vec<Expla
         .map(|(index, stage)| {
             let record = &records[index];
             let shape = stage.stage.shape();
-            let barrier = readers[index] > 1 || !matches!(shape, Shape::Source(_) | Shape::Relational(_));
+            let barrier =
+                readers[index] > 1 || !matches!(shape, Shape::Source(_) | Shape::Relational(_));
             let kept = match shape {
                 Shape::Estimator(_) | Shape::Model(_) => store.has(record.key, Payload::State),
-                Shape::Evaluate(_) | Shape::Expect(_) | Shape::Deploy(_) => store.has(record.key, Payload::Findings),
+                Shape::Evaluate(_) | Shape::Expect(_) | Shape::Deploy(_) => {
+                    store.has(record.key, Payload::Findings)
+                }
                 Shape::Split(_) => store.has(record.key, Payload::Frame),
                 _ => false,
             } && stage.cache;
             let (status, reason) = if kept {
-                (Status::Cached, "same stages, data and seed as an earlier run".to_owned())
+                (
+                    Status::Cached,
+                    "same stages, data and seed as an earlier run".to_owned(),
+                )
             } else {
                 let reason = changes[index].clone().unwrap_or_else(|| {
                     changed_above(plan, &changes, index).unwrap_or_else(|| match shape {
@@ -79,10 +90,14 @@ pub fn explain(plan: &Plan, store: &Store, directory: &Path) -> Result<Vec<Expla
                         Shape::Source(_) | Shape::Relational(_) | Shape::Split(_) => {
                             "unchanged; made again if a stage below needs its rows".to_owned()
                         }
-                        _ => "its result is not in the cache (not finished, or cleaned up)".to_owned(),
+                        _ => "its result is not in the cache (not finished, or cleaned up)"
+                            .to_owned(),
                     })
                 });
-                let lazy = matches!(shape, Shape::Source(_) | Shape::Relational(_) | Shape::Split(_));
+                let lazy = matches!(
+                    shape,
+                    Shape::Source(_) | Shape::Relational(_) | Shape::Split(_)
+                );
                 (if lazy { Status::Lazy } else { Status::Run }, reason)
             };
             Explanation {
@@ -99,10 +114,13 @@ pub fn explain(plan: &Plan, store: &Store, directory: &Path) -> Result<Vec<Expla
 
 /// The nearest stage above that changed by itself.
 fn changed_above(plan: &Plan, changes: &[Option<String>], index: usize) -> Option<String> {
-    plan.stages[index].inputs.iter().find_map(|input| match &changes[*input] {
-        Some(change) => Some(format!("`{}` above: {change}", plan.stages[*input].id)),
-        None => changed_above(plan, changes, *input),
-    })
+    plan.stages[index]
+        .inputs
+        .iter()
+        .find_map(|input| match &changes[*input] {
+            Some(change) => Some(format!("`{}` above: {change}", plan.stages[*input].id)),
+            None => changed_above(plan, changes, *input),
+        })
 }
 
 /// What is different in the stage itself since the last run; `None` when nothing is.
@@ -122,7 +140,11 @@ fn change(now: &StageRecord, before: Option<&StageRecord>) -> Option<String> {
         return Some(params.join(", "));
     }
     if now.inputs != before.inputs {
-        return Some(format!("reads {} instead of {}", quoted(&now.inputs), quoted(&before.inputs)));
+        return Some(format!(
+            "reads {} instead of {}",
+            quoted(&now.inputs),
+            quoted(&before.inputs)
+        ));
     }
     if let (Some(now), Some(before)) = (now.seed, before.seed)
         && now != before
@@ -145,19 +167,34 @@ fn change(now: &StageRecord, before: Option<&StageRecord>) -> Option<String> {
     let roles: Vec<String> = now
         .columns
         .iter()
-        .filter(|column| before.columns.iter().any(|earlier| earlier.0 == column.0 && earlier.2 != column.2))
+        .filter(|column| {
+            before
+                .columns
+                .iter()
+                .any(|earlier| earlier.0 == column.0 && earlier.2 != column.2)
+        })
         .map(|column| column.0.clone())
         .collect();
     (!roles.is_empty()).then(|| format!("the role of {} changed", quoted(&roles)))
 }
 
 fn quoted(names: &[String]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// `threshold` changed 0.5 → 0.6, for every leaf that differs.
 fn differences(path: &str, before: &Value, now: &Value, found: &mut Vec<String>) {
-    let join = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    let join = |key: &str| {
+        if path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{path}.{key}")
+        }
+    };
     match (before, now) {
         (Value::Object(before), Value::Object(now)) => {
             for (key, value) in now {
@@ -166,7 +203,12 @@ fn differences(path: &str, before: &Value, now: &Value, found: &mut Vec<String>)
                     None => found.push(format!("`{}` is new", join(key))),
                 }
             }
-            found.extend(before.keys().filter(|key| !now.contains_key(*key)).map(|key| format!("`{}` is gone", join(key))));
+            found.extend(
+                before
+                    .keys()
+                    .filter(|key| !now.contains_key(*key))
+                    .map(|key| format!("`{}` is gone", join(key))),
+            );
         }
         (Value::Array(before), Value::Array(now)) if before.len() == now.len() => {
             for (index, (before, now)) in before.iter().zip(now).enumerate() {
@@ -174,7 +216,11 @@ fn differences(path: &str, before: &Value, now: &Value, found: &mut Vec<String>)
             }
         }
         _ if before != now => {
-            let name = if path.is_empty() { "its params".to_owned() } else { format!("`{path}`") };
+            let name = if path.is_empty() {
+                "its params".to_owned()
+            } else {
+                format!("`{path}`")
+            };
             found.push(format!("{name} changed {} → {}", short(before), short(now)));
         }
         _ => {}
@@ -183,7 +229,11 @@ fn differences(path: &str, before: &Value, now: &Value, found: &mut Vec<String>)
 
 fn short(value: &Value) -> String {
     let text = value.to_string();
-    if text.chars().count() <= 40 { text } else { format!("{}…", text.chars().take(40).collect::<String>()) }
+    if text.chars().count() <= 40 {
+        text
+    } else {
+        format!("{}…", text.chars().take(40).collect::<String>())
+    }
 }
 
 #[cfg(test)]
@@ -203,7 +253,12 @@ mod tests {
         );
         assert_eq!(
             found,
-            ["`threshold` changed 0.5 → 0.6", "`fresh` is new", "`layers.0.dense` changed 3 → 4", "`gone` is gone"]
+            [
+                "`threshold` changed 0.5 → 0.6",
+                "`fresh` is new",
+                "`layers.0.dense` changed 3 → 4",
+                "`gone` is gone"
+            ]
         );
     }
 }

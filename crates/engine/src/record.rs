@@ -73,9 +73,15 @@ fn record(
     let shape = stage.stage.shape();
     let mut files = BTreeMap::new();
     let mut volatile = None;
-    let mut takes_seed = !matches!(shape, Shape::Relational(_) | Shape::Expect(_) | Shape::Sink(_) | Shape::Deploy(_));
+    let mut takes_seed = !matches!(
+        shape,
+        Shape::Relational(_) | Shape::Expect(_) | Shape::Sink(_) | Shape::Deploy(_)
+    );
     if let Shape::Source(source) = &shape {
-        match source.fingerprint(&SourceContext { seed: plan.seed, directory })? {
+        match source.fingerprint(&SourceContext {
+            seed: plan.seed,
+            directory,
+        })? {
             Fingerprint::Files(paths) => {
                 takes_seed = false;
                 for path in paths {
@@ -87,8 +93,14 @@ fn record(
             Fingerprint::Volatile => volatile = Some(crate::run::run_id()),
         }
     }
-    let looks_at_roles =
-        matches!(shape, Shape::Split(_) | Shape::Estimator(_) | Shape::Model(_) | Shape::Evaluate(_) | Shape::Deploy(_));
+    let looks_at_roles = matches!(
+        shape,
+        Shape::Split(_)
+            | Shape::Estimator(_)
+            | Shape::Model(_)
+            | Shape::Evaluate(_)
+            | Shape::Deploy(_)
+    );
     let columns = match stage.inputs.first() {
         Some(input) if looks_at_roles => plan.stages[*input]
             .schema
@@ -98,7 +110,9 @@ fn record(
             .collect(),
         _ => Vec::new(),
     };
-    let params = sorted(serde_json::to_value(&stage.params).map_err(|error| Error::State(error.to_string()))?);
+    let params = sorted(
+        serde_json::to_value(&stage.params).map_err(|error| Error::State(error.to_string()))?,
+    );
     let seed = takes_seed.then_some(plan.seed);
     let key = Key::of(&Ingredients {
         engine: ENGINE_VERSION,
@@ -115,7 +129,11 @@ fn record(
         kind: stage.kind.name.to_owned(),
         version: stage.kind.version,
         params,
-        inputs: stage.inputs.iter().map(|input| plan.stages[*input].id.clone()).collect(),
+        inputs: stage
+            .inputs
+            .iter()
+            .map(|input| plan.stages[*input].id.clone())
+            .collect(),
         seed,
         files,
         columns,

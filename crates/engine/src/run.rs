@@ -12,17 +12,20 @@ use std::{
 
 use polars::{
     lazy::dsl::{col, lit},
-    prelude::{AllowedOptimizations, DataFrame, IntoLazy, IpcReader, IpcWriter, LazyFrame, NamedFrom, SerReader, SerWriter, Series},
+    prelude::{
+        AllowedOptimizations, DataFrame, IntoLazy, IpcReader, IpcWriter, LazyFrame, NamedFrom,
+        SerReader, SerWriter, Series,
+    },
 };
 use serde::{Deserialize, Serialize};
 use taktline_core::{
     Cancellation, Diagnostic, Error, Evaluation, Expectation, FitContext, Frame, Model, PARTITION,
-    Partition, Progress, ProgressEvent, Result, Schema, Shape, SourceContext, State,
+    Partition, Progress, ProgressEvent, Result, Schema, Shape, SourceContext, State, output_schema,
 };
 use taktline_spec::Plan;
 
 use crate::{
-    bundle::{self, Extent},
+    bundle::{self, Extent, Scoring},
     local,
     record::{PlanRecord, StageRecord, records},
     store::{Payload, Store},
@@ -87,7 +90,11 @@ trait At<T> {
 
 impl<T> At<T> for Result<T> {
     fn at(self, stage: usize) -> StageResult<T> {
-        self.map_err(|error| StageError { stage, error, expectation: false })
+        self.map_err(|error| StageError {
+            stage,
+            error,
+            expectation: false,
+        })
     }
 }
 
@@ -108,11 +115,24 @@ pub fn run(
         kind: FailureKind::Stage,
         diagnostic: Box::new(Diagnostic::error("source-unreadable", error.to_string())),
     })?;
-    let mut run = Run::new(plan, store, directory, options, observer, cancellation, records);
+    let mut run = Run::new(
+        plan,
+        store,
+        directory,
+        options,
+        observer,
+        cancellation,
+        records,
+    );
     match run.all() {
         Ok(()) => {
             let record = PlanRecord {
-                stages: plan.stages.iter().map(|stage| stage.id.clone()).zip(run.records.iter().cloned()).collect(),
+                stages: plan
+                    .stages
+                    .iter()
+                    .map(|stage| stage.id.clone())
+                    .zip(run.records.iter().cloned())
+                    .collect(),
             };
             if let Err(error) = store.put_record(&plan.pipeline, &record) {
                 tracing::warn!(%error, "the run's record was not kept; the next `takt plan` cannot explain changes");
@@ -131,7 +151,15 @@ pub fn frame(plan: &Plan, directory: &Path) -> Result<DataFrame> {
     let store = Store::new(directory);
     let records = records(plan, &store, directory)?;
     let (options, cancellation) = (RunOptions { fresh: true }, Cancellation::default());
-    let mut run = Run::new(plan, &store, directory, &options, &crate::Unobserved, &cancellation, records);
+    let mut run = Run::new(
+        plan,
+        &store,
+        directory,
+        &options,
+        &crate::Unobserved,
+        &cancellation,
+        records,
+    );
     let last = plan.stages.len().saturating_sub(1);
     let frame = run.frame(last).map_err(|failed| failed.error)?;
     run.collect(frame, last).map_err(|failed| failed.error)
@@ -148,7 +176,11 @@ pub(crate) fn readers(plan: &Plan) -> Vec<usize> {
 
 /// A name for this run: when it began (UTC) and which process it was.
 pub(crate) fn run_id() -> String {
-    format!("{}-{:05}", chrono::Utc::now().format("%Y%m%dT%H%M%S%3f"), std::process::id() % 100_000)
+    format!(
+        "{}-{:05}",
+        chrono::Utc::now().format("%Y%m%dT%H%M%S%3f"),
+        std::process::id() % 100_000
+    )
 }
 
 const NOT_COUNTED: u64 = u64::MAX;
@@ -165,6 +197,8 @@ struct Run<'a> {
     /// The scoring plan of each deploy stage; its cut is watched for nulls.
     extents: Vec<Option<Extent>>,
     frames: Vec<Option<LazyFrame>>,
+    /// What the stages' rows really look like; differs from the plan where only training knows (one column a category).
+    schemas: Vec<Option<Schema>>,
     states: Vec<Option<State>>,
     rows: Vec<Arc<AtomicU64>>,
     nulls: Vec<Arc<Mutex<Option<BTreeSet<String>>>>>,
@@ -214,8 +248,11 @@ impl<'a> Run<'a> {
             readers: readers(plan),
             extents,
             frames: (0..count).map(|_| None).collect(),
+            schemas: vec![None; count],
             states: (0..count).map(|_| None).collect(),
-            rows: (0..count).map(|_| Arc::new(AtomicU64::new(NOT_COUNTED))).collect(),
+            rows: (0..count)
+                .map(|_| Arc::new(AtomicU64::new(NOT_COUNTED)))
+                .collect(),
             nulls: (0..count).map(|_| Arc::new(Mutex::new(None))).collect(),
             seconds: vec![0.0; count],
             outcomes: vec![StageOutcome::NotNeeded; count],
@@ -243,12 +280,14 @@ impl<'a> Run<'a> {
                 Shape::Evaluate(_) => self.evaluate(index)?,
                 Shape::Sink(_) => self.sink(index)?,
                 Shape::Deploy(_) => self.deploy(index)?,
-                Shape::Source(_) | Shape::Relational(_) | Shape::Split(_) if self.readers[index] == 0 => {
+                Shape::Source(_) | Shape::Relational(_) | Shape::Split(_)
+                    if self.readers[index] == 0 =>
+                {
                     // Nothing reads it: the user wants to see that it works.
                     let frame = self.frame(index)?;
                     let began = Instant::now();
                     let data = self.collect(frame, index)?;
-                    self.ran(index, began, data.height());
+                    self.ran(index, began, Some(data.height()));
                 }
                 Shape::Source(_) | Shape::Relational(_) | Shape::Split(_) => {}
             }
@@ -266,7 +305,9 @@ impl<'a> Run<'a> {
     /// Runs the query; the lazy stages that it holds are noted as part of `index`.
     fn collect(&mut self, frame: LazyFrame, index: usize) -> StageResult<DataFrame> {
         self.cancellation.check().at(index)?;
-        let data = frame.collect().map_err(|error| self.explained(index, error.into()))?;
+        let data = frame
+            .collect()
+            .map_err(|error| self.explained(index, error.into()))?;
         self.cancellation.check().at(index)?;
         self.note_fused(index);
         Ok(data)
@@ -274,15 +315,26 @@ impl<'a> Run<'a> {
 
     /// A failed query, told by the source above whose data made it fail, where one can tell.
     fn explained(&self, index: usize, mut error: Error) -> StageError {
-        for above in bundle::ancestors(self.plan, index).into_iter().chain([index]) {
+        for above in bundle::ancestors(self.plan, index)
+            .into_iter()
+            .chain([index])
+        {
             if let Shape::Source(source) = self.plan.stages[above].stage.shape() {
                 error = source.explain(error, &self.source_context());
                 if !matches!(error, Error::Polars(_)) {
-                    return StageError { stage: above, error, expectation: false };
+                    return StageError {
+                        stage: above,
+                        error,
+                        expectation: false,
+                    };
                 }
             }
         }
-        StageError { stage: index, error, expectation: false }
+        StageError {
+            stage: index,
+            error,
+            expectation: false,
+        }
     }
 
     /// The lazy stages above `index` have worked as a part of its query.
@@ -290,9 +342,14 @@ impl<'a> Run<'a> {
         let mut above = self.plan.stages[index].inputs.clone();
         while let Some(stage) = above.pop() {
             if self.outcomes[stage] == StageOutcome::NotNeeded
-                && matches!(self.plan.stages[stage].stage.shape(), Shape::Source(_) | Shape::Relational(_))
+                && matches!(
+                    self.plan.stages[stage].stage.shape(),
+                    Shape::Source(_) | Shape::Relational(_)
+                )
             {
-                self.outcomes[stage] = StageOutcome::Fused { into: self.plan.stages[index].id.clone() };
+                self.outcomes[stage] = StageOutcome::Fused {
+                    into: self.plan.stages[index].id.clone(),
+                };
                 above.extend(&self.plan.stages[stage].inputs);
             }
         }
@@ -304,9 +361,12 @@ impl<'a> Run<'a> {
         Instant::now()
     }
 
-    fn ran(&mut self, index: usize, began: Instant, rows_out: usize) {
+    /// `rows_out` where they were counted; an estimator passes its rows on without.
+    fn ran(&mut self, index: usize, began: Instant, rows_out: Option<usize>) {
         self.seconds[index] += began.elapsed().as_secs_f64();
-        self.rows[index].store(rows_out as u64, Ordering::Relaxed);
+        if let Some(rows) = rows_out {
+            self.rows[index].store(rows as u64, Ordering::Relaxed);
+        }
         self.outcomes[index] = StageOutcome::Ran;
         self.observer.finished(&self.stage_summary(index));
     }
@@ -320,11 +380,18 @@ impl<'a> Run<'a> {
 
     fn input(&self, index: usize) -> usize {
         // The spec refuses a stage with fewer inputs than its arity.
-        self.plan.stages[index].inputs.first().copied().unwrap_or(index)
+        self.plan.stages[index]
+            .inputs
+            .first()
+            .copied()
+            .unwrap_or(index)
     }
 
     fn source_context(&self) -> SourceContext<'a> {
-        SourceContext { seed: self.plan.seed, directory: self.directory }
+        SourceContext {
+            seed: self.plan.seed,
+            directory: self.directory,
+        }
     }
 
     /// The rows after this stage, lazily.
@@ -340,7 +407,7 @@ impl<'a> Run<'a> {
                 count_rows(frame, &self.rows[index])
             }
             Shape::Relational(relational) => {
-                let schemas = self.input_schemas(index);
+                let schemas = self.input_schemas(index)?;
                 let operations = relational.lower(&schemas).at(index)?;
                 let frame = self.apply(index, &operations, &schemas)?;
                 if operations.iter().all(taktline_core::Operation::keeps_rows) {
@@ -352,30 +419,103 @@ impl<'a> Run<'a> {
             Shape::Expect(_) => self.examined(index)?,
             Shape::Split(_) => self.split(index)?,
             Shape::Estimator(estimator) => {
-                let schemas = self.input_schemas(index);
+                let schemas = self.input_schemas(index)?;
                 let state = self.state(index)?;
                 let operations = estimator.lower(&state, &schemas).at(index)?;
                 self.apply(index, &operations, &schemas)?
             }
             Shape::Model(model) => self.predictions(index, model)?,
-            Shape::Evaluate(_) | Shape::Sink(_) | Shape::Deploy(_) => self.frame(self.input(index))?,
+            Shape::Evaluate(_) | Shape::Sink(_) | Shape::Deploy(_) => {
+                self.frame(self.input(index))?
+            }
         };
-        if self.extents.iter().flatten().any(|extent| extent.cut == index) {
+        if self
+            .extents
+            .iter()
+            .flatten()
+            .any(|extent| extent.cut == index)
+        {
             frame = watch_nulls(frame, &self.nulls[index]);
         }
         let lazy = matches!(stage.stage.shape(), Shape::Source(_) | Shape::Relational(_));
         if lazy && self.readers[index] > 1 {
             let began = self.started(index);
             let data = self.collect(frame, index)?;
-            self.ran(index, began, data.height());
+            self.ran(index, began, Some(data.height()));
             frame = data.lazy();
         }
         self.frames[index] = Some(frame.clone());
         Ok(frame)
     }
 
-    fn input_schemas(&self, index: usize) -> Vec<Schema> {
-        self.plan.stages[index].inputs.iter().map(|input| self.plan.stages[*input].schema.clone()).collect()
+    fn input_schemas(&mut self, index: usize) -> StageResult<Vec<Schema>> {
+        let inputs = self.plan.stages[index].inputs.clone();
+        inputs.into_iter().map(|input| self.schema(input)).collect()
+    }
+
+    /// The input schemas as `check` saw them.
+    fn planned_schemas(&self, index: usize) -> Vec<Schema> {
+        self.plan.stages[index]
+            .inputs
+            .iter()
+            .map(|input| self.plan.stages[*input].schema.clone())
+            .collect()
+    }
+
+    /// The schema after the stage, with the columns that training made in the place of those that stood for them.
+    fn schema(&mut self, index: usize) -> StageResult<Schema> {
+        if let Some(schema) = &self.schemas[index] {
+            return Ok(schema.clone());
+        }
+        let plan = self.plan;
+        let stage = &plan.stages[index];
+        let is_open = |stage: usize| {
+            plan.stages[stage]
+                .schema
+                .columns
+                .iter()
+                .any(taktline_core::Column::is_open)
+        };
+        let schema = if !is_open(index) && !bundle::ancestors(plan, index).into_iter().any(is_open)
+        {
+            stage.schema.clone()
+        } else {
+            let inputs = self.input_schemas(index)?;
+            let mut schema = match stage.stage.shape() {
+                Shape::Relational(relational) => {
+                    output_schema(&relational.lower(&inputs).at(index)?, &inputs)
+                }
+                Shape::Estimator(estimator) => {
+                    let state = self.state(index)?;
+                    output_schema(&estimator.lower(&state, &inputs).at(index)?, &inputs)
+                }
+                // What the others add has names that `check` knew.
+                _ => {
+                    let mut schema = inputs.into_iter().next().unwrap_or_default();
+                    for column in stage
+                        .schema
+                        .columns
+                        .iter()
+                        .filter(|column| !column.is_open())
+                    {
+                        schema.set(column.clone());
+                    }
+                    schema
+                }
+            };
+            for column in &mut schema.columns {
+                if let Some((_, role)) = plan.columns.iter().find(|(name, _)| *name == column.name)
+                {
+                    *column = column.clone().with_role(*role);
+                }
+            }
+            Schema {
+                facts: stage.schema.facts.clone(),
+                ..schema
+            }
+        };
+        self.schemas[index] = Some(schema.clone());
+        Ok(schema)
     }
 
     fn apply(
@@ -385,7 +525,10 @@ impl<'a> Run<'a> {
         schemas: &[Schema],
     ) -> StageResult<LazyFrame> {
         let inputs = self.plan.stages[index].inputs.clone();
-        let frames = inputs.into_iter().map(|input| self.frame(input)).collect::<StageResult<Vec<_>>>()?;
+        let frames = inputs
+            .into_iter()
+            .map(|input| self.frame(input))
+            .collect::<StageResult<Vec<_>>>()?;
         local::apply(operations, &frames, schemas).at(index)
     }
 
@@ -409,18 +552,39 @@ impl<'a> Run<'a> {
             return self.frame(self.input(index));
         }
         let key = self.records[index].key;
-        if let Some(found) =
-            self.cached(index, |store| store.get_json::<Vec<Expectation>>(key, Payload::Findings))
-        {
+        if let Some(found) = self.cached(index, |store| {
+            store.get_json::<Vec<Expectation>>(key, Payload::Findings)
+        }) {
             self.expectations.push((index, found));
             self.was_cached(index);
             return self.frame(self.input(index));
         }
         let began = self.started(index);
         let data = self.materialised_input(index)?;
-        let schema = self.plan.stages[self.input(index)].schema.clone();
-        let found = expect.examine(&Frame { data: data.clone(), schema }).at(index)?;
-        let broken: Vec<&Expectation> = found.iter().filter(|rule| rule.is_error && rule.violations > 0).collect();
+        let schema = self.schema(self.input(index))?;
+        let operations = expect.prepare(&schema).at(index)?;
+        let prepared = if operations.is_empty() {
+            data.clone()
+        } else {
+            let frame = local::apply(
+                &operations,
+                &[data.clone().lazy()],
+                std::slice::from_ref(&schema),
+            )
+            .at(index)?;
+            self.collect(frame, index)?
+        };
+        let schema = output_schema(&operations, &[schema]);
+        let found = expect
+            .examine(&Frame {
+                data: prepared,
+                schema,
+            })
+            .at(index)?;
+        let broken: Vec<&Expectation> = found
+            .iter()
+            .filter(|rule| rule.is_error && rule.violations > 0)
+            .collect();
         if !broken.is_empty() {
             let message = broken
                 .iter()
@@ -430,17 +594,26 @@ impl<'a> Run<'a> {
                     } else {
                         format!(" ({})", rule.examples.join("; "))
                     };
-                    format!("`{}` does not hold for {} of {} rows{examples}", rule.rule, rule.violations, rule.rows)
+                    format!(
+                        "`{}` does not hold for {} of {} rows{examples}",
+                        rule.rule, rule.violations, rule.rows
+                    )
                 })
                 .collect::<Vec<_>>()
                 .join("; ");
-            return Err(StageError { stage: index, error: Error::Data(message), expectation: true });
+            return Err(StageError {
+                stage: index,
+                error: Error::Data(message),
+                expectation: true,
+            });
         }
-        self.store.put_json(key, Payload::Findings, &found).at(index)?;
+        self.store
+            .put_json(key, Payload::Findings, &found)
+            .at(index)?;
         self.expectations.push((index, found));
         let frame = data.clone().lazy();
         self.frames[index] = Some(frame.clone());
-        self.ran(index, began, data.height());
+        self.ran(index, began, Some(data.height()));
         Ok(frame)
     }
 
@@ -450,23 +623,39 @@ impl<'a> Run<'a> {
         };
         let key = self.records[index].key;
         if let Some(bytes) = self.cached(index, |store| store.get(key, Payload::Frame)) {
-            let data = IpcReader::new(std::io::Cursor::new(bytes)).finish().map_err(Error::from).at(index)?;
+            let data = IpcReader::new(std::io::Cursor::new(bytes))
+                .finish()
+                .map_err(Error::from)
+                .at(index)?;
             self.rows[index].store(data.height() as u64, Ordering::Relaxed);
             self.was_cached(index);
             return Ok(data.lazy());
         }
         let began = self.started(index);
         let mut data = self.materialised_input(index)?;
-        let schema = self.plan.stages[self.input(index)].schema.clone();
-        let parts = split.assign(&Frame { data: data.clone(), schema }, self.plan.seed).at(index)?;
+        let schema = self.schema(self.input(index))?;
+        let parts = split
+            .assign(
+                &Frame {
+                    data: data.clone(),
+                    schema,
+                },
+                self.plan.seed,
+            )
+            .at(index)?;
         let labels: Vec<&str> = parts.into_iter().map(Partition::label).collect();
-        data.with_column(Series::new(PARTITION.into(), labels).into()).map_err(Error::from).at(index)?;
+        data.with_column(Series::new(PARTITION.into(), labels).into())
+            .map_err(Error::from)
+            .at(index)?;
         if worth_keeping(&data, began) {
             let mut bytes = Vec::new();
-            IpcWriter::new(&mut bytes).finish(&mut data).map_err(Error::from).at(index)?;
+            IpcWriter::new(&mut bytes)
+                .finish(&mut data)
+                .map_err(Error::from)
+                .at(index)?;
             self.store.put(key, Payload::Frame, bytes).at(index)?;
         }
-        self.ran(index, began, data.height());
+        self.ran(index, began, Some(data.height()));
         Ok(data.lazy())
     }
 
@@ -494,12 +683,15 @@ impl<'a> Run<'a> {
         let plan = self.plan;
         let stage = &plan.stages[index];
         let input = self.input(index);
-        let schema = plan.stages[input].schema.clone();
+        let schema = self.schema(input)?;
         let divided = schema.facts.partitions.contains(&Partition::Train);
         // Make what is above first, so that its time is not counted here.
         let above = self.frame(input)?;
         let began = self.started(index);
-        let progress = StageProgress { stage: &stage.id, observer: self.observer };
+        let progress = StageProgress {
+            stage: &stage.id,
+            observer: self.observer,
+        };
         let checkpoint = self.store.checkpoint(self.records[index].key);
         if self.options.fresh {
             checkpoint.discard();
@@ -515,30 +707,64 @@ impl<'a> Run<'a> {
             Shape::Estimator(estimator) => {
                 let reads = estimator.fit_reads(&schema);
                 let columns: Vec<_> = reads.iter().map(col).collect();
-                let train = if divided { above.filter(col(PARTITION).eq(lit("train"))) } else { above };
+                let train = if divided {
+                    above.filter(col(PARTITION).eq(lit("train")))
+                } else {
+                    above
+                };
                 let data = self.collect(train.select(columns), index)?;
                 let rows = data.height();
-                (estimator.fit(&Frame { data, schema }, &mut context).at(index)?, rows)
+                tracing::debug!(stage = stage.id, rows, "learns from");
+                (
+                    estimator
+                        .fit(&Frame { data, schema }, &mut context)
+                        .at(index)?,
+                    None,
+                )
             }
             Shape::Model(model) => {
                 let data = self.model_input(index, model)?;
                 let rows = data.height();
                 let part = |partition: Partition| -> StageResult<Frame> {
                     let data = part_of(&data, partition).at(index)?;
-                    Ok(Frame { data, schema: schema.clone() })
+                    Ok(Frame {
+                        data,
+                        schema: schema.clone(),
+                    })
                 };
                 let (train, validation) = if divided {
                     let validation = schema.facts.partitions.contains(&Partition::Validation);
-                    let validation = if validation { Some(part(Partition::Validation)?) } else { None };
+                    let validation = if validation {
+                        Some(part(Partition::Validation)?)
+                    } else {
+                        None
+                    };
                     (part(Partition::Train)?, validation)
                 } else {
-                    (Frame { data: data.clone(), schema: schema.clone() }, None)
+                    (
+                        Frame {
+                            data: data.clone(),
+                            schema: schema.clone(),
+                        },
+                        None,
+                    )
                 };
-                (model.fit(&train, validation.as_ref(), &mut context).at(index)?, rows)
+                (
+                    model
+                        .fit(&train, validation.as_ref(), &mut context)
+                        .at(index)?,
+                    Some(rows),
+                )
             }
             _ => return Err(Error::State("not a stage that learns".to_owned())).at(index),
         };
-        self.store.put(self.records[index].key, Payload::State, state.to_bytes().at(index)?).at(index)?;
+        self.store
+            .put(
+                self.records[index].key,
+                Payload::State,
+                state.to_bytes().at(index)?,
+            )
+            .at(index)?;
         checkpoint.discard();
         self.ran(index, began, rows);
         Ok(state)
@@ -547,18 +773,24 @@ impl<'a> Run<'a> {
     /// The columns of a model's input that anything from here on looks at, in memory.
     fn model_input(&mut self, index: usize, model: &dyn Model) -> StageResult<DataFrame> {
         let input = self.input(index);
-        let schema = &self.plan.stages[input].schema;
+        let schema = self.schema(input)?;
         let wanted: Option<BTreeSet<String>> = self.read_below(index).map(|mut below| {
-            below.extend(model.features(schema));
-            below.extend(model.target(schema));
+            below.extend(model.features(&schema));
+            below.extend(model.target(&schema));
             below.insert(PARTITION.to_owned());
             below
         });
         let mut frame = self.frame(input)?;
         if let Some(wanted) = wanted {
-            let weights = schema.with_role(taktline_core::Role::Weight).map(|column| column.name.clone());
+            let weights = schema
+                .with_role(taktline_core::Role::Weight)
+                .map(|column| column.name.clone());
             let wanted: BTreeSet<String> = wanted.into_iter().chain(weights).collect();
-            let columns: Vec<_> = schema.names().filter(|name| wanted.contains(*name)).map(col).collect();
+            let columns: Vec<_> = schema
+                .names()
+                .filter(|name| wanted.contains(*name))
+                .map(col)
+                .collect();
             frame = frame.select(columns);
         }
         self.collect(frame, index)
@@ -567,7 +799,13 @@ impl<'a> Run<'a> {
     /// Columns that stages below look at; `None` when one of them may look at all.
     fn read_below(&self, index: usize) -> Option<BTreeSet<String>> {
         let mut columns = BTreeSet::new();
-        for (below, stage) in self.plan.stages.iter().enumerate().filter(|(_, stage)| stage.inputs.contains(&index)) {
+        for (below, stage) in self
+            .plan
+            .stages
+            .iter()
+            .enumerate()
+            .filter(|(_, stage)| stage.inputs.contains(&index))
+        {
             let schema = &self.plan.stages[index].schema;
             match stage.stage.shape() {
                 Shape::Evaluate(evaluate) => columns.extend(evaluate.reads(schema)),
@@ -599,13 +837,15 @@ impl<'a> Run<'a> {
             return Ok(());
         };
         let key = self.records[index].key;
-        if let Some(found) = self.cached(index, |store| store.get_json::<Evaluation>(key, Payload::Findings)) {
+        if let Some(found) = self.cached(index, |store| {
+            store.get_json::<Evaluation>(key, Payload::Findings)
+        }) {
             self.evaluations.push((index, found));
             self.was_cached(index);
             return Ok(());
         }
         let input = self.input(index);
-        let schema = self.plan.stages[input].schema.clone();
+        let schema = self.schema(input)?;
         let frame = self.frame(input)?;
         let began = self.started(index);
         let mut data = self.collect(frame, index)?;
@@ -621,10 +861,14 @@ impl<'a> Run<'a> {
             .collect();
         data = data.drop_many(unread);
         let rows = data.height();
-        let found = evaluate.evaluate(&Frame { data, schema }, self.plan.seed).at(index)?;
-        self.store.put_json(key, Payload::Findings, &found).at(index)?;
+        let found = evaluate
+            .evaluate(&Frame { data, schema }, self.plan.seed)
+            .at(index)?;
+        self.store
+            .put_json(key, Payload::Findings, &found)
+            .at(index)?;
         self.evaluations.push((index, found));
-        self.ran(index, began, rows);
+        self.ran(index, began, Some(rows));
         Ok(())
     }
 
@@ -633,14 +877,17 @@ impl<'a> Run<'a> {
             return Ok(());
         };
         let input = self.input(index);
-        let schema = self.plan.stages[input].schema.clone();
+        let schema = self.schema(input)?;
         let frame = self.frame(input)?;
         let began = self.started(index);
         let data = self.collect(frame, index)?;
         let rows = data.height();
-        let path = sink.write(&Frame { data, schema }, &self.source_context()).at(index)?;
-        self.outputs.push((self.plan.stages[index].id.clone(), path));
-        self.ran(index, began, rows);
+        let path = sink
+            .write(&Frame { data, schema }, &self.source_context())
+            .at(index)?;
+        self.outputs
+            .push((self.plan.stages[index].id.clone(), path));
+        self.ran(index, began, Some(rows));
         Ok(())
     }
 
@@ -659,25 +906,37 @@ impl<'a> Run<'a> {
             .collect();
         let mut passed = true;
         for (metric, requirement) in deploy.require() {
-            let value = metrics.iter().rev().find(|(name, _)| *name == metric).map(|(_, value)| *value);
+            let value = metrics
+                .iter()
+                .rev()
+                .find(|(name, _)| *name == metric)
+                .map(|(_, value)| *value);
             let Some(value) = value else {
                 let known: Vec<&str> = metrics.iter().map(|(name, _)| name.as_str()).collect();
-                let message =
-                    format!("`require` names `{metric}`, which was not measured; measured: {}", known.join(", "));
+                let message = format!(
+                    "`require` names `{metric}`, which was not measured; measured: {}",
+                    known.join(", ")
+                );
                 return Err(Error::Data(message)).at(index);
             };
             let holds = requirement.holds(value);
             passed &= holds;
-            self.gates.push(GateResult { metric, bound: requirement.to_string(), value, passed: holds });
+            self.gates.push(GateResult {
+                metric,
+                bound: requirement.to_string(),
+                value,
+                passed: holds,
+            });
         }
         if !passed {
-            self.ran(index, began, 0);
-            self.rows[index].store(NOT_COUNTED, Ordering::Relaxed);
+            self.ran(index, began, None);
             return Ok(());
         }
         let name = deploy.name().unwrap_or(&plan.pipeline).to_owned();
         let key = self.records[index].key;
-        let kept = self.cached(index, |store| store.get_json::<Deployed>(key, Payload::Findings));
+        let kept = self.cached(index, |store| {
+            store.get_json::<Deployed>(key, Payload::Findings)
+        });
         if let Some(deployed) = kept {
             let folder = self.store.bundles(&deployed.name).join(&deployed.id);
             if bundle::verify(&folder).is_ok() {
@@ -690,17 +949,38 @@ impl<'a> Run<'a> {
         let mut states = Vec::new();
         for stage in extent.replay.iter().chain([&extent.model]) {
             let fitted = plan.stages[*stage].stage.shape().is_fitted();
-            states.push(if fitted { Some(self.state(*stage)?) } else { None });
+            states.push(if fitted {
+                Some(self.state(*stage)?)
+            } else {
+                None
+            });
         }
-        let required = bundle::required_columns(plan, &extent, &states).at(index)?;
+        let mut schemas = Vec::new();
+        for stage in 0..index {
+            schemas.push(self.schema(stage)?);
+        }
+        let scoring = Scoring {
+            plan,
+            extent: &extent,
+            states: &states,
+            schemas: &schemas,
+        };
+        let required = scoring.required_columns().at(index)?;
         let with_nulls = self.columns_with_nulls(index, extent.cut, &required)?;
         let folder = self.store.bundles(&name);
-        let written = bundle::write(&folder, plan, &extent, &states, &required, &with_nulls, &metrics).at(index)?;
-        let deployed = Deployed { name, id: written.id, gates: metrics };
-        self.store.put_json(key, Payload::Findings, &deployed).at(index)?;
+        let written = scoring
+            .write(&folder, &required, &with_nulls, &metrics)
+            .at(index)?;
+        let deployed = Deployed {
+            name,
+            id: written.id,
+            gates: metrics,
+        };
+        self.store
+            .put_json(key, Payload::Findings, &deployed)
+            .at(index)?;
         self.bundle = Some(written.folder);
-        self.ran(index, began, 0);
-        self.rows[index].store(NOT_COUNTED, Ordering::Relaxed);
+        self.ran(index, began, None);
         Ok(())
     }
 
@@ -747,8 +1027,10 @@ impl<'a> Run<'a> {
         match self.plan.stages[index].stage.shape() {
             Shape::Source(_) => false,
             Shape::Relational(relational) => relational
-                .lower(&self.input_schemas(index))
-                .is_ok_and(|operations| operations.iter().all(taktline_core::Operation::keeps_rows)),
+                .lower(&self.planned_schemas(index))
+                .is_ok_and(|operations| {
+                    operations.iter().all(taktline_core::Operation::keeps_rows)
+                }),
             _ => true,
         }
     }
@@ -781,9 +1063,19 @@ impl<'a> Run<'a> {
             pipeline: self.plan.pipeline.clone(),
             run: self.run.clone(),
             seed: self.plan.seed,
-            stages: (0..self.plan.stages.len()).map(|index| self.stage_summary(index)).collect(),
-            evaluations: self.evaluations.iter().map(|(index, found)| (id(index), found.clone())).collect(),
-            expectations: self.expectations.iter().map(|(index, found)| (id(index), found.clone())).collect(),
+            stages: (0..self.plan.stages.len())
+                .map(|index| self.stage_summary(index))
+                .collect(),
+            evaluations: self
+                .evaluations
+                .iter()
+                .map(|(index, found)| (id(index), found.clone()))
+                .collect(),
+            expectations: self
+                .expectations
+                .iter()
+                .map(|(index, found)| (id(index), found.clone()))
+                .collect(),
             gates: self.gates.clone(),
             outputs: self.outputs.clone(),
             bundle: self.bundle.clone(),
@@ -795,22 +1087,41 @@ impl<'a> Run<'a> {
         let stage = &self.plan.stages[failed.stage];
         if matches!(failed.error, Error::Interrupted) {
             let checkpoint = self.store.checkpoint(self.records[failed.stage].key);
-            let mut diagnostic = Diagnostic::error("interrupted", format!("interrupted in stage `{}`", stage.id));
-            diagnostic.notes.push("what was finished is kept; run the same command again to go on from there".to_owned());
+            let mut diagnostic = Diagnostic::error(
+                "interrupted",
+                format!("interrupted in stage `{}`", stage.id),
+            );
+            diagnostic.notes.push(
+                "what was finished is kept; run the same command again to go on from there"
+                    .to_owned(),
+            );
             if checkpoint.path().is_file() {
-                diagnostic.notes.push(format!("checkpoint of `{}`: {}", stage.id, checkpoint.path().display()));
+                diagnostic.notes.push(format!(
+                    "checkpoint of `{}`: {}",
+                    stage.id,
+                    checkpoint.path().display()
+                ));
             }
-            return Failure { kind: FailureKind::Interrupted, diagnostic: Box::new(diagnostic) };
+            return Failure {
+                kind: FailureKind::Interrupted,
+                diagnostic: Box::new(diagnostic),
+            };
         }
         let (kind, code) = if failed.expectation {
             (FailureKind::Expectation, "expectation-broken")
         } else {
             (FailureKind::Stage, code(&failed.error))
         };
-        let mut diagnostic = Diagnostic::error(code, format!("stage `{}`: {}", stage.id, failed.error));
+        let mut diagnostic =
+            Diagnostic::error(code, format!("stage `{}`: {}", stage.id, failed.error));
         diagnostic.location = Some(stage.location.clone());
-        diagnostic.help.extend(failed.error.help().map(str::to_owned));
-        Failure { kind, diagnostic: Box::new(diagnostic) }
+        diagnostic
+            .help
+            .extend(failed.error.help().map(str::to_owned));
+        Failure {
+            kind,
+            diagnostic: Box::new(diagnostic),
+        }
     }
 }
 
@@ -836,7 +1147,10 @@ fn worth_keeping(data: &DataFrame, began: Instant) -> bool {
 /// The rows of one part.
 pub(crate) fn part_of(data: &DataFrame, part: Partition) -> Result<DataFrame> {
     let labels = data.column(PARTITION)?.str()?;
-    let mask = labels.iter().map(|label| Some(label == Some(part.label()))).collect();
+    let mask = labels
+        .iter()
+        .map(|label| Some(label == Some(part.label())))
+        .collect();
     Ok(data.filter(&mask)?)
 }
 
@@ -883,5 +1197,9 @@ fn watch_nulls(frame: LazyFrame, seen: &Arc<Mutex<Option<BTreeSet<String>>>>) ->
 }
 
 fn nulls_in(data: &DataFrame) -> BTreeSet<String> {
-    data.columns().iter().filter(|column| column.null_count() > 0).map(|column| column.name().to_string()).collect()
+    data.columns()
+        .iter()
+        .filter(|column| column.null_count() > 0)
+        .map(|column| column.name().to_string())
+        .collect()
 }

@@ -48,7 +48,9 @@ pub struct Store {
 impl Store {
     /// The store of the project in `directory`; nothing is created before something is written.
     pub fn new(directory: &Path) -> Self {
-        Self { root: directory.join(".taktline") }
+        Self {
+            root: directory.join(".taktline"),
+        }
     }
 
     /// Where bundles of this pipeline go.
@@ -65,7 +67,10 @@ impl Store {
 
     fn entry(&self, key: Key, payload: Payload) -> PathBuf {
         let name = key.to_string();
-        self.root.join("cache").join(&name[..2]).join(format!("{name}.{}", payload.extension()))
+        self.root
+            .join("cache")
+            .join(&name[..2])
+            .join(format!("{name}.{}", payload.extension()))
     }
 
     /// Whether the entry is there (not whether it is whole).
@@ -102,7 +107,12 @@ impl Store {
         serde_json::from_slice(&self.get(key, payload)?).ok()
     }
 
-    pub(crate) fn put_json(&self, key: Key, payload: Payload, value: &impl Serialize) -> Result<()> {
+    pub(crate) fn put_json(
+        &self,
+        key: Key,
+        payload: Payload,
+        value: &impl Serialize,
+    ) -> Result<()> {
         let bytes = serde_json::to_vec(value).map_err(|error| Error::State(error.to_string()))?;
         self.put(key, payload, bytes)
     }
@@ -117,28 +127,41 @@ impl Store {
     }
 
     pub(crate) fn put_record(&self, pipeline: &str, record: &impl Serialize) -> Result<()> {
-        let bytes = serde_json::to_vec_pretty(record).map_err(|error| Error::State(error.to_string()))?;
+        let bytes =
+            serde_json::to_vec_pretty(record).map_err(|error| Error::State(error.to_string()))?;
         write_atomically(&self.latest(pipeline), &bytes)
     }
 
     /// Where the training of this key keeps its checkpoint.
     pub(crate) fn checkpoint(&self, key: Key) -> CheckpointFile {
-        CheckpointFile { path: self.root.join("checkpoints").join(key.to_string()) }
+        CheckpointFile {
+            path: self.root.join("checkpoints").join(key.to_string()),
+        }
     }
 
     /// The content hash of a file; a file whose size and time are as before is not read again.
     pub(crate) fn fingerprint(&self, path: &Path) -> Result<String> {
         let metadata = fs::metadata(path).map_err(|error| Error::reading(path, error))?;
-        let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let modified = metadata
+            .modified()
+            .ok()
+            .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let seen = Seen {
             size: metadata.len(),
-            modified: modified.map(|time| time.as_nanos().to_string()).unwrap_or_default(),
+            modified: modified
+                .map(|time| time.as_nanos().to_string())
+                .unwrap_or_default(),
             hash: String::new(),
         };
-        let name = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
+        let name = fs::canonicalize(path)
+            .unwrap_or_else(|_| path.to_owned())
+            .display()
+            .to_string();
         let index = self.root.join("fingerprints.json");
-        let mut known: BTreeMap<String, Seen> =
-            fs::read(&index).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        let mut known: BTreeMap<String, Seen> = fs::read(&index)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default();
         if let Some(before) = known.get(&name)
             && before.size == seen.size
             && before.modified == seen.modified
@@ -146,7 +169,9 @@ impl Store {
             return Ok(before.hash.clone());
         }
         let mut hasher = blake3::Hasher::new();
-        hasher.update_mmap_rayon(path).map_err(|error| Error::reading(path, error))?;
+        hasher
+            .update_mmap_rayon(path)
+            .map_err(|error| Error::reading(path, error))?;
         let hash = hasher.finalize().to_hex().to_string();
         // A file written a moment ago could change again within the clock's grain: hash it again next time.
         let settled = modified.is_some_and(|time| {
@@ -155,7 +180,13 @@ impl Store {
                 .is_ok_and(|now| now.saturating_sub(time).as_secs() >= 2)
         });
         if settled {
-            known.insert(name, Seen { hash: hash.clone(), ..seen });
+            known.insert(
+                name,
+                Seen {
+                    hash: hash.clone(),
+                    ..seen
+                },
+            );
             if let Ok(bytes) = serde_json::to_vec(&known) {
                 // Only a saving of time: a read-only project directory must not stop `takt plan`.
                 let _ = write_atomically(&index, &bytes);
@@ -202,7 +233,10 @@ impl Checkpoints for CheckpointFile {
 /// Writes the whole file or nothing: under a temporary name in the same folder, then renamed.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let attempt = || -> io::Result<()> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         fs::create_dir_all(folder)?;
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         io::Write::write_all(&mut file, bytes)?;
@@ -221,8 +255,13 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Store::new(folder.path());
         let key = Key::of(&"something").expect("a key");
-        store.put(key, Payload::State, b"learned".to_vec()).expect("kept");
-        assert_eq!(store.get(key, Payload::State).as_deref(), Some(b"learned".as_slice()));
+        store
+            .put(key, Payload::State, b"learned".to_vec())
+            .expect("kept");
+        assert_eq!(
+            store.get(key, Payload::State).as_deref(),
+            Some(b"learned".as_slice())
+        );
         let path = store.entry(key, Payload::State);
         let mut bytes = fs::read(&path).expect("bytes");
         bytes[2] ^= 1;

@@ -539,7 +539,8 @@ fn column_evidence(
         below = current;
         above = drafts[current].inputs.iter().flatten().next().copied();
     }
-    if !problem.notes.is_empty() || schemas[input].columns.is_empty() {
+    let is_listed = problem.help.iter().any(|help| help.starts_with("known: "));
+    if is_listed || !problem.notes.is_empty() || schemas[input].columns.is_empty() {
         return None;
     }
     let shown = 12;

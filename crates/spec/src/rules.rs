@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, ops::Range};
 
-use taktline_core::{Deploy, JoinKind, Model, Operation, Schema, Shape, closest};
+use taktline_core::{Deploy, Diagnostic, JoinKind, Model, Operation, Schema, Shape, closest};
 
 use crate::{report::Report, stages::Draft, tree::Node};
 
@@ -119,52 +119,68 @@ impl<'a> Whole<'a> {
             let Some(column) = input.column(&name) else {
                 continue;
             };
-            let is_reported = |name: &str| {
-                report.diagnostics.iter().any(|known| {
-                    known.code == "target-leak" && known.message.contains(&format!("`{name}`"))
-                })
-            };
             // A target that `features:` names was refused by the model itself.
-            let is_known = column.from_target.contains(&name) && is_reported(&name);
+            let is_target = column.from_target.contains(&name);
+            let is_known = is_target
+                && report.diagnostics.iter().any(|known| {
+                    known.code == "target-leak" && known.message.contains(&format!("`{name}`"))
+                });
             if !column.from_target.is_empty() && !is_known {
-                let chain = chain(&name, &column.from_target);
-                let maker = self.maker(index, &name);
-                let span = self.maker_span(maker, &name, &self.drafts[index].place);
-                let message = if column.from_target.contains(&name) {
+                let message = if is_target {
                     format!("model `{id}` would learn from its target `{name}`")
                 } else {
+                    let chain = chain(&name, &column.from_target);
                     format!(
                         "model `{id}` would learn from `{name}`, which is computed from the target: {chain}"
                     )
                 };
-                let line = self.line(index, report);
-                let diagnostic = report.error(span, "target-leak", message);
+                let diagnostic = self.refuse_feature(index, &name, "target-leak", message, report);
                 diagnostic.label = Some("knows the answer".into());
                 diagnostic.help.push(format!(
                     "drop `{name}` above the model, or give it `role: ignore` under `columns:`"
                 ));
-                diagnostic.notes.push(format!("`{id}` is on line {line}"));
             }
             if !column.from_pii.is_empty() && !model.allow_pii() {
-                let maker = self.maker(index, &name);
-                let span = self.maker_span(maker, &name, &self.drafts[index].place);
-                let message = if column.from_pii.contains(&name) {
-                    format!("model `{id}` would learn from personal data: `{name}`")
+                let origin = if column.from_pii.contains(&name) {
+                    format!("`{name}`")
                 } else {
-                    format!(
-                        "model `{id}` would learn from personal data: {}",
-                        chain(&name, &column.from_pii)
-                    )
+                    chain(&name, &column.from_pii)
                 };
-                let line = self.line(index, report);
-                let diagnostic = report.error(span, "pii-feature", message);
+                let message = format!("model `{id}` would learn from personal data: {origin}");
+                let diagnostic = self.refuse_feature(index, &name, "pii-feature", message, report);
                 diagnostic.label = Some("personal data".into());
                 diagnostic.help.push(format!(
                     "drop `{name}` above the model, or set `allow_pii: true` on `{id}`"
                 ));
-                diagnostic.notes.push(format!("`{id}` is on line {line}"));
             }
         }
+    }
+
+    /// An error about a feature of a model: where the column is made, else where the model names it, else at the model.
+    fn refuse_feature<'r>(
+        &self,
+        model: usize,
+        column: &str,
+        code: &str,
+        message: String,
+        report: &'r mut Report<'_>,
+    ) -> &'r mut Diagnostic {
+        let draft = &self.drafts[model];
+        let span = match self.maker(model, column).map(|maker| &self.drafts[maker]) {
+            Some(maker) => {
+                key_named(&maker.params, column, 3).unwrap_or_else(|| maker.place.clone())
+            }
+            None => item_named(&draft.params, column).unwrap_or_else(|| draft.place.clone()),
+        };
+        let line = self.line(model, report);
+        let is_elsewhere = report.line(&span) != line;
+        let diagnostic = report.error(span, code, message);
+        if is_elsewhere {
+            diagnostic
+                .notes
+                .push(format!("`{}` is on line {line}", draft.id));
+        }
+        diagnostic
     }
 
     /// The stage that made a column of the frame that a stage reads; `None` where a source did.
@@ -189,15 +205,6 @@ impl<'a> Whole<'a> {
             current = above;
         }
         (!matches!(self.shape(current), Some(Shape::Source(_)))).then_some(current)
-    }
-
-    /// The key that names the column in the params of the stage that made it; else that stage, else the model.
-    fn maker_span(&self, maker: Option<usize>, column: &str, model: &Range<usize>) -> Range<usize> {
-        let Some(maker) = maker else {
-            return model.clone();
-        };
-        let draft = &self.drafts[maker];
-        key_named(&draft.params, column, 3).unwrap_or_else(|| draft.place.clone())
     }
 
     fn check_deploy(&self, index: usize, deploy: &dyn Deploy, report: &mut Report<'_>) {
@@ -357,6 +364,17 @@ fn quoted(names: &[&str]) -> String {
         .join(", ")
 }
 
+/// The item of a list right under the params (`features: [amount, age]`) that is this name.
+fn item_named(params: &Node, name: &str) -> Option<Range<usize>> {
+    params
+        .entries()
+        .iter()
+        .flat_map(|(_, node)| node.items())
+        .find(|item| item.text() == Some(name))
+        .map(|item| item.span.clone())
+}
+
+/// The key of that name, at most so many levels down.
 fn key_named(node: &Node, name: &str, depth: usize) -> Option<Range<usize>> {
     if let Some((key, _)) = node.entry(name) {
         return Some(key.span.clone());

@@ -35,7 +35,10 @@ impl SourceText {
 ///
 /// # Errors
 /// The file is missing, a directory, larger than [`LARGEST_FILE`] (told from its size, without reading it) or not UTF-8.
-#[expect(clippy::result_large_err, reason = "read once a file; a boxed diagnostic would only burden the caller")]
+#[expect(
+    clippy::result_large_err,
+    reason = "read once a file; a boxed diagnostic would only burden the caller"
+)]
 pub fn read(path: &Path) -> Result<SourceText, Diagnostic> {
     let name = path.display().to_string();
     let unreadable = |error: std::io::Error| {

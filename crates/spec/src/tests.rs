@@ -238,7 +238,7 @@ fn the_document_has_a_shape() {
     assert_findings(
         "pipelin: a\nstages: []\nparams: {a-b: 1}\n",
         &[
-            "missing-key 1:1 [pipelin] the pipeline needs the key `pipeline` | `pipeline`: The pipeline's name: lower-case words joined by `-` or `_`",
+            "missing-key 1:1 [pipelin] the pipeline needs the key `pipeline` | `pipeline`: the pipeline's name: lower-case words joined by `-` or `_`",
             "unknown-key 1:1 [pipelin] the pipeline has no key `pipelin` | did you mean `pipeline`?",
             "out-of-range 2:9 [[]] `stages` must not be empty",
             "unused-param 3:10 [a-b] nothing reads the param `a-b` | read it with `${a-b}`, or remove it",
@@ -247,10 +247,10 @@ fn the_document_has_a_shape() {
     assert_findings(
         "pipeline: Bad Name\nseed: -1\ncolumns: {a: {role: tagret}, b: {roll: id}}\nstages:\n  - source.table: {columns: {a: f64, b: f64}}\n",
         &[
-            "wrong-format 1:11 [Bad Name] `pipeline` cannot be `Bad Name` | The pipeline's name: lower-case words joined by `-` or `_`",
+            "wrong-format 1:11 [Bad Name] `pipeline` cannot be `Bad Name` | the pipeline's name: lower-case words joined by `-` or `_`",
             "out-of-range 2:7 [-1] `seed` must be at least 0, found `-1`",
             "unknown-value 3:21 [tagret] `columns.a.role` cannot be `tagret` | did you mean `target`?",
-            "missing-key 3:30 [b] `columns.b` needs the key `role` | `role`: What the column is for",
+            "missing-key 3:30 [b] `columns.b` needs the key `role` | `role`: what the column is for",
             "unknown-key 3:34 [roll] `columns.b` has no key `roll` | did you mean `role`?",
         ],
     );
@@ -264,10 +264,10 @@ fn schedules_and_tests_have_a_shape() {
     assert_findings(
         &text,
         &[
-            "wrong-format 6:19 [daily] `schedule[0].cron` cannot be `daily` | Minute, hour, day of the month, month, day of the week: `0 2 * * *` is 02:00 every day",
+            "wrong-format 6:19 [daily] `schedule[0].cron` cannot be `daily` | minute, hour, day of the month, month, day of the week: `0 2 * * *` is 02:00 every day",
             "unknown-value 6:35 [never] `schedule[0].overlap` cannot be `never` | known: `skip`, `queue`, `cancel`",
             "duplicate-id 7:10 [a] two schedules have the id `a`",
-            "wrong-format 7:39 [2 hours] `schedule[1].timeout` cannot be `2 hours` | A span of time: `500ms`, `30s`, `5m`, `2h` or `1d`",
+            "wrong-format 7:39 [2 hours] `schedule[1].timeout` cannot be `2 hours` | a span of time: `500ms`, `30s`, `5m`, `2h` or `1d`",
             "unknown-stage 9:23 [tabel] the test names `tabel`, which is no stage | did you mean `table`?",
             "unknown-key 9:58 [row] `tests[0].expect` has no key `row` | did you mean `rows`?",
         ],
@@ -419,14 +419,14 @@ fn params_fit_their_schema() {
     assert_findings(
         "pipeline: a\nstages:\n  - source.table: {colums: {a: f64}, rows: -5}\n  - source.table: {columns: {a: float}, rows: 2.5}\n  - source.table: {columns: [], rows: abc}\n  - source.table:\n  - source.table: {columns: {a: f64}, rows: 1e3}\n  - source.table: {columns: {}, rows: 99999999999999999999}\n  - source.table: [1]\n",
         &[
-            "missing-param 3:5 [source.table] `source.table` needs the param `columns` | `columns`: Its columns",
+            "missing-param 3:5 [source.table] `source.table` needs the param `columns` | `columns`: its columns",
             "unknown-param 3:20 [colums] `source.table` has no param `colums` | did you mean `columns`?",
             "out-of-range 3:44 [-5] `rows` must be at least 0, found `-5`",
             "unknown-value 4:33 [float] `columns.a` cannot be `float` | known: `f64`, `text`, `bool`",
             "wrong-type 4:47 [2.5] `rows`: expected a whole number, found `2.5`",
             "wrong-type 5:29 [[]] `columns`: expected a map, found a list",
             "wrong-type 5:39 [abc] `rows`: expected a whole number, found text `abc`",
-            "missing-param 6:5 [source.table] `source.table` needs the param `columns` | `columns`: Its columns",
+            "missing-param 6:5 [source.table] `source.table` needs the param `columns` | `columns`: its columns",
             "out-of-range 8:29 [{}] `columns` must not be empty",
             "out-of-range 8:39 [99999999999999999999] `rows` must be at most 18446744073709551615, found `100000000000000000000`",
             "wrong-type 9:5 [source.table] `source.table` expects a map, found a list",
@@ -463,7 +463,7 @@ fn variants_are_explained_by_the_one_that_was_meant() {
         ),
         [
             "wrong-type 4:47 [many] `layers[0].conv.filters`: expected a whole number, found text `many`",
-            "missing-param 4:67 [conv] `layers[1].conv` needs the param `filters` | `filters`: How many filters",
+            "missing-param 4:67 [conv] `layers[1].conv` needs the param `filters` | `filters`: how many filters",
             "unknown-param 4:74 [filter] `layers[1].conv` has no param `filter` | did you mean `filters`?",
             "out-of-range 4:93 [0] `layers[1].conv.kernel` must be at least 1, found `0`",
             "unknown-value 4:129 [rellu] `layers[2].dense.activation` cannot be `rellu` | did you mean `relu`?",
@@ -479,7 +479,7 @@ fn variants_are_explained_by_the_one_that_was_meant() {
     assert_eq!(
         stage("{layers: [flatten], optimizer: {kind: sgd, rat: 0.1}, stop: {patience: 0}}"),
         [
-            "missing-param 4:40 [optimizer] `optimizer` needs the param `rate` | `rate`: The rate",
+            "missing-param 4:40 [optimizer] `optimizer` needs the param `rate` | `rate`: the rate",
             "unknown-param 4:63 [rat] `optimizer` has no param `rat` | did you mean `rate`?",
             "out-of-range 4:91 [0] `stop.patience` must be at least 1, found `0`",
         ]

@@ -836,6 +836,14 @@ impl<'a> Builder<'a> {
                 "put quotes around text that holds `: `, and check the indentation of this line"
                     .into(),
             );
+        } else if info.contains("expected ','") {
+            fatal.help.push(
+                "close the `{` or `[` above, or put quotes around text that holds `,`, `: `, `{` or `[`".into(),
+            );
+        } else if info.contains("did not find expected") {
+            fatal.help.push(
+                "items of a list begin in one column, and so do keys of a map: check the indentation of this line".into(),
+            );
         }
         fatal
     }

@@ -2,11 +2,13 @@
 
 use std::sync::Mutex;
 
-use polars::prelude::{Column as PolarsColumn, DataFrame, IntoColumn, NamedFrom, ReshapeDimension, Series};
+use polars::prelude::{
+    Column as PolarsColumn, DataFrame, IntoColumn, NamedFrom, ReshapeDimension, Series,
+};
 use serde_yaml::Value;
 use taktline_core::{
-    Cancellation, Checkpoints, Error, FitContext, Frame, Model, NoCheckpoints, Predictor, Progress, ProgressEvent,
-    Registry, Result, Role, Schema, Shape, Silent, Stage, State, TensorData,
+    Cancellation, Checkpoints, Error, FitContext, Frame, Model, NoCheckpoints, Predictor, Progress,
+    ProgressEvent, Registry, Result, Role, Schema, Shape, Silent, Stage, State, TensorData,
 };
 use taktline_torch as _;
 
@@ -14,7 +16,12 @@ const SIDE: usize = 8;
 
 fn stage(kind: &str, params: &str) -> Box<dyn Stage> {
     let params: Value = serde_yaml::from_str(params).expect("YAML");
-    (Registry::collect().expect("registry").get(kind).expect("kind").parse)(&params).expect("params")
+    (Registry::collect()
+        .expect("registry")
+        .get(kind)
+        .expect("kind")
+        .parse)(&params)
+    .expect("params")
 }
 
 fn model(stage: &dyn Stage) -> &dyn Model {
@@ -36,8 +43,14 @@ impl Noise {
 
 fn image_column(numbers: Vec<f32>, side: usize) -> PolarsColumn {
     let rows = numbers.len() / (side * side);
-    let shape: Vec<_> = [rows, side, side, 1].iter().map(|side| ReshapeDimension::new(*side as i64)).collect();
-    Series::new("image".into(), numbers).reshape_array(&shape).expect("shape").into_column()
+    let shape: Vec<_> = [rows, side, side, 1]
+        .iter()
+        .map(|side| ReshapeDimension::new(*side as i64))
+        .collect();
+    Series::new("image".into(), numbers)
+        .reshape_array(&shape)
+        .expect("shape")
+        .into_column()
 }
 
 /// Bars that lie, stand or lean, at random places, with noise.
@@ -60,7 +73,13 @@ fn bars(rows: usize, seed: u32) -> Frame {
         }
         labels.push(["lies", "stands", "leans"][class]);
     }
-    frame(vec![image_column(pixels, SIDE), PolarsColumn::new("bar".into(), labels)], "bar")
+    frame(
+        vec![
+            image_column(pixels, SIDE),
+            PolarsColumn::new("bar".into(), labels),
+        ],
+        "bar",
+    )
 }
 
 fn frame(columns: Vec<PolarsColumn>, target: &str) -> Frame {
@@ -100,7 +119,9 @@ epochs: 3
 
 fn fit(params: &str, train: &Frame, seed: u64) -> State {
     let stage = stage("model.torch.cnn", params);
-    model(&*stage).fit(train, None, &mut FitContext::quiet(seed)).expect("trained")
+    model(&*stage)
+        .fit(train, None, &mut FitContext::quiet(seed))
+        .expect("trained")
 }
 
 fn predictor(kind: &str, state: &State) -> Box<dyn Predictor> {
@@ -112,25 +133,47 @@ fn numbers(columns: &[PolarsColumn]) -> Vec<f64> {
     columns
         .iter()
         .filter(|column| column.name().starts_with("probability_"))
-        .flat_map(|column| column.f64().expect("f64").iter().flatten().collect::<Vec<_>>())
+        .flat_map(|column| {
+            column
+                .f64()
+                .expect("f64")
+                .iter()
+                .flatten()
+                .collect::<Vec<_>>()
+        })
         .collect()
 }
 
 fn texts(column: &PolarsColumn) -> Vec<String> {
-    column.str().expect("text").iter().flatten().map(str::to_owned).collect()
+    column
+        .str()
+        .expect("text")
+        .iter()
+        .flatten()
+        .map(str::to_owned)
+        .collect()
 }
 
 fn accuracy(state: &State, test: &Frame) -> f64 {
-    let predicted = predictor("model.torch.cnn", state).predict(&test.data).expect("predictions");
+    let predicted = predictor("model.torch.cnn", state)
+        .predict(&test.data)
+        .expect("predictions");
     let wanted = texts(test.data.column("bar").expect("bar"));
-    let right = texts(&predicted[0]).iter().zip(&wanted).filter(|(predicted, wanted)| predicted == wanted).count();
+    let right = texts(&predicted[0])
+        .iter()
+        .zip(&wanted)
+        .filter(|(predicted, wanted)| predicted == wanted)
+        .count();
     right as f64 / wanted.len() as f64
 }
 
 #[test]
 fn learns_to_tell_bars_apart() {
     let (train, test) = (bars(600, 1), bars(300, 2));
-    for network in [NETWORK.to_owned(), WHOLE_NETWORK.replace("epochs: 3", "epochs: 20")] {
+    for network in [
+        NETWORK.to_owned(),
+        WHOLE_NETWORK.replace("epochs: 3", "epochs: 20"),
+    ] {
         let state = fit(&network, &train, 1);
         let accuracy = accuracy(&state, &test);
         assert!(accuracy > 0.97, "accuracy {accuracy} of {network}");
@@ -153,7 +196,11 @@ fn a_stored_model_predicts_the_same() {
     let (train, test) = (bars(200, 1), bars(100, 2));
     let state = fit(WHOLE_NETWORK, &train, 1);
     let stored = State::from_bytes(&state.to_bytes().expect("bytes")).expect("state");
-    let predict = |state: &State| predictor("model.torch.cnn", state).predict(&test.data).expect("predictions");
+    let predict = |state: &State| {
+        predictor("model.torch.cnn", state)
+            .predict(&test.data)
+            .expect("predictions")
+    };
     let (now, later) = (predict(&state), predict(&stored));
     assert_eq!(texts(&now[0]), texts(&later[0]));
     assert_eq!(numbers(&now), numbers(&later));
@@ -167,14 +214,22 @@ fn a_row_does_not_depend_on_its_batch() {
         let predictor = predictor("model.torch.cnn", &fit(network, &bars(300, 1), 1));
         let together = numbers(&predictor.predict(&test).expect("predictions"));
         for row in (0..test.height()).step_by(7).chain([0, 1, 2, 3, 300]) {
-            let alone = numbers(&predictor.predict(&test.slice(row as i64, 1)).expect("prediction"));
-            let among: Vec<f64> = (0..3).map(|class| together[class * test.height() + row]).collect();
+            let alone = numbers(
+                &predictor
+                    .predict(&test.slice(row as i64, 1))
+                    .expect("prediction"),
+            );
+            let among: Vec<f64> = (0..3)
+                .map(|class| together[class * test.height() + row])
+                .collect();
             assert_eq!(alone, among, "row {row}");
             assert!((alone.iter().sum::<f64>() - 1.0).abs() < 1e-12);
         }
     }
     let predictor = predictor("model.torch.cnn", &fit(NETWORK, &bars(100, 1), 1));
-    let none = predictor.predict(&test.slice(0, 0)).expect("no rows are fine");
+    let none = predictor
+        .predict(&test.slice(0, 0))
+        .expect("no rows are fine");
     assert!(none.iter().all(PolarsColumn::is_empty));
 }
 
@@ -210,20 +265,42 @@ impl Progress for CancelAt<'_> {
     }
 }
 
-fn interrupt_and_resume(params: &str, train: &Frame, is_time: fn(&ProgressEvent) -> bool) -> (State, String) {
+fn interrupt_and_resume(
+    params: &str,
+    train: &Frame,
+    is_time: fn(&ProgressEvent) -> bool,
+) -> (State, String) {
     let stage = stage("model.torch.cnn", params);
     let checkpoints = Kept::default();
     let cancellation = Cancellation::default();
-    let progress = CancelAt { cancellation: &cancellation, is_time, messages: Mutex::default() };
-    let mut cx =
-        FitContext { stage: "bars", seed: 3, progress: &progress, cancellation: &cancellation, checkpoints: &checkpoints };
+    let progress = CancelAt {
+        cancellation: &cancellation,
+        is_time,
+        messages: Mutex::default(),
+    };
+    let mut cx = FitContext {
+        stage: "bars",
+        seed: 3,
+        progress: &progress,
+        cancellation: &cancellation,
+        checkpoints: &checkpoints,
+    };
     let stopped = model(&*stage).fit(train, None, &mut cx).map(drop);
     assert!(matches!(stopped, Err(Error::Interrupted)), "{stopped:?}");
 
     let cancellation = Cancellation::default();
-    let progress = CancelAt { cancellation: &cancellation, is_time: |_| false, messages: Mutex::default() };
-    let mut cx =
-        FitContext { stage: "bars", seed: 3, progress: &progress, cancellation: &cancellation, checkpoints: &checkpoints };
+    let progress = CancelAt {
+        cancellation: &cancellation,
+        is_time: |_| false,
+        messages: Mutex::default(),
+    };
+    let mut cx = FitContext {
+        stage: "bars",
+        seed: 3,
+        progress: &progress,
+        cancellation: &cancellation,
+        checkpoints: &checkpoints,
+    };
     let state = model(&*stage).fit(train, None, &mut cx).expect("resumed");
     let messages = progress.messages.into_inner().expect("messages");
     (state, messages.concat())
@@ -231,13 +308,23 @@ fn interrupt_and_resume(params: &str, train: &Frame, is_time: fn(&ProgressEvent)
 
 #[test]
 fn an_interrupted_training_ends_as_if_it_had_not_been() {
-    let train = bars(3000, 1);
+    let train = bars(1800, 1);
     let straight = fit(WHOLE_NETWORK, &train, 3);
-    let (resumed, message) = interrupt_and_resume(WHOLE_NETWORK, &train, |event| matches!(event, ProgressEvent::Epoch { .. }));
-    assert_eq!(message, "resumed from the checkpoint at epoch 2 of 3, after 0 batches");
+    let (resumed, message) = interrupt_and_resume(WHOLE_NETWORK, &train, |event| {
+        matches!(event, ProgressEvent::Epoch { .. })
+    });
+    assert_eq!(
+        message,
+        "resumed from the checkpoint at epoch 2 of 3, after 0 batches"
+    );
     assert!(straight == resumed, "other weights after resuming");
-    let (resumed, message) = interrupt_and_resume(WHOLE_NETWORK, &train, |event| matches!(event, ProgressEvent::Step { .. }));
-    assert!(message.starts_with("resumed from the checkpoint at epoch"), "{message}");
+    let (resumed, message) = interrupt_and_resume(WHOLE_NETWORK, &train, |event| {
+        matches!(event, ProgressEvent::Step { .. })
+    });
+    assert!(
+        message.starts_with("resumed from the checkpoint at epoch"),
+        "{message}"
+    );
     assert!(straight == resumed, "other weights after resuming");
 }
 
@@ -247,12 +334,28 @@ fn a_spoiled_checkpoint_is_not_used() {
     let stage = stage("model.torch.cnn", NETWORK);
     let checkpoints = Kept(Mutex::new(Some(b"spoiled".to_vec())));
     let cancellation = Cancellation::default();
-    let progress = CancelAt { cancellation: &cancellation, is_time: |_| false, messages: Mutex::default() };
-    let mut cx =
-        FitContext { stage: "bars", seed: 3, progress: &progress, cancellation: &cancellation, checkpoints: &checkpoints };
+    let progress = CancelAt {
+        cancellation: &cancellation,
+        is_time: |_| false,
+        messages: Mutex::default(),
+    };
+    let mut cx = FitContext {
+        stage: "bars",
+        seed: 3,
+        progress: &progress,
+        cancellation: &cancellation,
+        checkpoints: &checkpoints,
+    };
     let state = model(&*stage).fit(&train, None, &mut cx).expect("trained");
     assert!(state == fit(NETWORK, &train, 3), "other weights");
-    assert!(progress.messages.into_inner().expect("messages").concat().contains("training starts again"));
+    assert!(
+        progress
+            .messages
+            .into_inner()
+            .expect("messages")
+            .concat()
+            .contains("training starts again")
+    );
 }
 
 #[test]
@@ -268,19 +371,34 @@ fn a_checkpoint_that_cannot_be_kept_is_an_error() {
     }
     let stage = stage("model.torch.cnn", NETWORK);
     let cancellation = Cancellation::default();
-    let mut cx =
-        FitContext { stage: "bars", seed: 3, progress: &Silent, cancellation: &cancellation, checkpoints: &Full };
-    let error = model(&*stage).fit(&bars(60, 1), None, &mut cx).map(drop).expect_err("full").to_string();
+    let mut cx = FitContext {
+        stage: "bars",
+        seed: 3,
+        progress: &Silent,
+        cancellation: &cancellation,
+        checkpoints: &Full,
+    };
+    let error = model(&*stage)
+        .fit(&bars(60, 1), None, &mut cx)
+        .map(drop)
+        .expect_err("full")
+        .to_string();
     assert!(error.contains("no space left"), "{error}");
 }
 
 #[test]
 fn a_loss_that_explodes_is_named() {
-    let params = NETWORK.replace("{adam: {learning_rate: 0.01}}", "{sgd: {learning_rate: 1e20, momentum: 0.9}}");
+    let params = NETWORK.replace(
+        "{adam: {learning_rate: 0.01}}",
+        "{sgd: {learning_rate: 1e20, momentum: 0.9}}",
+    );
     let stage = stage("model.torch.cnn", &params);
     let exploded = model(&*stage).fit(&bars(600, 1), None, &mut FitContext::quiet(1));
     let error = exploded.map(drop).expect_err("exploded").to_string();
-    assert!(error.contains("in batch") && error.contains("of epoch") && error.contains("learning_rate"), "{error}");
+    assert!(
+        error.contains("in batch") && error.contains("of epoch") && error.contains("learning_rate"),
+        "{error}"
+    );
     assert_eq!(error.lines().count(), 1);
 }
 
@@ -304,7 +422,9 @@ fn validation_rows_are_measured_after_each_epoch() {
         checkpoints: &NoCheckpoints,
     };
     let validation = bars(99, 4);
-    let state = model(&*stage).fit(&bars(300, 1), Some(&validation), &mut cx).expect("trained");
+    let state = model(&*stage)
+        .fit(&bars(300, 1), Some(&validation), &mut cx)
+        .expect("trained");
     let epochs = progress.0.into_inner().expect("figures");
     assert_eq!(epochs.len(), 6);
     let (name, last) = epochs[5].last().expect("validation accuracy").clone();
@@ -319,16 +439,37 @@ fn without_features_it_learns_how_often_each_class_comes() {
     let answers: Vec<bool> = (0..rows).map(|row| row % 4 == 0).collect();
     let zeros = vec![0.0; rows];
     let train = frame(
-        vec![PolarsColumn::new("nothing".into(), &zeros), PolarsColumn::new("is_odd".into(), &answers)],
+        vec![
+            PolarsColumn::new("nothing".into(), &zeros),
+            PolarsColumn::new("is_odd".into(), &answers),
+        ],
         "is_odd",
     );
-    for optimizer in ["{sgd: {learning_rate: 0.5}}", "{sgd: {learning_rate: 0.05, momentum: 0.9, nesterov: true}}", "{adam: {learning_rate: 0.02}}"] {
+    for optimizer in [
+        "{sgd: {learning_rate: 0.5}}",
+        "{sgd: {learning_rate: 0.05, momentum: 0.9, nesterov: true}}",
+        "{adam: {learning_rate: 0.02}}",
+    ] {
         let params = format!("{{hidden: [], optimizer: {optimizer}, epochs: 60, batch_size: 400}}");
         let stage = stage("model.torch.mlp", &params);
-        let state = model(&*stage).fit(&train, None, &mut FitContext::quiet(1)).expect("trained");
-        let found = model(&*stage).load(&state).expect("loaded").predict(&train.data.slice(0, 1)).expect("prediction");
+        let state = model(&*stage)
+            .fit(&train, None, &mut FitContext::quiet(1))
+            .expect("trained");
+        let found = model(&*stage)
+            .load(&state)
+            .expect("loaded")
+            .predict(&train.data.slice(0, 1))
+            .expect("prediction");
         let names: Vec<&str> = found.iter().map(|column| column.name().as_str()).collect();
-        assert_eq!(names, ["prediction", "score", "probability_false", "probability_true"]);
+        assert_eq!(
+            names,
+            [
+                "prediction",
+                "score",
+                "probability_false",
+                "probability_true"
+            ]
+        );
         let share = numbers(&found);
         assert!((share[0] - 0.75).abs() < 0.02, "{optimizer}: {share:?}");
     }
@@ -337,10 +478,15 @@ fn without_features_it_learns_how_often_each_class_comes() {
 #[test]
 fn rows_of_weight_zero_teach_nothing() {
     let answers = |flip: bool| (0..200).map(move |row| (row % 2 == 0) ^ flip);
-    let sizes: Vec<f64> = answers(false).chain(answers(false)).map(|is_large| if is_large { 1.0 } else { -1.0 }).collect();
+    let sizes: Vec<f64> = answers(false)
+        .chain(answers(false))
+        .map(|is_large| if is_large { 1.0 } else { -1.0 })
+        .collect();
     // The second half says the opposite, and counts nothing.
     let labels: Vec<bool> = answers(false).chain(answers(true)).collect();
-    let weights: Vec<f64> = (0..400).map(|row| if row < 200 { 1.0 } else { 0.0 }).collect();
+    let weights: Vec<f64> = (0..400)
+        .map(|row| if row < 200 { 1.0 } else { 0.0 })
+        .collect();
     let mut train = frame(
         vec![
             PolarsColumn::new("size".into(), &sizes),
@@ -350,9 +496,18 @@ fn rows_of_weight_zero_teach_nothing() {
         "is_large",
     );
     train.schema.column_mut("counts").expect("column").role = Role::Weight;
-    let stage = stage("model.torch.mlp", "{hidden: [8], epochs: 20, batch_size: 10, optimizer: {adam: {learning_rate: 0.02}}}");
-    let state = model(&*stage).fit(&train, None, &mut FitContext::quiet(1)).expect("trained");
-    let found = model(&*stage).load(&state).expect("loaded").predict(&train.data).expect("predictions");
+    let stage = stage(
+        "model.torch.mlp",
+        "{hidden: [8], epochs: 20, batch_size: 10, optimizer: {adam: {learning_rate: 0.02}}}",
+    );
+    let state = model(&*stage)
+        .fit(&train, None, &mut FitContext::quiet(1))
+        .expect("trained");
+    let found = model(&*stage)
+        .load(&state)
+        .expect("loaded")
+        .predict(&train.data)
+        .expect("predictions");
     let predicted: Vec<bool> = found[0].bool().expect("bool").iter().flatten().collect();
     assert_eq!(&predicted[..200], &labels[..200]);
     let score = found[1].f64().expect("f64").get(0).expect("number");
@@ -363,14 +518,21 @@ fn rows_of_weight_zero_teach_nothing() {
 fn by_hand(params: &str, side: usize, set: &[(&str, &[f32])]) -> (Box<dyn Stage>, State) {
     let pixels = vec![0.5; side * side * 4];
     let train = frame(
-        vec![image_column(pixels, side), PolarsColumn::new("label".into(), [0_i64, 1, 0, 1])],
+        vec![
+            image_column(pixels, side),
+            PolarsColumn::new("label".into(), [0_i64, 1, 0, 1]),
+        ],
         "label",
     );
     let stage = stage("model.torch.cnn", params);
-    let mut state = model(&*stage).fit(&train, None, &mut FitContext::quiet(1)).expect("trained");
+    let mut state = model(&*stage)
+        .fit(&train, None, &mut FitContext::quiet(1))
+        .expect("trained");
     for (name, numbers) in set {
         let tensor = state.tensors.get_mut(*name).expect(name);
-        let TensorData::F32(old) = &mut tensor.data else { panic!("not f32") };
+        let TensorData::F32(old) = &mut tensor.data else {
+            panic!("not f32")
+        };
         assert_eq!(old.len(), numbers.len(), "{name}");
         old.copy_from_slice(numbers);
     }
@@ -380,7 +542,13 @@ fn by_hand(params: &str, side: usize, set: &[(&str, &[f32])]) -> (Box<dyn Stage>
 /// The logit of class 0 against class 1 of one image.
 fn difference(stage: &dyn Stage, state: &State, pixels: &[f32], side: usize) -> f64 {
     let data = DataFrame::new(1, vec![image_column(pixels.to_vec(), side)]).expect("frame");
-    let share = numbers(&model(stage).load(state).expect("loaded").predict(&data).expect("prediction"));
+    let share = numbers(
+        &model(stage)
+            .load(state)
+            .expect("loaded")
+            .predict(&data)
+            .expect("prediction"),
+    );
     (share[0] / share[1]).ln()
 }
 
@@ -395,7 +563,12 @@ fn layers_compute_what_the_books_say() {
     let (stage, state) = by_hand(
         params,
         3,
-        &[("0.conv.weight", &[1.0; 4]), ("0.conv.bias", &[-20.0]), ("3.dense.weight", &[0.25, 0.0]), ("3.dense.bias", &[0.5, 0.0])],
+        &[
+            ("0.conv.weight", &[1.0; 4]),
+            ("0.conv.bias", &[-20.0]),
+            ("3.dense.weight", &[0.25, 0.0]),
+            ("3.dense.bias", &[0.5, 0.0]),
+        ],
     );
     assert!((difference(&*stage, &state, &pixels, 3) - 2.5).abs() < 1e-5);
 
@@ -405,7 +578,12 @@ fn layers_compute_what_the_books_say() {
     let (stage, state) = by_hand(
         params,
         3,
-        &[("0.conv.weight", &[1.0; 4]), ("0.conv.bias", &[0.0]), ("2.dense.weight", &[0.1, 0.0]), ("2.dense.bias", &[0.0; 2])],
+        &[
+            ("0.conv.weight", &[1.0; 4]),
+            ("0.conv.bias", &[0.0]),
+            ("2.dense.weight", &[0.1, 0.0]),
+            ("2.dense.bias", &[0.0; 2]),
+        ],
     );
     assert!((difference(&*stage, &state, &pixels, 3) - 1.125).abs() < 1e-5);
 
@@ -431,13 +609,24 @@ fn a_state_of_another_network_is_refused() {
     let mut state = fit(NETWORK, &bars(60, 1), 1);
     state.tensors.remove("0.conv.weight");
     let stage = stage("model.torch.cnn", NETWORK);
-    let error = model(&*stage).load(&state).err().expect("refused").to_string();
+    let error = model(&*stage)
+        .load(&state)
+        .err()
+        .expect("refused")
+        .to_string();
     assert!(error.contains("`0.conv.weight` is missing"), "{error}");
 }
 
 #[test]
 fn a_wrong_number_of_units_is_found_before_training() {
     let stage = stage("model.torch.cnn", &NETWORK.replace("units: 3", "units: 4"));
-    let error = model(&*stage).fit(&bars(60, 1), None, &mut FitContext::quiet(1)).map(drop).expect_err("units").to_string();
-    assert!(error.contains("4 units, but the target has 3 classes"), "{error}");
+    let error = model(&*stage)
+        .fit(&bars(60, 1), None, &mut FitContext::quiet(1))
+        .map(drop)
+        .expect_err("units")
+        .to_string();
+    assert!(
+        error.contains("4 units, but the target has 3 classes"),
+        "{error}"
+    );
 }

@@ -33,14 +33,27 @@ impl Input {
             Self::Columns(columns) => column_rows(frame, columns)?,
         };
         // Outside the normal case nothing is looked up: one pass that the compiler turns into wide instructions.
-        if !rows.iter().fold(true, |finite, number| finite & number.is_finite()) {
-            let place = rows.iter().position(|number| !number.is_finite()).unwrap_or_default();
-            let (row, item) = (place / self.row_length().max(1), place % self.row_length().max(1));
+        if !rows
+            .iter()
+            .fold(true, |finite, number| finite & number.is_finite())
+        {
+            let place = rows
+                .iter()
+                .position(|number| !number.is_finite())
+                .unwrap_or_default();
+            let (row, item) = (
+                place / self.row_length().max(1),
+                place % self.row_length().max(1),
+            );
             let column = match self {
                 Self::Array { column, .. } => column,
                 Self::Columns(columns) => &columns[item],
             };
-            return Err(Error::data(format!("`{column}` is {} in row {}; a network needs numbers", rows[place], row + 1)));
+            return Err(Error::data(format!(
+                "`{column}` is {} in row {}; a network needs numbers",
+                rows[place],
+                row + 1
+            )));
         }
         Ok(rows)
     }
@@ -71,7 +84,11 @@ fn array_rows(column: &Column, shape: &[usize]) -> Result<Rows> {
     let item = match described.array() {
         Some((own, item)) if own == shape => item,
         _ => {
-            let wanted = shape.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let wanted = shape
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", ");
             return Err(Error::data(format!(
                 "`{}` is {}, but the network was made for array[{wanted}]",
                 column.name(),
@@ -79,7 +96,9 @@ fn array_rows(column: &Column, shape: &[usize]) -> Result<Rows> {
             )));
         }
     };
-    let wanted = shape.iter().rev().fold(DataType::Float32, |item, side| DataType::Array(Box::new(item), *side));
+    let wanted = shape.iter().rev().fold(DataType::Float32, |item, side| {
+        DataType::Array(Box::new(item), *side)
+    });
     let floats = match item {
         DataType::Float32 => column.clone(),
         DataType::Float64 => column.cast(&wanted)?,
@@ -92,15 +111,30 @@ fn array_rows(column: &Column, shape: &[usize]) -> Result<Rows> {
         }
     };
     let series = floats.as_materialized_series().rechunk();
-    let Some(mut level) = series.array()?.downcast_iter().next().map(|chunk| chunk.clone().boxed()) else {
+    let Some(mut level) = series
+        .array()?
+        .downcast_iter()
+        .next()
+        .map(|chunk| chunk.clone().boxed())
+    else {
         return Ok(Rows::Made(Vec::new()));
     };
     let rows = level.len();
     loop {
-        if let Some(validity) = level.validity().filter(|validity| validity.unset_bits() > 0) {
-            let place = validity.iter().position(|is_set| !is_set).unwrap_or_default();
+        if let Some(validity) = level
+            .validity()
+            .filter(|validity| validity.unset_bits() > 0)
+        {
+            let place = validity
+                .iter()
+                .position(|is_set| !is_set)
+                .unwrap_or_default();
             let row = place / (level.len() / rows.max(1)).max(1);
-            return Err(Error::data(format!("`{}` is null in row {}", column.name(), row + 1)));
+            return Err(Error::data(format!(
+                "`{}` is null in row {}",
+                column.name(),
+                row + 1
+            )));
         }
         let inner = match level.as_any().downcast_ref::<FixedSizeListArray>() {
             Some(list) => list.values().clone(),
@@ -110,7 +144,10 @@ fn array_rows(column: &Column, shape: &[usize]) -> Result<Rows> {
     }
     match level.as_any().downcast_ref::<PrimitiveArray<f32>>() {
         Some(numbers) => Ok(Rows::Shared(numbers.clone())),
-        None => Err(Error::data(format!("`{}` does not hold 32-bit floats", column.name()))),
+        None => Err(Error::data(format!(
+            "`{}` does not hold 32-bit floats",
+            column.name()
+        ))),
     }
 }
 
@@ -119,7 +156,11 @@ fn column_rows(frame: &DataFrame, names: &[String]) -> Result<Rows> {
     for (index, name) in names.iter().enumerate() {
         let column = frame.column(name)?;
         if column.null_count() > 0 {
-            let first = column.is_null().iter().position(|is_null| is_null == Some(true)).unwrap_or_default();
+            let first = column
+                .is_null()
+                .iter()
+                .position(|is_null| is_null == Some(true))
+                .unwrap_or_default();
             return Err(Error::data(format!(
                 "`{name}` is null in {} of {} rows, first in row {}; fill it with `clean.fill_nulls`, or drop the rows",
                 column.null_count(),
@@ -145,13 +186,22 @@ mod tests {
     pub(crate) fn images(numbers: Vec<f32>, height: usize, width: usize) -> DataFrame {
         let rows = numbers.len() / (height * width);
         let flat = Series::new("image".into(), numbers);
-        let dimensions: Vec<_> = [rows, height, width, 1].iter().map(|side| ReshapeDimension::new(*side as i64)).collect();
-        let column = flat.reshape_array(&dimensions).expect("shape").into_column();
+        let dimensions: Vec<_> = [rows, height, width, 1]
+            .iter()
+            .map(|side| ReshapeDimension::new(*side as i64))
+            .collect();
+        let column = flat
+            .reshape_array(&dimensions)
+            .expect("shape")
+            .into_column();
         DataFrame::new(rows, vec![column]).expect("frame")
     }
 
     fn input() -> Input {
-        Input::Array { column: "image".into(), shape: vec![2, 2, 1] }
+        Input::Array {
+            column: "image".into(),
+            shape: vec![2, 2, 1],
+        }
     }
 
     #[test]
@@ -169,14 +219,20 @@ mod tests {
     fn chunks_are_joined() {
         let frame = images(vec![0.0; 4], 2, 2);
         let both = frame.vstack(&images(vec![1.0; 4], 2, 2)).expect("stacked");
-        assert_eq!(&*input().rows(&both).expect("rows"), &[0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0]);
+        assert_eq!(
+            &*input().rows(&both).expect("rows"),
+            &[0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0]
+        );
     }
 
     #[test]
     fn names_the_row_of_a_number_that_is_none() {
         let mut numbers = vec![0.0; 12];
         numbers[9] = f32::NAN;
-        let error = input().rows(&images(numbers, 2, 2)).expect_err("NaN").to_string();
+        let error = input()
+            .rows(&images(numbers, 2, 2))
+            .expect_err("NaN")
+            .to_string();
         assert!(error.contains("`image` is NaN in row 3"), "{error}");
     }
 
@@ -184,13 +240,23 @@ mod tests {
     fn columns_become_rows() {
         let frame = DataFrame::new(
             2,
-            vec![Column::new("amount".into(), [1.5, 2.5]), Column::new("is_new".into(), [true, false])],
+            vec![
+                Column::new("amount".into(), [1.5, 2.5]),
+                Column::new("is_new".into(), [true, false]),
+            ],
         )
         .expect("frame");
         let input = Input::Columns(vec!["is_new".into(), "amount".into()]);
         assert_eq!(&*input.rows(&frame).expect("rows"), &[1.0, 1.5, 0.0, 2.5]);
-        let missing = DataFrame::new(2, vec![Column::new("amount".into(), [Some(1.0), None])]).expect("frame");
-        let error = Input::Columns(vec!["amount".into()]).rows(&missing).expect_err("null").to_string();
-        assert!(error.contains("null in 1 of 2 rows, first in row 2"), "{error}");
+        let missing = DataFrame::new(2, vec![Column::new("amount".into(), [Some(1.0), None])])
+            .expect("frame");
+        let error = Input::Columns(vec!["amount".into()])
+            .rows(&missing)
+            .expect_err("null")
+            .to_string();
+        assert!(
+            error.contains("null in 1 of 2 rows, first in row 2"),
+            "{error}"
+        );
     }
 }

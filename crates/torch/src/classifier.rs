@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use polars::prelude::{Column as PolarsColumn, DataFrame, DataType};
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    CheckContext, Column, Error, FitContext, Frame, ParamPath, Predictor, Problem, ProgressEvent, Result, Role, Schema,
-    State, TensorData, path, type_name,
+    CheckContext, Column, Error, FitContext, Frame, ParamPath, Predictor, Problem, ProgressEvent,
+    Result, Role, Schema, State, TensorData, path, type_name,
 };
 
 use crate::{
@@ -15,7 +15,8 @@ use crate::{
     labels::{self, Labels},
     layers::{Fault, Layer, Walk},
     protocol::{
-        Array, Arrays, Event, Failure, Listener, Load, Loss, Network, Numbers, Optimizer, Standing, Trained, Training,
+        Array, Arrays, Event, Failure, Listener, Load, Loss, Network, Numbers, Optimizer, Standing,
+        Trained, Training,
     },
     runtime,
 };
@@ -60,9 +61,13 @@ struct Learned {
 /// Reports that torch stages cannot run here, if they cannot.
 pub(crate) fn check_library(cx: &mut CheckContext<'_>) {
     if let Some(why) = &cx.capabilities.torch_missing {
-        let problem = Problem::error("torch-missing", ParamPath::kind(), format!("torch stages cannot run here: {why}"))
-            .label("needs libtorch")
-            .help(runtime::HOW_TO_GET);
+        let problem = Problem::error(
+            "torch-missing",
+            ParamPath::kind(),
+            format!("torch stages cannot run here: {why}"),
+        )
+        .label("needs libtorch")
+        .help(runtime::HOW_TO_GET);
         cx.report(problem);
     }
 }
@@ -84,15 +89,23 @@ pub(crate) fn check_target<'a>(
         None => {
             let column = input.target();
             if column.is_none() && !input.incomplete {
-                let targets: Vec<String> =
-                    input.with_role(Role::Target).map(|column| format!("`{}`", column.name)).collect();
+                let targets: Vec<String> = input
+                    .with_role(Role::Target)
+                    .map(|column| format!("`{}`", column.name))
+                    .collect();
                 let message = match targets.as_slice() {
-                    [] => "no column has the role `target`, so there is nothing to learn".to_owned(),
-                    several => format!("{} have the role `target`; a model learns one", several.join(", ")),
+                    [] => {
+                        "no column has the role `target`, so there is nothing to learn".to_owned()
+                    }
+                    several => format!(
+                        "{} have the role `target`; a model learns one",
+                        several.join(", ")
+                    ),
                 };
                 cx.report(
-                    Problem::error("no-target", ParamPath::kind(), message)
-                        .help("say `target: NAME`, or give one column `role: target` under `columns:`"),
+                    Problem::error("no-target", ParamPath::kind(), message).help(
+                        "say `target: NAME`, or give one column `role: target` under `columns:`",
+                    ),
                 );
             }
             (column?, ParamPath::kind())
@@ -115,7 +128,10 @@ pub(crate) fn check_target<'a>(
 pub(crate) fn check_weights(input: &Schema, cx: &mut CheckContext<'_>) {
     let weights: Vec<&Column> = input.with_role(Role::Weight).collect();
     if weights.len() > 1 {
-        let names: Vec<String> = weights.iter().map(|column| format!("`{}`", column.name)).collect();
+        let names: Vec<String> = weights
+            .iter()
+            .map(|column| format!("`{}`", column.name))
+            .collect();
         cx.report(
             Problem::error(
                 "two-weights",
@@ -129,7 +145,11 @@ pub(crate) fn check_weights(input: &Schema, cx: &mut CheckContext<'_>) {
         cx.report(Problem::error(
             "not-numeric",
             ParamPath::kind(),
-            format!("the weight `{}` is {}, not a number", column.name, type_name(&column.dtype)),
+            format!(
+                "the weight `{}` is {}, not a number",
+                column.name,
+                type_name(&column.dtype)
+            ),
         ));
     }
 }
@@ -144,7 +164,11 @@ pub(crate) fn output_schema(input: &Schema, target: Option<&Column>) -> Schema {
         output.set(column);
     };
     if let Some(target) = target {
-        add(PREDICTION.into(), predicted_type(&target.dtype), target.categories.clone());
+        add(
+            PREDICTION.into(),
+            predicted_type(&target.dtype),
+            target.categories.clone(),
+        );
     }
     if classes.as_ref().is_some_and(|classes| classes.len() == 2) {
         add(SCORE.into(), DataType::Float64, None);
@@ -173,8 +197,12 @@ fn predicted_type(target: &DataType) -> DataType {
 
 /// "reads `imgae`, which its input does not have".
 pub(crate) fn unknown_column(input: &Schema, name: &str, place: ParamPath) -> Problem {
-    Problem::error("unknown-column", place, format!("reads `{name}`, which its input does not have"))
-        .help_if(input.suggestion(name))
+    Problem::error(
+        "unknown-column",
+        place,
+        format!("reads `{name}`, which its input does not have"),
+    )
+    .help_if(input.suggestion(name))
 }
 
 /// A layer's fault as a problem of the stage, with the shapes up to it as evidence.
@@ -183,7 +211,8 @@ pub(crate) fn layer_problem(fault: &Fault, walk: &Walk, layers: &[Layer]) -> Pro
     if let (Some(key), Some(layer)) = (fault.key, layers.get(fault.layer)) {
         place = place.join(layer.name()).join(key);
     }
-    let mut problem = Problem::error(fault.code, place, fault.message.clone()).help(fault.help.clone());
+    let mut problem =
+        Problem::error(fault.code, place, fault.message.clone()).help(fault.help.clone());
     problem.label.clone_from(&fault.label);
     if fault.code == "layer-shape" {
         problem.notes = walk.steps(layers, fault.layer);
@@ -203,8 +232,16 @@ impl Listener for Ear<'_> {
 
     fn event(&self, event: Event) {
         self.cx.progress.event(match event {
-            Event::Step { done, total } => ProgressEvent::Step { done, total, unit: "batches" },
-            Event::Epoch { epoch, epochs, result } => ProgressEvent::Epoch {
+            Event::Step { done, total } => ProgressEvent::Step {
+                done,
+                total,
+                unit: "batches",
+            },
+            Event::Epoch {
+                epoch,
+                epochs,
+                result,
+            } => ProgressEvent::Epoch {
                 epoch,
                 epochs,
                 loss: result.loss,
@@ -222,12 +259,17 @@ impl Listener for Ear<'_> {
 
     fn checkpoint(&self, standing: &Standing, arrays: &[Array<'_>]) -> Result<(), Failure> {
         let bytes = checkpoint(standing, arrays).and_then(|state| state.to_bytes());
-        bytes.and_then(|bytes| self.cx.checkpoints.save(&bytes)).map_err(|error| Failure::Failed(error.to_string()))
+        bytes
+            .and_then(|bytes| self.cx.checkpoints.save(&bytes))
+            .map_err(|error| Failure::Failed(error.to_string()))
     }
 }
 
 fn checkpoint(standing: &Standing, arrays: &[Array<'_>]) -> Result<State> {
-    Ok(with_tensors(State::from_data(CHECKPOINT_VERSION, standing)?, arrays))
+    Ok(with_tensors(
+        State::from_data(CHECKPOINT_VERSION, standing)?,
+        arrays,
+    ))
 }
 
 fn with_tensors(state: State, arrays: &[Array<'_>]) -> State {
@@ -252,7 +294,11 @@ fn tensors(state: &State) -> Vec<Array<'_>> {
                 TensorData::F64(numbers) => Numbers::F64(Cow::Borrowed(numbers)),
                 TensorData::I64(numbers) => Numbers::I64(Cow::Borrowed(numbers)),
             };
-            Array { name: name.clone(), shape: tensor.shape.clone(), numbers }
+            Array {
+                name: name.clone(),
+                shape: tensor.shape.clone(),
+                numbers,
+            }
         })
         .collect()
 }
@@ -260,14 +306,21 @@ fn tensors(state: &State) -> Vec<Array<'_>> {
 /// Where an earlier run of the same training stopped, if it left a checkpoint that can be read.
 fn resumption(cx: &FitContext<'_>, epochs: u64) -> Option<(Standing, State)> {
     let bytes = cx.checkpoints.load()?;
-    let read = State::from_bytes(&bytes).and_then(|state| Ok((state.data::<Standing>(CHECKPOINT_VERSION)?, state)));
+    let read = State::from_bytes(&bytes)
+        .and_then(|state| Ok((state.data::<Standing>(CHECKPOINT_VERSION)?, state)));
     match read {
         Ok((standing, state)) => {
             let place = match standing.epoch < epochs {
-                true => format!("epoch {} of {epochs}, after {} batches", standing.epoch + 1, standing.batch),
+                true => format!(
+                    "epoch {} of {epochs}, after {} batches",
+                    standing.epoch + 1,
+                    standing.batch
+                ),
                 false => format!("the end of epoch {epochs}"),
             };
-            cx.progress.event(ProgressEvent::Message(format!("resumed from the checkpoint at {place}")));
+            cx.progress.event(ProgressEvent::Message(format!(
+                "resumed from the checkpoint at {place}"
+            )));
             Some((standing, state))
         }
         Err(error) => {
@@ -279,32 +332,53 @@ fn resumption(cx: &FitContext<'_>, epochs: u64) -> Option<(Standing, State)> {
 }
 
 fn row_weights(frame: &Frame) -> Result<Option<Vec<f32>>> {
-    let Some(column) = frame.schema.with_role(Role::Weight).next() else { return Ok(None) };
+    let Some(column) = frame.schema.with_role(Role::Weight).next() else {
+        return Ok(None);
+    };
     let name = &column.name;
     let weights = frame.data.column(name)?.strict_cast(&DataType::Float32)?;
     let weights: Vec<Option<f32>> = weights.f32()?.iter().collect();
-    match weights.iter().position(|weight| !weight.is_some_and(|weight| weight.is_finite() && weight >= 0.0)) {
-        Some(row) => Err(Error::data(format!("the weight `{name}` is not a number from 0 up in row {}", row + 1))),
+    match weights
+        .iter()
+        .position(|weight| !weight.is_some_and(|weight| weight.is_finite() && weight >= 0.0))
+    {
+        Some(row) => Err(Error::data(format!(
+            "the weight `{name}` is not a number from 0 up in row {}",
+            row + 1
+        ))),
         None => Ok(Some(weights.into_iter().flatten().collect())),
     }
 }
 
-/// Trains a network to tell the target's classes apart.
+/// A classification to learn.
+pub(crate) struct Lesson {
+    /// Version of the kind.
+    pub(crate) version: u32,
+    /// What the network reads.
+    pub(crate) input: Input,
+    /// The column it learns to say.
+    pub(crate) target: String,
+    /// How it learns.
+    pub(crate) settings: Settings,
+}
+
+/// Trains the network for so many classes.
 pub(crate) fn fit(
-    version: u32,
-    input: Input,
-    target: &str,
-    settings: Settings,
-    layers: impl FnOnce(usize) -> Network,
+    lesson: Lesson,
+    network: impl FnOnce(usize) -> Network,
     train: &Frame,
     validation: Option<&Frame>,
     cx: &mut FitContext<'_>,
 ) -> Result<State> {
+    let Lesson { version, input, target, settings } = lesson;
     let library = runtime::library()?;
-    let target_column = train.data.column(target)?;
-    let categories = train.schema.column(target).and_then(|column| column.categories.as_deref());
+    let target_column = train.data.column(&target)?;
+    let categories = train
+        .schema
+        .column(&target)
+        .and_then(|column| column.categories.as_deref());
     let labels = Labels::learn(target_column, categories)?;
-    let network = layers(labels.len());
+    let network = network(labels.len());
     let faults = crate::layers::classifies(&network.layers, Some((labels.len(), String::new())));
     if let Some(fault) = faults.first() {
         return Err(Error::data(format!("{}; {}", fault.message, fault.help)));
@@ -319,20 +393,32 @@ pub(crate) fn fit(
         Array::i64("labels", &*indices),
     ];
     if let Some(weights) = &weights {
-        arrays.push(Array::f32("weights", vec![weights.len()], weights.as_slice()));
+        arrays.push(Array::f32(
+            "weights",
+            vec![weights.len()],
+            weights.as_slice(),
+        ));
     }
     let held_out = match validation.filter(|frame| frame.data.height() > 0) {
         Some(frame) => {
-            let indices = labels.indices(frame.data.column(target)?)?;
+            let indices = labels.indices(frame.data.column(&target)?)?;
             Some((input.rows(&frame.data)?, indices, row_weights(frame)?))
         }
         None => None,
     };
     if let Some((inputs, indices, weights)) = &held_out {
-        arrays.push(Array::f32("validation_inputs", vec![indices.len(), row_length], &**inputs));
+        arrays.push(Array::f32(
+            "validation_inputs",
+            vec![indices.len(), row_length],
+            &**inputs,
+        ));
         arrays.push(Array::i64("validation_labels", indices.as_slice()));
         if let Some(weights) = weights {
-            arrays.push(Array::f32("validation_weights", vec![weights.len()], weights.as_slice()));
+            arrays.push(Array::f32(
+                "validation_weights",
+                vec![weights.len()],
+                weights.as_slice(),
+            ));
         }
     }
     let resumed = resumption(cx, settings.epochs);
@@ -351,12 +437,23 @@ pub(crate) fn fit(
         resume: resumed.as_ref().map(|(standing, _)| standing.clone()),
     };
     let (Trained { history }, tensors) =
-        library.train(&request, &arrays, &Ear { cx }).map_err(|failure| match failure {
-            Failure::Interrupted => Error::Interrupted,
-            Failure::Failed(message) => Error::Model(message),
-        })?;
-    let learned = Learned { target: target.to_owned(), labels, input, network: request.network, history };
-    Ok(with_tensors(State::from_data(version, &learned)?, &tensors.0))
+        library
+            .train(&request, &arrays, &Ear { cx })
+            .map_err(|failure| match failure {
+                Failure::Interrupted => Error::Interrupted,
+                Failure::Failed(message) => Error::Model(message),
+            })?;
+    let learned = Learned {
+        target,
+        labels,
+        input,
+        network: request.network,
+        history,
+    };
+    Ok(with_tensors(
+        State::from_data(version, &learned)?,
+        &tensors.0,
+    ))
 }
 
 /// A network in the library that predicts labels.
@@ -368,11 +465,16 @@ struct Classifier {
 /// What predicts with the state that [`fit`] made.
 pub(crate) fn load(version: u32, state: &State) -> Result<Box<dyn Predictor>> {
     let learned: Learned = state.data(version)?;
-    let request = Load { network: learned.network.clone(), threads: runtime::threads() };
-    let model = runtime::library()?.load(&request, &tensors(state)).map_err(|failure| match failure {
-        Failure::Interrupted => Error::Interrupted,
-        Failure::Failed(message) => Error::State(message),
-    })?;
+    let request = Load {
+        network: learned.network.clone(),
+        threads: runtime::threads(),
+    };
+    let model = runtime::library()?
+        .load(&request, &tensors(state))
+        .map_err(|failure| match failure {
+            Failure::Interrupted => Error::Interrupted,
+            Failure::Failed(message) => Error::State(message),
+        })?;
     Ok(Box::new(Classifier { learned, model }))
 }
 
@@ -393,7 +495,9 @@ impl Predictor for Classifier {
 fn probabilities<'a>(answer: &'a Arrays<'_>, rows: usize, classes: usize) -> Result<&'a [f64]> {
     match answer.find("probabilities").map(|array| &array.numbers) {
         Some(Numbers::F64(numbers)) if numbers.len() == rows * classes => Ok(numbers),
-        _ => Err(Error::Model(format!("the libtorch library gave no probabilities for {rows} rows"))),
+        _ => Err(Error::Model(format!(
+            "the libtorch library gave no probabilities for {rows} rows"
+        ))),
     }
 }
 
@@ -403,7 +507,12 @@ fn columns(labels: &Labels, probabilities: &[f64]) -> Result<Vec<PolarsColumn>> 
     let rows = probabilities.chunks_exact(classes);
     let likeliest: Vec<usize> = rows
         .clone()
-        .map(|row| (1..classes).fold(0, |best, class| if row[class] > row[best] { class } else { best }))
+        .map(|row| {
+            (1..classes).fold(
+                0,
+                |best, class| if row[class] > row[best] { class } else { best },
+            )
+        })
         .collect();
     let of_class = |class: usize| -> Vec<f64> { rows.clone().map(|row| row[class]).collect() };
     let mut columns = vec![labels.column(PREDICTION, &likeliest)?];
@@ -411,7 +520,10 @@ fn columns(labels: &Labels, probabilities: &[f64]) -> Result<Vec<PolarsColumn>> 
         columns.push(PolarsColumn::new(SCORE.into(), of_class(1)));
     }
     for (class, name) in labels.names().iter().enumerate() {
-        columns.push(PolarsColumn::new(format!("probability_{name}").into(), of_class(class)));
+        columns.push(PolarsColumn::new(
+            format!("probability_{name}").into(),
+            of_class(class),
+        ));
     }
     Ok(columns)
 }
@@ -424,9 +536,33 @@ mod tests {
     fn two_classes_get_a_score() {
         let found = columns(&Labels::Booleans, &[0.9, 0.1, 0.2, 0.8]).expect("columns");
         let names: Vec<&str> = found.iter().map(|column| column.name().as_str()).collect();
-        assert_eq!(names, ["prediction", "score", "probability_false", "probability_true"]);
-        assert_eq!(found[0].bool().expect("bool").iter().flatten().collect::<Vec<_>>(), [false, true]);
-        assert_eq!(found[1].f64().expect("f64").iter().flatten().collect::<Vec<_>>(), [0.1, 0.8]);
+        assert_eq!(
+            names,
+            [
+                "prediction",
+                "score",
+                "probability_false",
+                "probability_true"
+            ]
+        );
+        assert_eq!(
+            found[0]
+                .bool()
+                .expect("bool")
+                .iter()
+                .flatten()
+                .collect::<Vec<_>>(),
+            [false, true]
+        );
+        assert_eq!(
+            found[1]
+                .f64()
+                .expect("f64")
+                .iter()
+                .flatten()
+                .collect::<Vec<_>>(),
+            [0.1, 0.8]
+        );
     }
 
     #[test]
@@ -434,7 +570,15 @@ mod tests {
         let labels = Labels::Texts(vec!["a".into(), "b".into(), "c".into()]);
         let found = columns(&labels, &[0.25, 0.5, 0.25, 0.4, 0.2, 0.4]).expect("columns");
         assert_eq!(found.len(), 4);
-        assert_eq!(found[0].str().expect("text").iter().flatten().collect::<Vec<_>>(), ["b", "a"]);
+        assert_eq!(
+            found[0]
+                .str()
+                .expect("text")
+                .iter()
+                .flatten()
+                .collect::<Vec<_>>(),
+            ["b", "a"]
+        );
     }
 
     #[test]
@@ -443,11 +587,25 @@ mod tests {
         let input = Schema::new(vec![target.clone()]);
         let output = output_schema(&input, Some(&target));
         assert!(output.incomplete);
-        assert_eq!(output.column("prediction").map(|column| column.dtype.clone()), Some(DataType::Int64));
+        assert_eq!(
+            output
+                .column("prediction")
+                .map(|column| column.dtype.clone()),
+            Some(DataType::Int64)
+        );
         let target = target.with_categories(vec!["0".into(), "1".into()]);
         let output = output_schema(&input, Some(&target));
         let names: Vec<&str> = output.names().collect();
-        assert_eq!(names, ["label", "prediction", "score", "probability_0", "probability_1"]);
+        assert_eq!(
+            names,
+            [
+                "label",
+                "prediction",
+                "score",
+                "probability_0",
+                "probability_1"
+            ]
+        );
         assert_eq!(output.facts.model_target.as_deref(), Some("label"));
     }
 }

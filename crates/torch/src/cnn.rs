@@ -4,13 +4,13 @@ use polars::prelude::DataType;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
-    CheckContext, Column, FitContext, Frame, Model, ParamPath, Predictor, Problem, Result, Role, Schema, Shape, Stage,
-    State, path, register_kind, type_name,
+    CheckContext, Column, FitContext, Frame, Model, ParamPath, Predictor, Problem, Result, Role,
+    Schema, Shape, Stage, State, path, register_kind, type_name,
 };
 
 use crate::{
     arrays::Input,
-    classifier::{self, Settings, five, thirty_two},
+    classifier::{self, Lesson, Settings, five, thirty_two},
     layers::{Layer, classifies, small_cnn, walk},
     protocol::{Loss, Network, Optimizer},
 };
@@ -28,7 +28,6 @@ const VERSION: u32 = 1;
 /// Adds `prediction`, `probability_<class>` and, for two classes, `score`: the probability of the second one.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "TorchCnn")]
 struct Cnn {
     /// The image column; the only array column, where not given.
     input: Option<String>,
@@ -75,7 +74,10 @@ register_kind! {
 
 /// The array columns that could be the image.
 fn candidates(input: &Schema) -> Vec<&Column> {
-    input.with_role(Role::Feature).filter(|column| column.array().is_some()).collect()
+    input
+        .with_role(Role::Feature)
+        .filter(|column| column.array().is_some())
+        .collect()
 }
 
 /// An image's height, width and channels; two sides mean one channel.
@@ -109,8 +111,10 @@ impl Cnn {
                 Some(name) => cx.report(classifier::unknown_column(input, name, place)),
                 None if input.incomplete => {}
                 None => {
-                    let found: Vec<String> =
-                        candidates(input).iter().map(|column| format!("`{}`", column.name)).collect();
+                    let found: Vec<String> = candidates(input)
+                        .iter()
+                        .map(|column| format!("`{}`", column.name))
+                        .collect();
                     cx.report(match found.as_slice() {
                         [] => Problem::error("no-image", place, "no feature column holds images")
                             .help("read images with `source.images` or `source.idx`, or say `input: NAME`"),
@@ -126,30 +130,45 @@ impl Cnn {
         let name = &column.name;
         let Some((own, item)) = column.array() else {
             let message = format!("`{name}` is {}, not an image", type_name(&column.dtype));
-            let images = candidates(input).first().map(|image| format!("did you mean `{}`?", image.name));
+            let images = candidates(input)
+                .first()
+                .map(|image| format!("did you mean `{}`?", image.name));
             cx.report(Problem::error("not-an-image", place, message).help_if(images));
             return None;
         };
         match item {
             DataType::Float32 | DataType::Float64 => {}
             DataType::UInt8 => cx.report(
-                Problem::error("image-not-scaled", place.clone(), format!("`{name}` holds raw pixels from 0 to 255"))
-                    .label(format!("it is {}", type_name(&column.dtype)))
-                    .help(format!("put `- features.image: {{column: {name}}}` above, which scales them to [0, 1]")),
+                Problem::error(
+                    "image-not-scaled",
+                    place.clone(),
+                    format!("`{name}` holds raw pixels from 0 to 255"),
+                )
+                .label(format!("it is {}", type_name(&column.dtype)))
+                .help(format!(
+                    "put `- features.image: {{column: {name}}}` above, which scales them to [0, 1]"
+                )),
             ),
             other => cx.report(
                 Problem::error(
                     "not-an-image",
                     place.clone(),
-                    format!("`{name}` holds {}, but a network needs 32-bit floats", type_name(&other)),
+                    format!(
+                        "`{name}` holds {}, but a network needs 32-bit floats",
+                        type_name(&other)
+                    ),
                 )
                 .help("scale it to numbers in [0, 1] above the model"),
             ),
         }
         let shape = image_shape(&own);
         if shape.is_none() {
-            let message = format!("`{name}` has shape {own:?}, but an image is height, width, channels");
-            cx.report(Problem::error("not-an-image", place, message).help("for plain rows use `model.torch.mlp`"));
+            let message =
+                format!("`{name}` has shape {own:?}, but an image is height, width, channels");
+            cx.report(
+                Problem::error("not-an-image", place, message)
+                    .help("for plain rows use `model.torch.mlp`"),
+            );
         }
         shape
     }
@@ -168,7 +187,10 @@ impl Cnn {
 impl Stage for Cnn {
     fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
         let Some(input) = inputs.first() else {
-            return Schema { incomplete: true, ..Schema::default() };
+            return Schema {
+                incomplete: true,
+                ..Schema::default()
+            };
         };
         classifier::check_library(cx);
         let shape = self.check_image(input, cx);
@@ -180,7 +202,11 @@ impl Stage for Cnn {
         });
         // Without an image the settings of layers can still be wrong; shapes cannot.
         let walk = walk(shape.as_deref().unwrap_or_default(), &self.layers);
-        for fault in walk.faults.iter().filter(|fault| shape.is_some() || fault.code == "softmax-not-last") {
+        for fault in walk
+            .faults
+            .iter()
+            .filter(|fault| shape.is_some() || fault.code == "softmax-not-last")
+        {
             cx.report(classifier::layer_problem(fault, &walk, &self.layers));
         }
         for fault in classifies(&self.layers, known) {
@@ -196,26 +222,46 @@ impl Stage for Cnn {
 
 impl Model for Cnn {
     fn features(&self, input: &Schema) -> Vec<String> {
-        self.image(input).map(|column| column.name.clone()).into_iter().collect()
+        self.image(input)
+            .map(|column| column.name.clone())
+            .into_iter()
+            .collect()
     }
 
     fn target(&self, input: &Schema) -> Option<String> {
-        self.target.clone().or_else(|| input.target().map(|column| column.name.clone()))
+        self.target
+            .clone()
+            .or_else(|| input.target().map(|column| column.name.clone()))
     }
 
     fn allow_pii(&self) -> bool {
         self.allow_pii
     }
 
-    fn fit(&self, train: &Frame, validation: Option<&Frame>, cx: &mut FitContext<'_>) -> Result<State> {
-        let missing = |what| taktline_core::Error::data(format!("the training rows have no {what}"));
-        let image = self.image(&train.schema).ok_or_else(|| missing("image column"))?;
+    fn fit(
+        &self,
+        train: &Frame,
+        validation: Option<&Frame>,
+        cx: &mut FitContext<'_>,
+    ) -> Result<State> {
+        let missing =
+            |what| taktline_core::Error::data(format!("the training rows have no {what}"));
+        let image = self
+            .image(&train.schema)
+            .ok_or_else(|| missing("image column"))?;
         let target = Model::target(self, &train.schema).ok_or_else(|| missing("target column"))?;
         let (own, _) = image.array().ok_or_else(|| missing("image column"))?;
         let shape = image_shape(&own).ok_or_else(|| missing("image of height, width, channels"))?;
-        let input = Input::Array { column: image.name.clone(), shape: own };
-        let network = |_| Network { input: shape, layers: self.layers.clone() };
-        classifier::fit(VERSION, input, &target, self.settings(), network, train, validation, cx)
+        let input = Input::Array {
+            column: image.name.clone(),
+            shape: own,
+        };
+        let network = |_| Network {
+            input: shape,
+            layers: self.layers.clone(),
+        };
+        let lesson = Lesson { version: VERSION, input, target, settings: self.settings() };
+        classifier::fit(lesson, network, train, validation, cx)
     }
 
     fn load(&self, state: &State) -> Result<Box<dyn Predictor>> {
@@ -232,11 +278,16 @@ mod tests {
     use super::*;
 
     fn schema(item: DataType, sides: &[usize]) -> Schema {
-        let image = sides.iter().rev().fold(item, |item, side| DataType::Array(Box::new(item), *side));
+        let image = sides
+            .iter()
+            .rev()
+            .fold(item, |item, side| DataType::Array(Box::new(item), *side));
         let classes = (0..10).map(|digit| digit.to_string()).collect();
         Schema::new(vec![
             Column::new("image", image),
-            Column::new("label", DataType::Int64).with_role(Role::Target).with_categories(classes),
+            Column::new("label", DataType::Int64)
+                .with_role(Role::Target)
+                .with_categories(classes),
         ])
     }
 
@@ -259,7 +310,11 @@ mod tests {
         let (output, problems) = check("{}", schema(DataType::Float32, &[28, 28, 1]));
         assert!(problems.is_empty(), "{problems:?}");
         assert_eq!(output.columns.len(), 2 + 1 + 10);
-        assert!(output.column("probability_9").is_some_and(|column| column.role == Role::Internal));
+        assert!(
+            output
+                .column("probability_9")
+                .is_some_and(|column| column.role == Role::Internal)
+        );
     }
 
     #[test]
@@ -278,8 +333,19 @@ mod tests {
         let yaml = "{layers: [{conv: {filters: 8, kernel: 3}}, {dense: {units: 9, activation: relu}}], target: labell}";
         let (_, problems) = check(yaml, schema(DataType::UInt8, &[28, 28, 1]));
         let codes: Vec<&str> = problems.iter().map(|problem| problem.code).collect();
-        assert_eq!(codes, ["image-not-scaled", "unknown-column", "layer-shape", "softmax-not-last"]);
-        let (_, problems) = check("layers: [flatten, {dense: {units: 9, activation: softmax}}]", schema(DataType::Float32, &[4, 4]));
+        assert_eq!(
+            codes,
+            [
+                "image-not-scaled",
+                "unknown-column",
+                "layer-shape",
+                "softmax-not-last"
+            ]
+        );
+        let (_, problems) = check(
+            "layers: [flatten, {dense: {units: 9, activation: softmax}}]",
+            schema(DataType::Float32, &[4, 4]),
+        );
         assert_eq!(problems[0].code, "class-count");
         assert_eq!(problems[0].help, ["write `units: 10`"]);
     }
@@ -289,15 +355,27 @@ mod tests {
         let (_, problems) = check("input: label", schema(DataType::Float32, &[28, 28, 1]));
         assert_eq!(problems[0].code, "not-an-image");
         assert_eq!(problems[0].help, ["did you mean `image`?"]);
-        let (_, problems) = check("{}", Schema::new(vec![Column::new("label", DataType::Float64).with_role(Role::Target)]));
+        let (_, problems) = check(
+            "{}",
+            Schema::new(vec![
+                Column::new("label", DataType::Float64).with_role(Role::Target),
+            ]),
+        );
         let codes: Vec<&str> = problems.iter().map(|problem| problem.code).collect();
         assert_eq!(codes, ["no-image", "wrong-type"]);
-        assert!(problems.iter().all(|problem| problem.severity == Severity::Error));
+        assert!(
+            problems
+                .iter()
+                .all(|problem| problem.severity == Severity::Error)
+        );
     }
 
     #[test]
     fn the_example_is_a_stage() {
-        let kind = taktline_core::Registry::collect().expect("registry").get("model.torch.cnn").expect("registered");
+        let kind = taktline_core::Registry::collect()
+            .expect("registry")
+            .get("model.torch.cnn")
+            .expect("registered");
         let list: serde_yaml::Value = serde_yaml::from_str(kind.example).expect("YAML");
         (kind.parse)(&list[0]["model.torch.cnn"]).expect("a stage");
         assert!(kind.about().starts_with("A convolutional network"));

@@ -29,7 +29,9 @@ impl Classifier {
         keep_freed_memory();
         let model = Model::from_arrays(&request.network, arrays)?;
         let others: Vec<Model> = (1..request.threads).map(|_| model.share()).collect();
-        Ok(Self { models: std::iter::once(model).chain(others).collect() })
+        Ok(Self {
+            models: std::iter::once(model).chain(others).collect(),
+        })
     }
 
     /// The probability of each class for each row of `inputs`.
@@ -37,17 +39,24 @@ impl Classifier {
     /// Each thread takes its own chunks and computes alone, so that the answer does not depend on the number of threads.
     pub(crate) fn predict(&mut self, arrays: &Arrays<'_>) -> Result<Array<'static>, Failure> {
         let inputs = arrays.f32("inputs")?;
-        let Some(first) = self.models.first() else { return Err(Failure::Failed("the model is empty".into())) };
+        let Some(first) = self.models.first() else {
+            return Err(Failure::Failed("the model is empty".into()));
+        };
         let (length, classes) = (first.row_length(), first.classes());
         if !inputs.len().is_multiple_of(length) {
-            return Err(Failure::Failed(format!("{} numbers do not make rows of {length}", inputs.len())));
+            return Err(Failure::Failed(format!(
+                "{} numbers do not make rows of {length}",
+                inputs.len()
+            )));
         }
         let rows = inputs.len() / length;
         let chunks = rows.div_ceil(CHUNK);
         let workers = (chunks / CHUNKS_FOR_A_THREAD).clamp(1, self.models.len());
         let share = chunks.div_ceil(workers).max(1) * CHUNK;
         let mut probabilities = vec![0.0; rows * classes];
-        let parts = inputs.chunks(share * length).zip(probabilities.chunks_mut(share * classes));
+        let parts = inputs
+            .chunks(share * length)
+            .zip(probabilities.chunks_mut(share * classes));
         let work = self.models.iter_mut().zip(parts);
         if workers == 1 {
             for (model, (inputs, answers)) in work {
@@ -56,14 +65,22 @@ impl Classifier {
         } else {
             thread::scope(|scope| {
                 let running: Vec<_> = work
-                    .map(|(model, (inputs, answers))| scope.spawn(move || classify(model, inputs, answers)))
+                    .map(|(model, (inputs, answers))| {
+                        scope.spawn(move || classify(model, inputs, answers))
+                    })
                     .collect();
                 running.into_iter().try_for_each(|thread| {
-                    thread.join().unwrap_or_else(|_| Err(Failure::Failed("a thread of the prediction failed".into())))
+                    thread.join().unwrap_or_else(|_| {
+                        Err(Failure::Failed("a thread of the prediction failed".into()))
+                    })
                 })
             })?;
         }
-        Ok(Array::f64("probabilities", vec![rows, classes], probabilities))
+        Ok(Array::f64(
+            "probabilities",
+            vec![rows, classes],
+            probabilities,
+        ))
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use polars::prelude::{BooleanChunked, Column, DataType, Int64Chunked, IntoColumn, NewChunkedArray, StringChunked};
+use polars::prelude::{
+    BooleanChunked, Column, DataType, Int64Chunked, IntoColumn, NewChunkedArray, StringChunked,
+};
 use serde::{Deserialize, Serialize};
 use taktline_core::{Error, Result, type_name};
 
@@ -32,8 +34,10 @@ pub(crate) enum Labels {
 
 /// Whether a column of this type can name classes.
 pub(crate) fn can_label(dtype: &DataType) -> bool {
-    matches!(dtype, DataType::Boolean | DataType::String | DataType::Categorical(..) | DataType::Enum(..))
-        || INTEGERS.iter().any(|(_, integer)| integer == dtype)
+    matches!(
+        dtype,
+        DataType::Boolean | DataType::String | DataType::Categorical(..) | DataType::Enum(..)
+    ) || INTEGERS.iter().any(|(_, integer)| integer == dtype)
 }
 
 /// The classes, as far as they are known before any row is read.
@@ -51,9 +55,16 @@ impl Labels {
         let labels = match target.dtype() {
             DataType::Boolean => Self::Booleans,
             dtype if dtype.is_integer() => {
-                let name = INTEGERS.iter().find(|(_, integer)| integer == dtype).map_or("i64", |(name, _)| name);
-                let declared = categories
-                    .and_then(|names| names.iter().map(|name| name.parse().ok()).collect::<Option<Vec<i64>>>());
+                let name = INTEGERS
+                    .iter()
+                    .find(|(_, integer)| integer == dtype)
+                    .map_or("i64", |(name, _)| name);
+                let declared = categories.and_then(|names| {
+                    names
+                        .iter()
+                        .map(|name| name.parse().ok())
+                        .collect::<Option<Vec<i64>>>()
+                });
                 let values = match declared {
                     Some(values) => values,
                     None => {
@@ -63,7 +74,10 @@ impl Labels {
                         values
                     }
                 };
-                Self::Integers { dtype: (*name).to_owned(), values }
+                Self::Integers {
+                    dtype: (*name).to_owned(),
+                    values,
+                }
             }
             dtype if can_label(dtype) => {
                 let values = match categories {
@@ -121,7 +135,10 @@ impl Labels {
         match self {
             Self::Booleans => {
                 let flags = target.bool()?;
-                Ok(flags.iter().map(|flag| i64::from(flag == Some(true))).collect())
+                Ok(flags
+                    .iter()
+                    .map(|flag| i64::from(flag == Some(true)))
+                    .collect())
             }
             Self::Integers { values, .. } => {
                 let index: HashMap<i64, i64> = values.iter().copied().zip(0..).collect();
@@ -131,10 +148,16 @@ impl Labels {
                     .collect()
             }
             Self::Texts(values) => {
-                let index: HashMap<&str, i64> = values.iter().map(String::as_str).zip(0..).collect();
+                let index: HashMap<&str, i64> =
+                    values.iter().map(String::as_str).zip(0..).collect();
                 texts(target)?
                     .iter()
-                    .map(|value| index.get(value.as_str()).copied().ok_or_else(|| unseen(value)))
+                    .map(|value| {
+                        index
+                            .get(value.as_str())
+                            .copied()
+                            .ok_or_else(|| unseen(value))
+                    })
                     .collect()
             }
         }
@@ -143,9 +166,11 @@ impl Labels {
     /// A column with the labels of these class indices, in the target's own type.
     pub(crate) fn column(&self, name: &str, indices: &[usize]) -> Result<Column> {
         match self {
-            Self::Booleans => {
-                Ok(BooleanChunked::from_iter_values(name.into(), indices.iter().map(|index| *index == 1)).into_column())
-            }
+            Self::Booleans => Ok(BooleanChunked::from_iter_values(
+                name.into(),
+                indices.iter().map(|index| *index == 1),
+            )
+            .into_column()),
             Self::Integers { dtype, values } => {
                 let labels = indices.iter().map(|index| values[*index]);
                 let column = Int64Chunked::from_iter_values(name.into(), labels).into_column();
@@ -172,21 +197,36 @@ fn refuse_nulls(target: &Column) -> Result<()> {
 }
 
 fn not_labels(target: &Column, dtype: &DataType) -> Error {
-    Error::data(format!("the target `{}` is {}, which cannot name classes", target.name(), type_name(dtype)))
+    Error::data(format!(
+        "the target `{}` is {}, which cannot name classes",
+        target.name(),
+        type_name(dtype)
+    ))
 }
 
 fn integers(target: &Column) -> Result<Vec<i64>> {
     if !target.dtype().is_integer() {
         return Err(not_labels(target, target.dtype()));
     }
-    Ok(target.strict_cast(&DataType::Int64)?.i64()?.iter().flatten().collect())
+    Ok(target
+        .strict_cast(&DataType::Int64)?
+        .i64()?
+        .iter()
+        .flatten()
+        .collect())
 }
 
 fn texts(target: &Column) -> Result<Vec<String>> {
     if !can_label(target.dtype()) {
         return Err(not_labels(target, target.dtype()));
     }
-    Ok(target.cast(&DataType::String)?.str()?.iter().flatten().map(str::to_owned).collect())
+    Ok(target
+        .cast(&DataType::String)?
+        .str()?
+        .iter()
+        .flatten()
+        .map(str::to_owned)
+        .collect())
 }
 
 #[cfg(test)]
@@ -201,7 +241,14 @@ mod tests {
         assert_eq!(labels.indices(&target).expect("indices"), [1, 0, 0, 2]);
         let back = labels.column("prediction", &[1, 0, 0, 2]).expect("column");
         assert_eq!(back.dtype(), &DataType::Int32);
-        assert_eq!(back.i32().expect("i32").iter().flatten().collect::<Vec<_>>(), [7, 3, 3, 12]);
+        assert_eq!(
+            back.i32()
+                .expect("i32")
+                .iter()
+                .flatten()
+                .collect::<Vec<_>>(),
+            [7, 3, 3, 12]
+        );
     }
 
     #[test]
@@ -212,16 +259,37 @@ mod tests {
         assert_eq!(labels.len(), 3);
         assert_eq!(labels.indices(&target).expect("indices"), [0, 1]);
         let other = Column::new("part".into(), ["rusty"]);
-        assert!(labels.indices(&other).expect_err("unseen").to_string().contains("`rusty`"));
+        assert!(
+            labels
+                .indices(&other)
+                .expect_err("unseen")
+                .to_string()
+                .contains("`rusty`")
+        );
     }
 
     #[test]
     fn refuses_what_cannot_be_learned() {
         let same = Column::new("label".into(), [1_i64, 1]);
-        assert!(Labels::learn(&same, None).expect_err("one class").to_string().contains("same `label`"));
+        assert!(
+            Labels::learn(&same, None)
+                .expect_err("one class")
+                .to_string()
+                .contains("same `label`")
+        );
         let missing = Column::new("label".into(), [Some(1_i64), None]);
-        assert!(Labels::learn(&missing, None).expect_err("null").to_string().contains("null in 1 of 2 rows"));
+        assert!(
+            Labels::learn(&missing, None)
+                .expect_err("null")
+                .to_string()
+                .contains("null in 1 of 2 rows")
+        );
         let floats = Column::new("label".into(), [0.5, 1.5]);
-        assert!(Labels::learn(&floats, None).expect_err("floats").to_string().contains("f64"));
+        assert!(
+            Labels::learn(&floats, None)
+                .expect_err("floats")
+                .to_string()
+                .contains("f64")
+        );
     }
 }

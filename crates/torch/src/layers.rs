@@ -120,7 +120,10 @@ pub struct BatchNorm {
 
 impl Default for BatchNorm {
     fn default() -> Self {
-        Self { momentum: 0.9, epsilon: 1e-3 }
+        Self {
+            momentum: 0.9,
+            epsilon: 1e-3,
+        }
     }
 }
 
@@ -173,8 +176,16 @@ pub enum Layer {
     Dense(Dense),
 }
 
-const NAMES: [&str; 8] =
-    ["conv", "max_pool", "average_pool", "global_average_pool", "batch_norm", "dropout", "flatten", "dense"];
+const NAMES: [&str; 8] = [
+    "conv",
+    "max_pool",
+    "average_pool",
+    "global_average_pool",
+    "batch_norm",
+    "dropout",
+    "flatten",
+    "dense",
+];
 const BARE: [&str; 3] = ["flatten", "global_average_pool", "batch_norm"];
 
 fn one() -> usize {
@@ -184,7 +195,13 @@ fn one() -> usize {
 /// The network of the digit-inspection job: three convolutions, two poolings, two dense layers; 93,322 weights.
 pub fn small_cnn() -> Vec<Layer> {
     let conv = |filters| {
-        Layer::Conv(Conv { filters, kernel: 3, stride: 1, padding: Padding::Valid, activation: Activation::Relu })
+        Layer::Conv(Conv {
+            filters,
+            kernel: 3,
+            stride: 1,
+            padding: Padding::Valid,
+            activation: Activation::Relu,
+        })
     };
     let pool = || Layer::MaxPool(Pool { size: 2, stride: 2 });
     vec![
@@ -194,8 +211,14 @@ pub fn small_cnn() -> Vec<Layer> {
         pool(),
         conv(64),
         Layer::Flatten,
-        Layer::Dense(Dense { units: 64, activation: Activation::Relu }),
-        Layer::Dense(Dense { units: 10, activation: Activation::Softmax }),
+        Layer::Dense(Dense {
+            units: 64,
+            activation: Activation::Relu,
+        }),
+        Layer::Dense(Dense {
+            units: 10,
+            activation: Activation::Softmax,
+        }),
     ]
 }
 
@@ -240,15 +263,17 @@ impl<'de> Deserialize<'de> for Layer {
                     "flatten" => Ok(Layer::Flatten),
                     "global_average_pool" => Ok(Layer::GlobalAveragePool),
                     "batch_norm" => Ok(Layer::BatchNorm(BatchNorm::default())),
-                    known if NAMES.contains(&known) => {
-                        Err(E::custom(format!("the layer `{known}` needs settings: `{known}: …`")))
-                    }
+                    known if NAMES.contains(&known) => Err(E::custom(format!(
+                        "the layer `{known}` needs settings: `{known}: …`"
+                    ))),
                     unknown => Err(E::unknown_variant(unknown, &NAMES)),
                 }
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Layer, A::Error> {
-                let name: String = map.next_key()?.ok_or_else(|| A::Error::custom("a layer needs a name"))?;
+                let name: String = map
+                    .next_key()?
+                    .ok_or_else(|| A::Error::custom("a layer needs a name"))?;
                 let layer = match name.as_str() {
                     "conv" => Layer::Conv(map.next_value()?),
                     "max_pool" => Layer::MaxPool(map.next_value()?),
@@ -257,12 +282,16 @@ impl<'de> Deserialize<'de> for Layer {
                     "dropout" => Layer::Dropout(map.next_value()?),
                     "dense" => Layer::Dense(map.next_value()?),
                     "flatten" => map.next_value::<Nothing>().map(|_| Layer::Flatten)?,
-                    "global_average_pool" => map.next_value::<Nothing>().map(|_| Layer::GlobalAveragePool)?,
+                    "global_average_pool" => map
+                        .next_value::<Nothing>()
+                        .map(|_| Layer::GlobalAveragePool)?,
                     unknown => return Err(A::Error::unknown_variant(unknown, &NAMES)),
                 };
                 match map.next_key::<String>()? {
                     None => Ok(layer),
-                    Some(second) => Err(A::Error::custom(format!("one layer, but two names: `{name}` and `{second}`"))),
+                    Some(second) => Err(A::Error::custom(format!(
+                        "one layer, but two names: `{name}` and `{second}`"
+                    ))),
                 }
             }
         }
@@ -314,7 +343,10 @@ impl<'de> Deserialize<'de> for Pool {
         }
         Ok(match Written::deserialize(deserializer)? {
             Written::Size(size) => Self { size, stride: size },
-            Written::Map(PoolMap { size, stride }) => Self { size, stride: stride.unwrap_or(size) },
+            Written::Map(PoolMap { size, stride }) => Self {
+                size,
+                stride: stride.unwrap_or(size),
+            },
         })
     }
 }
@@ -363,7 +395,11 @@ impl JsonSchema for Dropout {
 
 /// A schema for what is written as a bare number or as a map: the number's bounds and the map's keys in one schema, because
 /// bounds only speak about numbers and keys only about maps.
-fn number_or_map<T: JsonSchema>(generator: &mut SchemaGenerator, about: &str, mut number: Schema) -> Schema {
+fn number_or_map<T: JsonSchema>(
+    generator: &mut SchemaGenerator,
+    about: &str,
+    mut number: Schema,
+) -> Schema {
     let map = T::json_schema(generator);
     for key in ["properties", "required", "additionalProperties"] {
         if let Some(value) = map.get(key) {
@@ -408,7 +444,9 @@ pub struct Parameter {
 impl Parameter {
     /// How many numbers it has.
     pub fn len(&self) -> usize {
-        self.shape.iter().fold(1, |product, side| product.saturating_mul(*side))
+        self.shape
+            .iter()
+            .fold(1, |product, side| product.saturating_mul(*side))
     }
 
     /// Whether it has none.
@@ -450,10 +488,17 @@ impl Walk {
         if let Some(Some(input)) = self.shapes.first() {
             lines.push(format!("the input is {input:?}"));
         }
-        let shown = layers.iter().zip(self.shapes.iter().skip(1)).enumerate().take(layer);
+        let shown = layers
+            .iter()
+            .zip(self.shapes.iter().skip(1))
+            .enumerate()
+            .take(layer);
         for (index, (layer, shape)) in shown {
             if let Some(shape) = shape {
-                lines.push(format!("after layer {index}, `{}`: {shape:?}", layer.name()));
+                lines.push(format!(
+                    "after layer {index}, `{}`: {shape:?}",
+                    layer.name()
+                ));
             }
         }
         lines
@@ -491,7 +536,10 @@ pub fn walk(input: &[usize], layers: &[Layer]) -> Walk {
                     layer: index,
                     key,
                     code: "layer-shape",
-                    message: format!("layer {index}, `{}`, does not fit its input of shape {before:?}", layer.name()),
+                    message: format!(
+                        "layer {index}, `{}`, does not fit its input of shape {before:?}",
+                        layer.name()
+                    ),
                     label: Some(label),
                     help,
                 });
@@ -500,15 +548,24 @@ pub fn walk(input: &[usize], layers: &[Layer]) -> Walk {
         });
         shapes.push(shape.clone());
     }
-    let count: usize = parameters_along(layers, &shapes).iter().map(Parameter::len).fold(0, usize::saturating_add);
+    let count: usize = parameters_along(layers, &shapes)
+        .iter()
+        .map(Parameter::len)
+        .fold(0, usize::saturating_add);
     if count > MOST_PARAMETERS {
-        let largest = parameters_along(layers, &shapes).into_iter().max_by_key(Parameter::len);
-        let (layer, name) = largest.map(|parameter| (parameter.layer, parameter.name)).unwrap_or_default();
+        let largest = parameters_along(layers, &shapes)
+            .into_iter()
+            .max_by_key(Parameter::len);
+        let (layer, name) = largest
+            .map(|parameter| (parameter.layer, parameter.name))
+            .unwrap_or_default();
         faults.push(Fault {
             layer,
             key: None,
             code: "network-too-large",
-            message: format!("the network has {count} weights; at most {MOST_PARAMETERS} are allowed"),
+            message: format!(
+                "the network has {count} weights; at most {MOST_PARAMETERS} are allowed"
+            ),
             label: Some(format!("`{name}` is the largest")),
             help: "pool before `flatten`, or use fewer filters and units".into(),
         });
@@ -585,16 +642,21 @@ fn after(shape: &[usize], layer: &Layer) -> Result<Vec<usize>, Misfit> {
         Layer::Conv(conv) => {
             let (height, width, _) = image("conv")?;
             match conv.padding {
-                Padding::Same => {
-                    Ok(vec![height.div_ceil(conv.stride), width.div_ceil(conv.stride), conv.filters])
-                }
+                Padding::Same => Ok(vec![
+                    height.div_ceil(conv.stride),
+                    width.div_ceil(conv.stride),
+                    conv.filters,
+                ]),
                 Padding::Valid => {
                     let side = |length| slide(length, conv.kernel, conv.stride);
                     match (side(height), side(width)) {
                         (Some(height), Some(width)) => Ok(vec![height, width, conv.filters]),
                         _ => Err((
                             Some("kernel"),
-                            format!("a {0}×{0} kernel is larger than the {height}×{width} image", conv.kernel),
+                            format!(
+                                "a {0}×{0} kernel is larger than the {height}×{width} image",
+                                conv.kernel
+                            ),
                             "use a smaller kernel, `padding: same`, or fewer poolings above".into(),
                         )),
                     }
@@ -608,14 +670,23 @@ fn after(shape: &[usize], layer: &Layer) -> Result<Vec<usize>, Misfit> {
                 (Some(height), Some(width)) => Ok(vec![height, width, channels]),
                 _ => Err((
                     Some("size"),
-                    format!("a {0}×{0} window is larger than the {height}×{width} image", pool.size),
+                    format!(
+                        "a {0}×{0} window is larger than the {height}×{width} image",
+                        pool.size
+                    ),
                     "leave this pooling out, or use a smaller window".into(),
                 )),
             }
         }
-        Layer::GlobalAveragePool => image("global_average_pool").map(|(_, _, channels)| vec![channels]),
+        Layer::GlobalAveragePool => {
+            image("global_average_pool").map(|(_, _, channels)| vec![channels])
+        }
         Layer::BatchNorm(_) | Layer::Dropout(_) => Ok(shape.to_vec()),
-        Layer::Flatten => Ok(vec![shape.iter().fold(1, |product, side| product.saturating_mul(*side))]),
+        Layer::Flatten => Ok(vec![
+            shape
+                .iter()
+                .fold(1, |product, side| product.saturating_mul(*side)),
+        ]),
         Layer::Dense(dense) => match shape {
             [_] => Ok(vec![dense.units]),
             _ => Err((
@@ -651,7 +722,13 @@ fn parameters_along(layers: &[Layer], shapes: &[Option<Vec<usize>>]) -> Vec<Para
         let channels = shape.last().copied().unwrap_or_default();
         let mut add = |tensor: &str, shape: Vec<usize>, start: Start, is_trained: bool| {
             let name = format!("{index}.{}.{tensor}", layer.name());
-            parameters.push(Parameter { name, layer: index, shape, start, is_trained });
+            parameters.push(Parameter {
+                name,
+                layer: index,
+                shape,
+                start,
+                is_trained,
+            });
         };
         match layer {
             Layer::Conv(conv) => {
@@ -660,11 +737,19 @@ fn parameters_along(layers: &[Layer], shapes: &[Option<Vec<usize>>]) -> Vec<Para
                     inputs: window.saturating_mul(channels),
                     outputs: window.saturating_mul(conv.filters),
                 };
-                add("weight", vec![conv.filters, channels, conv.kernel, conv.kernel], start, true);
+                add(
+                    "weight",
+                    vec![conv.filters, channels, conv.kernel, conv.kernel],
+                    start,
+                    true,
+                );
                 add("bias", vec![conv.filters], Start::Zeros, true);
             }
             Layer::Dense(dense) => {
-                let start = Start::Glorot { inputs: channels, outputs: dense.units };
+                let start = Start::Glorot {
+                    inputs: channels,
+                    outputs: dense.units,
+                };
                 add("weight", vec![dense.units, channels], start, true);
                 add("bias", vec![dense.units], Start::Zeros, true);
             }
@@ -698,15 +783,28 @@ mod tests {
         assert_eq!(read.len(), 9);
         assert_eq!(read[1], Layer::MaxPool(Pool { size: 2, stride: 2 }));
         assert_eq!(read[2], Layer::AveragePool(Pool { size: 3, stride: 1 }));
-        assert_eq!(read[4], Layer::BatchNorm(BatchNorm { momentum: 0.99, epsilon: 1e-3 }));
+        assert_eq!(
+            read[4],
+            Layer::BatchNorm(BatchNorm {
+                momentum: 0.99,
+                epsilon: 1e-3
+            })
+        );
         assert_eq!(read[5], Layer::Dropout(Dropout { rate: 0.25 }));
         let json = serde_json::to_string(&read).expect("JSON");
-        assert_eq!(serde_json::from_str::<Vec<Layer>>(&json).expect("back"), read);
+        assert_eq!(
+            serde_json::from_str::<Vec<Layer>>(&json).expect("back"),
+            read
+        );
     }
 
     #[test]
     fn refuses_what_is_no_layer() {
-        let error = |yaml: &str| taktline_core::serde_yaml::from_str::<Layer>(yaml).expect_err("no layer").to_string();
+        let error = |yaml: &str| {
+            taktline_core::serde_yaml::from_str::<Layer>(yaml)
+                .expect_err("no layer")
+                .to_string()
+        };
         assert!(error("convolution").contains("unknown variant"));
         assert!(error("conv").contains("needs settings"));
         assert!(error("{flatten: {}, dense: {units: 3}}").contains("two names"));
@@ -732,7 +830,10 @@ mod tests {
                 vec![10]
             ]
         );
-        let count: usize = parameters(&[28, 28, 1], &small_cnn()).iter().map(Parameter::len).sum();
+        let count: usize = parameters(&[28, 28, 1], &small_cnn())
+            .iter()
+            .map(Parameter::len)
+            .sum();
         assert_eq!(count, 320 + 18_496 + 36_928 + 36_928 + 650);
     }
 
@@ -743,20 +844,38 @@ mod tests {
              flatten, {dense: {units: 9}}]",
         );
         let walk = walk(&[28, 28, 1], &network);
-        let found: Vec<(usize, &str)> = walk.faults.iter().map(|fault| (fault.layer, fault.code)).collect();
+        let found: Vec<(usize, &str)> = walk
+            .faults
+            .iter()
+            .map(|fault| (fault.layer, fault.code))
+            .collect();
         assert_eq!(found, [(0, "softmax-not-last"), (2, "layer-shape")]);
-        assert_eq!(walk.faults[1].label.as_deref(), Some("a 5×5 kernel is larger than the 2×2 image"));
+        assert_eq!(
+            walk.faults[1].label.as_deref(),
+            Some("a 5×5 kernel is larger than the 2×2 image")
+        );
         assert_eq!(walk.steps(&network, 2).len(), 3);
-        let found: Vec<&str> = classifies(&network, Some((10, "seen".into()))).iter().map(|fault| fault.code).collect();
+        let found: Vec<&str> = classifies(&network, Some((10, "seen".into())))
+            .iter()
+            .map(|fault| fault.code)
+            .collect();
         assert_eq!(found, ["softmax-not-last", "class-count"]);
     }
 
     #[test]
     fn wants_flatten_between_image_and_dense() {
-        let faults = walk(&[8, 8, 3], &layers("[{dense: {units: 4}}, {conv: {filters: 4, kernel: 3}}]")).faults;
+        let faults = walk(
+            &[8, 8, 3],
+            &layers("[{dense: {units: 4}}, {conv: {filters: 4, kernel: 3}}]"),
+        )
+        .faults;
         assert_eq!(faults.len(), 1);
         assert!(faults[0].help.contains("flatten"));
-        let faults = walk(&[8, 8, 3], &layers("[flatten, {conv: {filters: 4, kernel: 3}}]")).faults;
+        let faults = walk(
+            &[8, 8, 3],
+            &layers("[flatten, {conv: {filters: 4, kernel: 3}}]"),
+        )
+        .faults;
         assert!(faults[0].help.contains("above `flatten`"));
     }
 
@@ -767,12 +886,19 @@ mod tests {
         assert_eq!(same_padding(28, 4, 1), (1, 2));
         assert_eq!(same_padding(5, 1, 2), (0, 0));
         let network = layers("[{conv: {filters: 4, kernel: 3, stride: 2, padding: same}}]");
-        assert_eq!(walk(&[28, 27, 1], &network).output(), Some(&[14, 14, 4][..]));
+        assert_eq!(
+            walk(&[28, 27, 1], &network).output(),
+            Some(&[14, 14, 4][..])
+        );
     }
 
     #[test]
     fn refuses_a_network_that_cannot_fit_in_memory() {
-        let faults = walk(&[1000, 1000, 3], &layers("[flatten, {dense: {units: 1000000}}]")).faults;
+        let faults = walk(
+            &[1000, 1000, 3],
+            &layers("[flatten, {dense: {units: 1000000}}]"),
+        )
+        .faults;
         assert_eq!(faults[0].code, "network-too-large");
     }
 }

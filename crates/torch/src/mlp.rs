@@ -4,13 +4,13 @@ use polars::prelude::DataType;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
-    CheckContext, Column, Error, FitContext, Frame, Model, ParamPath, Predictor, Problem, Result, Role, Schema, Shape,
-    Stage, State, path, register_kind, type_name,
+    CheckContext, Column, Error, FitContext, Frame, Model, ParamPath, Predictor, Problem, Result,
+    Role, Schema, Shape, Stage, State, path, register_kind, type_name,
 };
 
 use crate::{
     arrays::Input,
-    classifier::{self, Settings, five, thirty_two},
+    classifier::{self, Lesson, Settings, five, thirty_two},
     layers::{Activation, Dense, Dropout, Layer, walk},
     protocol::{Loss, Network, Optimizer},
 };
@@ -28,7 +28,6 @@ const VERSION: u32 = 1;
 /// Adds `prediction`, `probability_<class>` and, for two classes, `score`: the probability of the second one.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "TorchMlp")]
 struct Mlp {
     /// Numeric columns to learn from, or one array column. Where not given: the only array column, else every numeric column
     /// with role `feature`.
@@ -87,19 +86,26 @@ impl Mlp {
     }
 
     fn feature_columns<'a>(&'a self, input: &'a Schema) -> impl Iterator<Item = &'a Column> {
-        input.with_role(Role::Feature).filter(|column| !self.is_target(column))
+        input
+            .with_role(Role::Feature)
+            .filter(|column| !self.is_target(column))
     }
 
     /// The only array column, where features are not named and there is just one.
     fn default_array<'a>(&'a self, input: &'a Schema) -> Option<&'a Column> {
-        let mut arrays = self.feature_columns(input).filter(|column| column.array().is_some());
+        let mut arrays = self
+            .feature_columns(input)
+            .filter(|column| column.array().is_some());
         arrays.next().filter(|_| arrays.next().is_none())
     }
 
     fn input(&self, input: &Schema) -> Input {
         let of_array = |column: &Column| {
             let (shape, _) = column.array()?;
-            Some(Input::Array { column: column.name.clone(), shape })
+            Some(Input::Array {
+                column: column.name.clone(),
+                shape,
+            })
         };
         let array = match self.features.as_deref() {
             Some([only]) => input.column(only).and_then(of_array),
@@ -121,32 +127,51 @@ impl Mlp {
     fn network(&self, row_length: usize, classes: usize) -> Network {
         let mut layers = Vec::new();
         for units in &self.hidden {
-            layers.push(Layer::Dense(Dense { units: *units, activation: self.activation }));
+            layers.push(Layer::Dense(Dense {
+                units: *units,
+                activation: self.activation,
+            }));
             if self.dropout > 0.0 {
                 layers.push(Layer::Dropout(Dropout { rate: self.dropout }));
             }
         }
-        layers.push(Layer::Dense(Dense { units: classes, activation: Activation::Softmax }));
-        Network { input: vec![row_length], layers }
+        layers.push(Layer::Dense(Dense {
+            units: classes,
+            activation: Activation::Softmax,
+        }));
+        Network {
+            input: vec![row_length],
+            layers,
+        }
     }
 
     fn check_features(&self, input: &Schema, cx: &mut CheckContext<'_>) {
         let not_a_number = |column: &Column, place: ParamPath| {
             let name = &column.name;
             match column.array() {
-                Some((_, DataType::UInt8)) => {
-                    Problem::error("image-not-scaled", place, format!("`{name}` holds raw pixels from 0 to 255"))
-                        .help(format!("put `- features.image: {{column: {name}}}` above, which scales them to [0, 1]"))
-                }
+                Some((_, DataType::UInt8)) => Problem::error(
+                    "image-not-scaled",
+                    place,
+                    format!("`{name}` holds raw pixels from 0 to 255"),
+                )
+                .help(format!(
+                    "put `- features.image: {{column: {name}}}` above, which scales them to [0, 1]"
+                )),
                 _ => {
-                    let message = format!("the feature `{name}` is {}, not a number", type_name(&column.dtype));
+                    let message = format!(
+                        "the feature `{name}` is {}, not a number",
+                        type_name(&column.dtype)
+                    );
                     Problem::error("not-numeric", place, message)
                         .help("encode it above the model (`features.one_hot`)")
                 }
             }
         };
         let is_float_array = |column: &Column| {
-            matches!(column.array(), Some((_, DataType::Float32 | DataType::Float64)))
+            matches!(
+                column.array(),
+                Some((_, DataType::Float32 | DataType::Float64))
+            )
         };
         let Some(features) = &self.features else {
             if let Some(array) = self.default_array(input) {
@@ -168,22 +193,34 @@ impl Mlp {
                         .help("encode them (`features.one_hot`), give them another role (`id`, `ignore`) under `columns:`, or list `features:`"),
                 );
             } else if !input.incomplete && self.input(input).row_length() == 0 {
-                cx.report(Problem::error("no-features", ParamPath::kind(), "no column has the role `feature`"));
+                cx.report(Problem::error(
+                    "no-features",
+                    ParamPath::kind(),
+                    "no column has the role `feature`",
+                ));
             }
             return;
         };
         for (index, name) in features.iter().enumerate() {
             let place = path!["features", index];
             if features[..index].contains(name) {
-                cx.report(Problem::error("duplicate", place, format!("the feature `{name}` is named twice")));
+                cx.report(Problem::error(
+                    "duplicate",
+                    place,
+                    format!("the feature `{name}` is named twice"),
+                ));
                 continue;
             }
             match input.column(name) {
                 None => cx.report(classifier::unknown_column(input, name, place)),
-                Some(column) if column.is_numeric() || (features.len() == 1 && is_float_array(column)) => {}
+                Some(column)
+                    if column.is_numeric() || (features.len() == 1 && is_float_array(column)) => {}
                 Some(column) if is_float_array(column) => {
                     let message = format!("`{name}` is an array, which must be the only feature");
-                    cx.report(Problem::error("not-numeric", place, message).help("leave the other features out"));
+                    cx.report(
+                        Problem::error("not-numeric", place, message)
+                            .help("leave the other features out"),
+                    );
                 }
                 Some(column) => cx.report(not_a_number(column, place)),
             }
@@ -194,7 +231,10 @@ impl Mlp {
 impl Stage for Mlp {
     fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
         let Some(input) = inputs.first() else {
-            return Schema { incomplete: true, ..Schema::default() };
+            return Schema {
+                incomplete: true,
+                ..Schema::default()
+            };
         };
         classifier::check_library(cx);
         self.check_features(input, cx);
@@ -209,11 +249,18 @@ impl Stage for Mlp {
                 )
                 .help("use `relu`; the last layer has softmax by itself"),
             );
-        } else if let Some(length) = Some(self.input(input).row_length()).filter(|length| *length > 0) {
-            let classes = target.and_then(classifier::known_classes).map_or(2, |classes| classes.len());
+        } else if let Some(length) =
+            Some(self.input(input).row_length()).filter(|length| *length > 0)
+        {
+            let classes = target
+                .and_then(classifier::known_classes)
+                .map_or(2, |classes| classes.len());
             let network = self.network(length, classes);
             for fault in walk(&network.input, &network.layers).faults {
-                cx.report(Problem::error(fault.code, path!["hidden"], fault.message).help("use fewer units"));
+                cx.report(
+                    Problem::error(fault.code, path!["hidden"], fault.message)
+                        .help("use fewer units"),
+                );
             }
         }
         classifier::output_schema(input, target)
@@ -233,14 +280,21 @@ impl Model for Mlp {
     }
 
     fn target(&self, input: &Schema) -> Option<String> {
-        self.target.clone().or_else(|| input.target().map(|column| column.name.clone()))
+        self.target
+            .clone()
+            .or_else(|| input.target().map(|column| column.name.clone()))
     }
 
     fn allow_pii(&self) -> bool {
         self.allow_pii
     }
 
-    fn fit(&self, train: &Frame, validation: Option<&Frame>, cx: &mut FitContext<'_>) -> Result<State> {
+    fn fit(
+        &self,
+        train: &Frame,
+        validation: Option<&Frame>,
+        cx: &mut FitContext<'_>,
+    ) -> Result<State> {
         let target = Model::target(self, &train.schema)
             .ok_or_else(|| Error::data("the training rows have no target column"))?;
         let input = self.input(&train.schema);
@@ -256,7 +310,8 @@ impl Model for Mlp {
             seed: self.seed,
         };
         let network = |classes| self.network(length, classes);
-        classifier::fit(VERSION, input, &target, settings, network, train, validation, cx)
+        let lesson = Lesson { version: VERSION, input, target, settings };
+        classifier::fit(lesson, network, train, validation, cx)
     }
 
     fn load(&self, state: &State) -> Result<Box<dyn Predictor>> {
@@ -274,7 +329,9 @@ mod tests {
 
     fn check(yaml: &str, input: &Schema) -> Vec<Problem> {
         let stage: Mlp = serde_yaml::from_str(yaml).expect("params");
-        let capabilities = Capabilities { torch_missing: Some("no library".into()) };
+        let capabilities = Capabilities {
+            torch_missing: Some("no library".into()),
+        };
         let mut cx = CheckContext {
             stage: "classifier",
             seed: 7,
@@ -311,17 +368,31 @@ mod tests {
 
     #[test]
     fn named_features_are_checked_one_by_one() {
-        let problems = check("{features: [amount, amuont, channel, amount], activation: softmax}", &columns());
+        let problems = check(
+            "{features: [amount, amuont, channel, amount], activation: softmax}",
+            &columns(),
+        );
         assert_eq!(
             codes(&problems),
-            ["torch-missing", "unknown-column", "not-numeric", "duplicate", "softmax-not-last"]
+            [
+                "torch-missing",
+                "unknown-column",
+                "not-numeric",
+                "duplicate",
+                "softmax-not-last"
+            ]
         );
         assert_eq!(problems[1].path, path!["features", 1_usize]);
     }
 
     #[test]
     fn an_image_is_one_row_of_numbers() {
-        let image = [28, 28, 1].iter().rev().fold(DataType::Float32, |item, side| DataType::Array(Box::new(item), *side));
+        let image = [28, 28, 1]
+            .iter()
+            .rev()
+            .fold(DataType::Float32, |item, side| {
+                DataType::Array(Box::new(item), *side)
+            });
         let input = Schema::new(vec![
             Column::new("image", image),
             Column::new("path", DataType::String),
@@ -332,12 +403,18 @@ mod tests {
         assert_eq!(stage.features(&input), ["image"]);
         let network = stage.network(784, 10);
         assert_eq!(network.layers.len(), 7);
-        assert_eq!(walk(&network.input, &network.layers).output(), Some(&[10][..]));
+        assert_eq!(
+            walk(&network.input, &network.layers).output(),
+            Some(&[10][..])
+        );
     }
 
     #[test]
     fn the_example_is_a_stage() {
-        let kind = taktline_core::Registry::collect().expect("registry").get("model.torch.mlp").expect("registered");
+        let kind = taktline_core::Registry::collect()
+            .expect("registry")
+            .get("model.torch.mlp")
+            .expect("registered");
         let list: serde_yaml::Value = serde_yaml::from_str(kind.example).expect("YAML");
         (kind.parse)(&list[0]["model.torch.mlp"]).expect("a stage");
     }

@@ -2,7 +2,7 @@
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tch::{Tensor, TchError};
+use tch::{TchError, Tensor};
 
 use crate::{
     layers::{self, Activation, Layer, Padding, Parameter, Start},
@@ -16,7 +16,11 @@ impl From<TchError> for Failure {
     fn from(error: TchError) -> Self {
         // libtorch appends a C++ stack trace to its messages; the first line says it.
         let text = error.to_string();
-        let line = text.lines().next().unwrap_or_default().trim_start_matches("Internal torch error: ");
+        let line = text
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .trim_start_matches("Internal torch error: ");
         Self::Failed(format!("libtorch: {}", line.trim()))
     }
 }
@@ -30,15 +34,37 @@ enum Step {
     Unblock,
     /// Zeros around the image: left, right, top, bottom.
     Pad([i64; 4]),
-    Conv { weight: Tensor, bias: Tensor, stride: i64, padding: [i64; 2] },
-    MaxPool { size: i64, stride: i64 },
-    AveragePool { size: i64, stride: i64 },
+    Conv {
+        weight: Tensor,
+        bias: Tensor,
+        stride: i64,
+        padding: [i64; 2],
+    },
+    MaxPool {
+        size: i64,
+        stride: i64,
+    },
+    AveragePool {
+        size: i64,
+        stride: i64,
+    },
     GlobalAveragePool,
-    BatchNorm { weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, momentum: f64, epsilon: f64 },
+    BatchNorm {
+        weight: Tensor,
+        bias: Tensor,
+        mean: Tensor,
+        variance: Tensor,
+        momentum: f64,
+        epsilon: f64,
+    },
     Dropout(f64),
     Flatten,
     /// With so many zeros after each row; the weight has them too.
-    Dense { weight: Tensor, bias: Tensor, zeros: i64 },
+    Dense {
+        weight: Tensor,
+        bias: Tensor,
+        zeros: i64,
+    },
     Activate(Activation),
 }
 
@@ -81,7 +107,9 @@ impl Model {
                 Start::Ones => vec![1.0; length],
                 Start::Glorot { inputs, outputs } => {
                     let limit = (6.0 / (inputs as f64 + outputs as f64)).sqrt() as f32;
-                    (0..length).map(|_| generator.random_range(-limit..limit)).collect()
+                    (0..length)
+                        .map(|_| generator.random_range(-limit..limit))
+                        .collect()
                 }
             })
         })
@@ -115,10 +143,17 @@ impl Model {
         let parameters = layers::parameters(&network.input, &network.layers);
         let (mut trained, mut statistics) = (Vec::new(), Vec::new());
         for parameter in &parameters {
-            let flat = if parameter.is_trained { &mut trained } else { &mut statistics };
+            let flat = if parameter.is_trained {
+                &mut trained
+            } else {
+                &mut statistics
+            };
             flat.extend(numbers(parameter)?);
         }
-        let (trained, statistics) = (Tensor::f_from_slice(&trained)?, Tensor::f_from_slice(&statistics)?);
+        let (trained, statistics) = (
+            Tensor::f_from_slice(&trained)?,
+            Tensor::f_from_slice(&statistics)?,
+        );
         let (mut trained_offset, mut statistics_offset) = (0, 0);
         let mut views = Vec::with_capacity(parameters.len());
         for parameter in &parameters {
@@ -128,9 +163,14 @@ impl Model {
             };
             let length = parameter.len() as i64;
             let shape: Vec<i64> = parameter.shape.iter().map(|side| *side as i64).collect();
-            let view = flat.f_narrow(0, *offset, length)?.f_reshape(&shape)?.f_detach()?;
+            let view = flat
+                .f_narrow(0, *offset, length)?
+                .f_reshape(&shape)?
+                .f_detach()?;
             // A leaf of its own for autograd, over the same memory as the flat tensor.
-            views.push(view.f_set_requires_grad(parameter.is_trained && purpose == Purpose::Training)?);
+            views.push(
+                view.f_set_requires_grad(parameter.is_trained && purpose == Purpose::Training)?,
+            );
             *offset += length;
         }
         let leaves = parameters
@@ -140,7 +180,14 @@ impl Model {
             .map(|(_, view)| view.shallow_clone())
             .collect();
         let steps = steps(network, purpose, &walk.shapes, &parameters, &views)?;
-        Ok(Self { network: network.clone(), parameters, trained, statistics, leaves, steps })
+        Ok(Self {
+            network: network.clone(),
+            parameters,
+            trained,
+            statistics,
+            leaves,
+            steps,
+        })
     }
 
     /// The same network over the same memory, for another thread.
@@ -171,17 +218,30 @@ impl Model {
 
     /// The shape of `rows` rows as they come: images are (rows, height, width, channels).
     pub(crate) fn input_shape(&self, rows: usize) -> Vec<i64> {
-        std::iter::once(rows).chain(self.network.input.iter().copied()).map(|side| side as i64).collect()
+        std::iter::once(rows)
+            .chain(self.network.input.iter().copied())
+            .map(|side| side as i64)
+            .collect()
     }
 
     /// Whether some layer draws random numbers while training.
     pub(crate) fn is_random(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step, Step::Dropout(_)))
+        self.steps
+            .iter()
+            .any(|step| matches!(step, Step::Dropout(_)))
     }
 
     /// The smallest batch it can learn from: a batch's variance needs two rows.
     pub(crate) fn smallest_batch(&self) -> usize {
-        if self.steps.iter().any(|step| matches!(step, Step::BatchNorm { .. })) { 2 } else { 1 }
+        if self
+            .steps
+            .iter()
+            .any(|step| matches!(step, Step::BatchNorm { .. }))
+        {
+            2
+        } else {
+            1
+        }
     }
 
     /// Rows as they come, in the layout that the layers want: images are (rows, channels, height, width).
@@ -196,13 +256,18 @@ impl Model {
 
     /// The logits, before softmax, of a batch in the layers' layout.
     pub(crate) fn logits(&self, batch: Tensor, is_training: bool) -> Result<Tensor, TchError> {
-        self.steps.iter().try_fold(batch, |batch, step| step.apply(batch, is_training))
+        self.steps
+            .iter()
+            .try_fold(batch, |batch, step| step.apply(batch, is_training))
     }
 
     /// The gradient of a loss, flat, in the order of `trained`.
     pub(crate) fn gradient(&self, loss: &Tensor) -> Result<Tensor, TchError> {
         let gradients = Tensor::f_run_backward(&[loss], &self.leaves, false, false)?;
-        let flat = gradients.iter().map(|gradient| gradient.f_reshape([-1])).collect::<Result<Vec<_>, _>>()?;
+        let flat = gradients
+            .iter()
+            .map(|gradient| gradient.f_reshape([-1]))
+            .collect::<Result<Vec<_>, _>>()?;
         Tensor::f_cat(&flat, 0)
     }
 
@@ -212,10 +277,18 @@ impl Model {
         let (mut trained, mut statistics) = (trained.as_slice(), statistics.as_slice());
         let mut arrays = Vec::with_capacity(self.parameters.len());
         for parameter in &self.parameters {
-            let flat = if parameter.is_trained { &mut trained } else { &mut statistics };
+            let flat = if parameter.is_trained {
+                &mut trained
+            } else {
+                &mut statistics
+            };
             let (own, rest) = flat.split_at(parameter.len());
             *flat = rest;
-            arrays.push(Array::f32(parameter.name.clone(), parameter.shape.clone(), own.to_vec()));
+            arrays.push(Array::f32(
+                parameter.name.clone(),
+                parameter.shape.clone(),
+                own.to_vec(),
+            ));
         }
         Ok(arrays)
     }
@@ -235,16 +308,34 @@ impl Step {
             Self::Block => Self::Block,
             Self::Unblock => Self::Unblock,
             Self::Pad(zeros) => Self::Pad(*zeros),
-            Self::Conv { weight, bias, stride, padding } => Self::Conv {
+            Self::Conv {
+                weight,
+                bias,
+                stride,
+                padding,
+            } => Self::Conv {
                 weight: weight.shallow_clone(),
                 bias: bias.shallow_clone(),
                 stride: *stride,
                 padding: *padding,
             },
-            Self::MaxPool { size, stride } => Self::MaxPool { size: *size, stride: *stride },
-            Self::AveragePool { size, stride } => Self::AveragePool { size: *size, stride: *stride },
+            Self::MaxPool { size, stride } => Self::MaxPool {
+                size: *size,
+                stride: *stride,
+            },
+            Self::AveragePool { size, stride } => Self::AveragePool {
+                size: *size,
+                stride: *stride,
+            },
             Self::GlobalAveragePool => Self::GlobalAveragePool,
-            Self::BatchNorm { weight, bias, mean, variance, momentum, epsilon } => Self::BatchNorm {
+            Self::BatchNorm {
+                weight,
+                bias,
+                mean,
+                variance,
+                momentum,
+                epsilon,
+            } => Self::BatchNorm {
                 weight: weight.shallow_clone(),
                 bias: bias.shallow_clone(),
                 mean: mean.shallow_clone(),
@@ -254,9 +345,15 @@ impl Step {
             },
             Self::Dropout(rate) => Self::Dropout(*rate),
             Self::Flatten => Self::Flatten,
-            Self::Dense { weight, bias, zeros } => {
-                Self::Dense { weight: weight.shallow_clone(), bias: bias.shallow_clone(), zeros: *zeros }
-            }
+            Self::Dense {
+                weight,
+                bias,
+                zeros,
+            } => Self::Dense {
+                weight: weight.shallow_clone(),
+                bias: bias.shallow_clone(),
+                zeros: *zeros,
+            },
             Self::Activate(activation) => Self::Activate(*activation),
         }
     }
@@ -266,17 +363,32 @@ impl Step {
             Self::Block => batch.f_to_mkldnn(None),
             Self::Unblock => batch.f_to_dense(None, false),
             Self::Pad(zeros) => batch.f_constant_pad_nd(zeros),
-            Self::Conv { weight, bias, stride, padding } => {
-                batch.f_conv2d(weight, Some(bias), [*stride, *stride], padding, [1, 1], 1)
-            }
+            Self::Conv {
+                weight,
+                bias,
+                stride,
+                padding,
+            } => batch.f_conv2d(weight, Some(bias), [*stride, *stride], padding, [1, 1], 1),
             Self::MaxPool { size, stride } => {
                 batch.f_max_pool2d([*size, *size], [*stride, *stride], [0, 0], [1, 1], false)
             }
-            Self::AveragePool { size, stride } => {
-                batch.f_avg_pool2d([*size, *size], [*stride, *stride], [0, 0], false, true, None)
-            }
+            Self::AveragePool { size, stride } => batch.f_avg_pool2d(
+                [*size, *size],
+                [*stride, *stride],
+                [0, 0],
+                false,
+                true,
+                None,
+            ),
             Self::GlobalAveragePool => batch.f_mean_dim(&[2_i64, 3][..], false, None),
-            Self::BatchNorm { weight, bias, mean, variance, momentum, epsilon } => batch.f_batch_norm(
+            Self::BatchNorm {
+                weight,
+                bias,
+                mean,
+                variance,
+                momentum,
+                epsilon,
+            } => batch.f_batch_norm(
                 Some(weight),
                 Some(bias),
                 Some(mean),
@@ -288,10 +400,18 @@ impl Step {
             ),
             Self::Dropout(rate) => batch.f_dropout(*rate, is_training),
             Self::Flatten => batch.f_flatten(1, -1),
-            Self::Dense { weight, bias, zeros: 0 } => batch.f_linear(weight, Some(bias)),
-            Self::Dense { weight, bias, zeros } => {
-                batch.f_constant_pad_nd([0, *zeros])?.f_linear(weight, Some(bias))
-            }
+            Self::Dense {
+                weight,
+                bias,
+                zeros: 0,
+            } => batch.f_linear(weight, Some(bias)),
+            Self::Dense {
+                weight,
+                bias,
+                zeros,
+            } => batch
+                .f_constant_pad_nd([0, *zeros])?
+                .f_linear(weight, Some(bias)),
             Self::Activate(activation) => match activation {
                 Activation::Linear | Activation::Softmax => Ok(batch),
                 Activation::Relu => batch.f_relu(),
@@ -305,7 +425,10 @@ impl Step {
 
     /// Whether oneDNN's blocked layout knows the step, forwards and backwards.
     fn can_be_blocked(&self) -> bool {
-        matches!(self, Self::Conv { .. } | Self::MaxPool { .. } | Self::Activate(Activation::Relu))
+        matches!(
+            self,
+            Self::Conv { .. } | Self::MaxPool { .. } | Self::Activate(Activation::Relu)
+        )
     }
 }
 
@@ -328,20 +451,35 @@ fn steps(
             Layer::Conv(conv) => {
                 let stride = conv.stride as i64;
                 let mut padding = [0, 0];
-                if let (Padding::Same, Some([height, width, _])) = (conv.padding, shapes[index].as_deref()) {
+                if let (Padding::Same, Some([height, width, _])) =
+                    (conv.padding, shapes[index].as_deref())
+                {
                     let (top, bottom) = layers::same_padding(*height, conv.kernel, conv.stride);
                     let (left, right) = layers::same_padding(*width, conv.kernel, conv.stride);
                     if top == bottom && left == right {
                         padding = [top as i64, left as i64];
                     } else {
-                        steps.push(Step::Pad([left as i64, right as i64, top as i64, bottom as i64]));
+                        steps.push(Step::Pad([
+                            left as i64,
+                            right as i64,
+                            top as i64,
+                            bottom as i64,
+                        ]));
                     }
                 }
                 let (weight, bias) = (tensor(), tensor());
-                steps.push(Step::Conv { weight, bias, stride, padding });
+                steps.push(Step::Conv {
+                    weight,
+                    bias,
+                    stride,
+                    padding,
+                });
             }
             Layer::MaxPool(pool) => {
-                let pooling = Step::MaxPool { size: pool.size as i64, stride: pool.stride as i64 };
+                let pooling = Step::MaxPool {
+                    size: pool.size as i64,
+                    stride: pool.stride as i64,
+                };
                 // The largest of the activated is the activated largest, so the activation can wait for the smaller image.
                 match steps.last() {
                     Some(Step::Activate(activation)) if activation.is_monotonic() => {
@@ -352,13 +490,23 @@ fn steps(
                 }
             }
             Layer::AveragePool(pool) => {
-                steps.push(Step::AveragePool { size: pool.size as i64, stride: pool.stride as i64 });
+                steps.push(Step::AveragePool {
+                    size: pool.size as i64,
+                    stride: pool.stride as i64,
+                });
             }
             Layer::GlobalAveragePool => steps.push(Step::GlobalAveragePool),
             Layer::BatchNorm(norm) => {
                 let (weight, bias, mean, variance) = (tensor(), tensor(), tensor(), tensor());
                 let (momentum, epsilon) = (norm.momentum, norm.epsilon);
-                steps.push(Step::BatchNorm { weight, bias, mean, variance, momentum, epsilon });
+                steps.push(Step::BatchNorm {
+                    weight,
+                    bias,
+                    mean,
+                    variance,
+                    momentum,
+                    epsilon,
+                });
             }
             Layer::Dropout(dropout) => steps.push(Step::Dropout(dropout.rate)),
             Layer::Flatten => steps.push(Step::Flatten),
@@ -369,7 +517,11 @@ fn steps(
                     zeros = (inputs.next_multiple_of(CACHE_LINE) - inputs) as i64;
                     weight = weight.f_constant_pad_nd([0, zeros])?;
                 }
-                steps.push(Step::Dense { weight, bias, zeros });
+                steps.push(Step::Dense {
+                    weight,
+                    bias,
+                    zeros,
+                });
             }
         }
         match layer.activation() {
@@ -377,8 +529,15 @@ fn steps(
             Some(activation) => steps.push(Step::Activate(activation)),
         }
     }
-    let blocked = steps.iter().take_while(|step| step.can_be_blocked()).count();
-    if tch::utils::has_mkldnn() && steps[..blocked].iter().any(|step| matches!(step, Step::Conv { .. })) {
+    let blocked = steps
+        .iter()
+        .take_while(|step| step.can_be_blocked())
+        .count();
+    if tch::utils::has_mkldnn()
+        && steps[..blocked]
+            .iter()
+            .any(|step| matches!(step, Step::Conv { .. }))
+    {
         steps.insert(blocked, Step::Unblock);
         steps.insert(0, Step::Block);
     }

@@ -23,7 +23,10 @@ impl Descent {
             Optimizer::Sgd(sgd) if sgd.momentum > 0.0 => &["velocity"],
             Optimizer::Sgd(_) => &[],
         };
-        let state = names.iter().map(|name| Ok((*name, weights.f_zeros_like()?))).collect::<Result<_, TchError>>()?;
+        let state = names
+            .iter()
+            .map(|name| Ok((*name, weights.f_zeros_like()?)))
+            .collect::<Result<_, TchError>>()?;
         Ok(Self { optimizer, state })
     }
 
@@ -37,11 +40,19 @@ impl Descent {
 
     /// The state, for a checkpoint.
     pub(crate) fn to_arrays(&self) -> Result<Vec<Array<'static>>, Failure> {
-        self.state.iter().map(|(name, tensor)| flat(name, tensor)).collect()
+        self.state
+            .iter()
+            .map(|(name, tensor)| flat(name, tensor))
+            .collect()
     }
 
     /// Step number `count` (from 1) down the gradient, which is used up.
-    pub(crate) fn step(&mut self, weights: &mut Tensor, mut gradient: Tensor, count: u64) -> Result<(), TchError> {
+    pub(crate) fn step(
+        &mut self,
+        weights: &mut Tensor,
+        mut gradient: Tensor,
+        count: u64,
+    ) -> Result<(), TchError> {
         match (self.optimizer, self.state.as_mut_slice()) {
             (Optimizer::Adam(adam), [(_, first), (_, second)]) => {
                 adam_step(&adam, weights, gradient, first, second, count)
@@ -108,7 +119,9 @@ pub(crate) fn flat(name: &str, tensor: &Tensor) -> Result<Array<'static>, Failur
 pub(crate) fn restore(tensor: &mut Tensor, name: &str, arrays: &Arrays<'_>) -> Result<(), Failure> {
     let numbers = arrays.f32(name)?;
     if numbers.len() != tensor.numel() {
-        return Err(Failure::Failed(format!("the checkpoint's `{name}` belongs to another network")));
+        return Err(Failure::Failed(format!(
+            "the checkpoint's `{name}` belongs to another network"
+        )));
     }
     tensor.f_copy_(&Tensor::f_from_slice(numbers)?)?;
     Ok(())

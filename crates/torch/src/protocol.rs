@@ -48,7 +48,12 @@ pub struct Adam {
 
 impl Default for Adam {
     fn default() -> Self {
-        Self { learning_rate: 1e-3, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7 }
+        Self {
+            learning_rate: 1e-3,
+            beta_1: 0.9,
+            beta_2: 0.999,
+            epsilon: 1e-7,
+        }
     }
 }
 
@@ -75,7 +80,13 @@ pub struct AdamW {
 
 impl Default for AdamW {
     fn default() -> Self {
-        Self { learning_rate: 1e-3, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, weight_decay: 0.004 }
+        Self {
+            learning_rate: 1e-3,
+            beta_1: 0.9,
+            beta_2: 0.999,
+            epsilon: 1e-7,
+            weight_decay: 0.004,
+        }
     }
 }
 
@@ -95,7 +106,11 @@ pub struct Sgd {
 
 impl Default for Sgd {
     fn default() -> Self {
-        Self { learning_rate: 0.01, momentum: 0.0, nesterov: false }
+        Self {
+            learning_rate: 0.01,
+            momentum: 0.0,
+            nesterov: false,
+        }
     }
 }
 
@@ -140,7 +155,9 @@ impl<'de> Deserialize<'de> for Optimizer {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Optimizer, A::Error> {
-                let name: String = map.next_key()?.ok_or_else(|| A::Error::custom("an optimizer needs a name"))?;
+                let name: String = map
+                    .next_key()?
+                    .ok_or_else(|| A::Error::custom("an optimizer needs a name"))?;
                 let optimizer = match name.as_str() {
                     "adam" => Optimizer::Adam(map.next_value()?),
                     "adamw" => Optimizer::AdamW(map.next_value()?),
@@ -149,7 +166,9 @@ impl<'de> Deserialize<'de> for Optimizer {
                 };
                 match map.next_key::<String>()? {
                     None => Ok(optimizer),
-                    Some(second) => Err(A::Error::custom(format!("two optimizers: `{name}` and `{second}`"))),
+                    Some(second) => Err(A::Error::custom(format!(
+                        "two optimizers: `{name}` and `{second}`"
+                    ))),
                 }
             }
         }
@@ -325,19 +344,39 @@ pub struct Array<'a> {
 
 impl<'a> Array<'a> {
     /// An array of 32-bit floats.
-    pub fn f32(name: impl Into<String>, shape: Vec<usize>, numbers: impl Into<Cow<'a, [f32]>>) -> Self {
-        Self { name: name.into(), shape, numbers: Numbers::F32(numbers.into()) }
+    pub fn f32(
+        name: impl Into<String>,
+        shape: Vec<usize>,
+        numbers: impl Into<Cow<'a, [f32]>>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            shape,
+            numbers: Numbers::F32(numbers.into()),
+        }
     }
 
     /// An array of 64-bit floats.
-    pub fn f64(name: impl Into<String>, shape: Vec<usize>, numbers: impl Into<Cow<'a, [f64]>>) -> Self {
-        Self { name: name.into(), shape, numbers: Numbers::F64(numbers.into()) }
+    pub fn f64(
+        name: impl Into<String>,
+        shape: Vec<usize>,
+        numbers: impl Into<Cow<'a, [f64]>>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            shape,
+            numbers: Numbers::F64(numbers.into()),
+        }
     }
 
     /// A list of 64-bit integers.
     pub fn i64(name: impl Into<String>, numbers: impl Into<Cow<'a, [i64]>>) -> Self {
         let numbers = numbers.into();
-        Self { name: name.into(), shape: vec![numbers.len()], numbers: Numbers::I64(numbers) }
+        Self {
+            name: name.into(),
+            shape: vec![numbers.len()],
+            numbers: Numbers::I64(numbers),
+        }
     }
 }
 
@@ -403,11 +442,31 @@ mod tests {
     fn reads_an_optimizer_by_name_or_with_settings() {
         let read = |yaml: &str| taktline_core::serde_yaml::from_str::<Optimizer>(yaml);
         assert_eq!(read("adam").expect("name"), Optimizer::default());
-        let sgd = Sgd { learning_rate: 0.1, momentum: 0.9, nesterov: false };
-        assert_eq!(read("sgd: {learning_rate: 0.1, momentum: 0.9}").expect("map"), Optimizer::Sgd(sgd));
-        assert!(read("rmsprop").expect_err("unknown").to_string().contains("adamw"));
-        assert!(read("{adam: {}, sgd: {}}").expect_err("two").to_string().contains("two optimizers"));
+        let sgd = Sgd {
+            learning_rate: 0.1,
+            momentum: 0.9,
+            nesterov: false,
+        };
+        assert_eq!(
+            read("sgd: {learning_rate: 0.1, momentum: 0.9}").expect("map"),
+            Optimizer::Sgd(sgd)
+        );
+        assert!(
+            read("rmsprop")
+                .expect_err("unknown")
+                .to_string()
+                .contains("adamw")
+        );
+        assert!(
+            read("{adam: {}, sgd: {}}")
+                .expect_err("two")
+                .to_string()
+                .contains("two optimizers")
+        );
         let json = serde_json::to_string(&Optimizer::AdamW(AdamW::default())).expect("JSON");
-        assert!(matches!(serde_json::from_str(&json).expect("back"), Optimizer::AdamW(_)));
+        assert!(matches!(
+            serde_json::from_str(&json).expect("back"),
+            Optimizer::AdamW(_)
+        ));
     }
 }

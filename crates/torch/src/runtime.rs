@@ -17,17 +17,23 @@ const VARIABLE: &str = "TAKT_TORCH_RUNTIME";
 pub const BUILT_WITHOUT: &str = "this takt was built without torch (`--no-default-features`)";
 
 /// What to do about it.
-pub const HOW_TO_GET: &str =
-    "run `scripts/setup.sh` once to get libtorch, then build takt with its default features: `cargo build --release`";
+pub const HOW_TO_GET: &str = "run `scripts/setup.sh` once to get libtorch, then build takt with its default features: `cargo build --release`";
 
 fn file_name() -> String {
-    libloading::library_filename("taktline_torch_runtime").to_string_lossy().into_owned()
+    libloading::library_filename("taktline_torch_runtime")
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Beside takt, where cargo puts it, or where a package would.
 fn places(executable: &Path) -> Vec<PathBuf> {
-    let Some(directory) = executable.parent() else { return Vec::new() };
-    ["", "deps", "../deps", "../lib"].iter().map(|place| directory.join(place).join(file_name())).collect()
+    let Some(directory) = executable.parent() else {
+        return Vec::new();
+    };
+    ["", "deps", "../deps", "../lib"]
+        .iter()
+        .map(|place| directory.join(place).join(file_name()))
+        .collect()
 }
 
 fn locate() -> Result<PathBuf, String> {
@@ -35,14 +41,25 @@ fn locate() -> Result<PathBuf, String> {
         let path = PathBuf::from(named);
         return match path.is_file() {
             true => Ok(path),
-            false => Err(format!("`{VARIABLE}` names `{}`, which is not a file", path.display())),
+            false => Err(format!(
+                "`{VARIABLE}` names `{}`, which is not a file",
+                path.display()
+            )),
         };
     }
-    let executable = env::current_exe().and_then(std::fs::canonicalize).map_err(|error| error.to_string())?;
-    places(&executable).into_iter().find(|path| path.is_file()).ok_or_else(|| {
-        let directory = executable.parent().unwrap_or(&executable).display();
-        format!("the libtorch library `{}` is not beside takt in `{directory}`", file_name())
-    })
+    let executable = env::current_exe()
+        .and_then(std::fs::canonicalize)
+        .map_err(|error| error.to_string())?;
+    places(&executable)
+        .into_iter()
+        .find(|path| path.is_file())
+        .ok_or_else(|| {
+            let directory = executable.parent().unwrap_or(&executable).display();
+            format!(
+                "the libtorch library `{}` is not beside takt in `{directory}`",
+                file_name()
+            )
+        })
 }
 
 /// Why torch stages cannot run here, or `None` when they can. Looks for the library's file; does not load it.
@@ -61,8 +78,13 @@ pub(crate) fn library() -> Result<&'static Library, Error> {
     if let Some(library) = LIBRARY.get() {
         return Ok(library);
     }
-    let unavailable = |message| Error::Unavailable { message, help: HOW_TO_GET.to_owned() };
-    let library = locate().and_then(|path| Library::open(&path)).map_err(unavailable)?;
+    let unavailable = |message| Error::Unavailable {
+        message,
+        help: HOW_TO_GET.to_owned(),
+    };
+    let library = locate()
+        .and_then(|path| Library::open(&path))
+        .map_err(unavailable)?;
     Ok(LIBRARY.get_or_init(|| library))
 }
 
@@ -80,6 +102,9 @@ mod tests {
         let found = places(Path::new("/opt/takt/bin/takt"));
         assert_eq!(found.len(), 4);
         assert_eq!(found[0], Path::new("/opt/takt/bin").join(file_name()));
-        assert_eq!(found[3], Path::new("/opt/takt/bin/../lib").join(file_name()));
+        assert_eq!(
+            found[3],
+            Path::new("/opt/takt/bin/../lib").join(file_name())
+        );
     }
 }

@@ -39,18 +39,28 @@ impl Rows {
         let count = labels.len();
         if inputs.len() != count * model.row_length() {
             let wanted = model.row_length();
-            return Err(Failure::Failed(format!("{count} labels, but {} numbers in rows of {wanted}", inputs.len())));
+            return Err(Failure::Failed(format!(
+                "{count} labels, but {} numbers in rows of {wanted}",
+                inputs.len()
+            )));
         }
         let classes = model.classes() as i64;
         if let Some(label) = labels.iter().find(|label| !(0..classes).contains(*label)) {
-            return Err(Failure::Failed(format!("the label {label} is not one of {classes} classes")));
+            return Err(Failure::Failed(format!(
+                "the label {label} is not one of {classes} classes"
+            )));
         }
         let weights = match arrays.find(&format!("{prefix}weights")) {
             Some(array) => Some(Tensor::f_from_slice(arrays.f32(&array.name)?)?),
             None => None,
         };
         let inputs = model.arrange(&tensor_over(inputs, &model.input_shape(count))?)?;
-        Ok(Self { inputs, labels: Tensor::f_from_slice(labels)?, weights, count })
+        Ok(Self {
+            inputs,
+            labels: Tensor::f_from_slice(labels)?,
+            weights,
+            count,
+        })
     }
 }
 
@@ -60,16 +70,29 @@ struct BatchLoss {
     weight: f64,
 }
 
-fn loss_of(loss: Loss, logits: &Tensor, labels: &Tensor, weights: Option<&Tensor>) -> Result<BatchLoss, TchError> {
+fn loss_of(
+    loss: Loss,
+    logits: &Tensor,
+    labels: &Tensor,
+    weights: Option<&Tensor>,
+) -> Result<BatchLoss, TchError> {
     match loss {
         Loss::SparseCategoricalCrossentropy => {
-            let crossentropy = |reduction| logits.f_cross_entropy_loss(labels, None::<&Tensor>, reduction, -100, 0.0);
+            let crossentropy = |reduction| {
+                logits.f_cross_entropy_loss(labels, None::<&Tensor>, reduction, -100, 0.0)
+            };
             match weights {
-                None => Ok(BatchLoss { mean: crossentropy(Reduction::Mean)?, weight: labels.size1()? as f64 }),
+                None => Ok(BatchLoss {
+                    mean: crossentropy(Reduction::Mean)?,
+                    weight: labels.size1()? as f64,
+                }),
                 Some(weights) => {
                     let weight = weights.f_sum(None)?;
                     let sum = crossentropy(Reduction::None)?.f_mul(weights)?.f_sum(None)?;
-                    Ok(BatchLoss { mean: sum.f_div(&weight)?, weight: weight.f_double_value(&[])? })
+                    Ok(BatchLoss {
+                        mean: sum.f_div(&weight)?,
+                        weight: weight.f_double_value(&[])?,
+                    })
                 }
             }
         }
@@ -77,7 +100,12 @@ fn loss_of(loss: Loss, logits: &Tensor, labels: &Tensor, weights: Option<&Tensor
 }
 
 fn count_right(logits: &Tensor, labels: &Tensor) -> Result<u64, TchError> {
-    Ok(logits.f_argmax(1, false)?.f_eq_tensor(labels)?.f_sum(None)?.f_int64_value(&[])?.unsigned_abs())
+    Ok(logits
+        .f_argmax(1, false)?
+        .f_eq_tensor(labels)?
+        .f_sum(None)?
+        .f_int64_value(&[])?
+        .unsigned_abs())
 }
 
 /// The order of rows in an epoch: the same for the same seed, whatever happened before.
@@ -120,7 +148,10 @@ fn run(
         None => None,
     };
     if rows.count < model.smallest_batch() {
-        return Err(Failure::Failed(format!("{} rows are too few to learn from", rows.count)));
+        return Err(Failure::Failed(format!(
+            "{} rows are too few to learn from",
+            rows.count
+        )));
     }
     let mut descent = Descent::start(request.optimizer, &model.trained)?;
     let mut standing = Standing::default();
@@ -144,14 +175,25 @@ fn run(
             let start = standing.batch as usize * request.batch_size;
             let length = request.batch_size.min(rows.count - start);
             let picked = order.f_narrow(0, start as i64, length as i64)?;
-            learn(request, &mut model, &mut descent, &rows, &picked, &mut standing)?;
+            learn(
+                request,
+                &mut model,
+                &mut descent,
+                &rows,
+                &picked,
+                &mut standing,
+            )?;
             if shown.elapsed() >= SHOW_EVERY {
                 shown = Instant::now();
-                listener.event(Event::Step { done: standing.epoch * batches + standing.batch, total });
+                listener.event(Event::Step {
+                    done: standing.epoch * batches + standing.batch,
+                    total,
+                });
             }
         }
         let (validation_loss, validation_accuracy) = match &validation {
-            Some(rows) => validate(request.loss, &model, rows).map(|(loss, accuracy)| (Some(loss), Some(accuracy)))?,
+            Some(rows) => validate(request.loss, &model, rows)
+                .map(|(loss, accuracy)| (Some(loss), Some(accuracy)))?,
             None => (None, None),
         };
         let result = Epoch {
@@ -162,11 +204,25 @@ fn run(
         };
         let mut history = std::mem::take(&mut standing.history);
         history.push(result.clone());
-        standing = Standing { epoch: standing.epoch + 1, steps: standing.steps, history, ..Standing::default() };
-        listener.event(Event::Epoch { epoch: standing.epoch, epochs: request.epochs, result });
+        standing = Standing {
+            epoch: standing.epoch + 1,
+            steps: standing.steps,
+            history,
+            ..Standing::default()
+        };
+        listener.event(Event::Epoch {
+            epoch: standing.epoch,
+            epochs: request.epochs,
+            result,
+        });
         listener.checkpoint(&standing, &checkpoint(&model, &descent)?)?;
     }
-    Ok((Trained { history: standing.history }, model.to_arrays()?))
+    Ok((
+        Trained {
+            history: standing.history,
+        },
+        model.to_arrays()?,
+    ))
 }
 
 /// Batches in an epoch; a last one that is too small to learn from is left out.
@@ -185,12 +241,20 @@ fn learn(
 ) -> Result<(), Failure> {
     let batch = rows.inputs.f_index_select(0, picked)?;
     let labels = rows.labels.f_index_select(0, picked)?;
-    let weights = rows.weights.as_ref().map(|weights| weights.f_index_select(0, picked)).transpose()?;
+    let weights = rows
+        .weights
+        .as_ref()
+        .map(|weights| weights.f_index_select(0, picked))
+        .transpose()?;
     let logits = if model.is_random() {
         // libtorch has one generator for the whole process. Each batch seeds its own draw, so that a resumed training drops
         // the same numbers.
         let _only_ours = DRAWING.lock();
-        let draw = request.seed ^ standing.steps.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let draw = request.seed
+            ^ standing
+                .steps
+                .wrapping_add(1)
+                .wrapping_mul(0x9E37_79B9_7F4A_7C15);
         tch::manual_seed(draw.cast_signed());
         model.logits(batch, true)?
     } else {
@@ -224,7 +288,11 @@ fn validate(loss: Loss, model: &Model, rows: &Rows) -> Result<(f64, f64), Failur
     in_chunks(model, &rows.inputs, rows.count, |start, logits| {
         let length = logits.size()[0];
         let labels = rows.labels.f_narrow(0, start, length)?;
-        let weights = rows.weights.as_ref().map(|weights| weights.f_narrow(0, start, length)).transpose()?;
+        let weights = rows
+            .weights
+            .as_ref()
+            .map(|weights| weights.f_narrow(0, start, length))
+            .transpose()?;
         let BatchLoss { mean, weight } = loss_of(loss, &logits, &labels, weights.as_ref())?;
         if weight > 0.0 {
             sum += mean.f_double_value(&[])? * weight;
@@ -233,7 +301,10 @@ fn validate(loss: Loss, model: &Model, rows: &Rows) -> Result<(f64, f64), Failur
         right += count_right(&logits, &labels)?;
         Ok(())
     })?;
-    Ok((sum / f64::max(total, f64::MIN_POSITIVE), right as f64 / rows.count.max(1) as f64))
+    Ok((
+        sum / f64::max(total, f64::MIN_POSITIVE),
+        right as f64 / rows.count.max(1) as f64,
+    ))
 }
 
 fn checkpoint(model: &Model, descent: &Descent) -> Result<Vec<Array<'static>>, Failure> {

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Read},
+    io::{self, BufReader, Read, Seek},
     path::Path,
 };
 
@@ -15,15 +15,24 @@ const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// # Errors
 /// The file cannot be opened or read.
 pub(crate) fn open_decompressed(path: &Path) -> io::Result<Box<dyn Read>> {
-    let mut reader = BufReader::with_capacity(1 << 16, File::open(path)?);
-    if is_gzip(&mut reader)? {
-        Ok(Box::new(MultiGzDecoder::new(reader)))
+    let mut file = File::open(path)?;
+    let mut magic = Vec::with_capacity(GZIP_MAGIC.len());
+    (&mut file)
+        .take(GZIP_MAGIC.len() as u64)
+        .read_to_end(&mut magic)?;
+    file.rewind()?;
+    // Not buffered unless decompressed: those who read in large pieces would only copy once more.
+    if magic == GZIP_MAGIC {
+        Ok(Box::new(MultiGzDecoder::new(BufReader::with_capacity(
+            1 << 16,
+            file,
+        ))))
     } else {
-        Ok(Box::new(reader))
+        Ok(Box::new(file))
     }
 }
 
-/// The file's whole content, and whether it was compressed.
+/// The file's whole content.
 ///
 /// # Errors
 /// The file cannot be opened or read, or its compressed content is damaged.
@@ -31,8 +40,4 @@ pub(crate) fn read_decompressed(path: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     open_decompressed(path)?.read_to_end(&mut content)?;
     Ok(content)
-}
-
-fn is_gzip(reader: &mut impl BufRead) -> io::Result<bool> {
-    Ok(reader.fill_buf()?.starts_with(&GZIP_MAGIC))
 }

@@ -3,14 +3,15 @@
 use std::{
     ffi::c_void,
     panic::{AssertUnwindSafe, catch_unwind},
-    ptr,
     sync::Mutex,
 };
 
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
-use super::{ABI, DONE, FAILED, INTERRUPTED, Message, RawArrays, RawListener, RawReply, RawText, open};
+use super::{
+    ABI, DONE, FAILED, INTERRUPTED, Message, RawArrays, RawListener, RawReply, RawText, open,
+};
 use crate::{
     inference::Classifier,
     protocol::{Array, Event, Failure, Listener, Load, Standing, Training},
@@ -35,7 +36,10 @@ fn reply(answer: Result<(impl Serialize, Vec<Array<'static>>), Failure>) -> RawR
         Err(Failure::Interrupted) => (INTERRUPTED, failed("interrupted"), Vec::new()),
         Err(Failure::Failed(error)) => (FAILED, failed(&error), Vec::new()),
     };
-    let owner = Box::new(ReplyOwner { message, _arrays: arrays });
+    let owner = Box::new(ReplyOwner {
+        message,
+        _arrays: arrays,
+    });
     RawReply {
         status,
         text: owner.message.text(),
@@ -45,15 +49,28 @@ fn reply(answer: Result<(impl Serialize, Vec<Array<'static>>), Failure>) -> RawR
 }
 
 fn failed(error: &str) -> Message {
-    Message { text: error.to_owned(), arrays: Vec::new() }
+    Message {
+        text: error.to_owned(),
+        arrays: Vec::new(),
+    }
 }
 
 /// Runs `work`; a panic in it becomes an error, because unwinding must not cross the boundary.
-fn guarded<T: Serialize>(work: impl FnOnce() -> Result<(T, Vec<Array<'static>>), Failure>) -> RawReply {
-    reply(catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(Failure::Failed(format!("the libtorch library failed: {}", first_line(text.unwrap_or("unknown reason")))))
-    }))
+fn guarded<T: Serialize>(
+    work: impl FnOnce() -> Result<(T, Vec<Array<'static>>), Failure>,
+) -> RawReply {
+    reply(
+        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+            let text = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied());
+            Err(Failure::Failed(format!(
+                "the libtorch library failed: {}",
+                first_line(text.unwrap_or("unknown reason"))
+            )))
+        }),
+    )
 }
 
 /// libtorch appends a C++ stack trace to its messages; the first line says it.
@@ -95,7 +112,11 @@ pub extern "C" fn taktline_torch_abi() -> RawText {
 /// # Safety
 /// Text, arrays and what the listener points to live until it returns.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn taktline_torch_train(request: RawText, arrays: RawArrays, listener: RawListener) -> RawReply {
+pub unsafe extern "C" fn taktline_torch_train(
+    request: RawText,
+    arrays: RawArrays,
+    listener: RawListener,
+) -> RawReply {
     guarded(|| {
         // SAFETY: the caller's promise.
         let (request, arrays) = unsafe { open::<Training>(request, arrays) }?;
@@ -108,11 +129,17 @@ pub unsafe extern "C" fn taktline_torch_train(request: RawText, arrays: RawArray
 /// # Safety
 /// Text and arrays live until it returns; `model` may be written to.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn taktline_torch_load(request: RawText, arrays: RawArrays, model: *mut *mut c_void) -> RawReply {
+pub unsafe extern "C" fn taktline_torch_load(
+    request: RawText,
+    arrays: RawArrays,
+    model: *mut *mut c_void,
+) -> RawReply {
     guarded(|| {
         // SAFETY: the caller's promise.
         let (request, arrays) = unsafe { open::<Load>(request, arrays) }?;
-        let loaded = Box::new(LoadedModel(Mutex::new(Classifier::load(&request, &arrays)?)));
+        let loaded = Box::new(LoadedModel(Mutex::new(Classifier::load(
+            &request, &arrays,
+        )?)));
         // SAFETY: the caller's promise.
         unsafe { model.write(Box::into_raw(loaded).cast()) };
         Ok(((), Vec::new()))
@@ -124,11 +151,19 @@ pub unsafe extern "C" fn taktline_torch_load(request: RawText, arrays: RawArrays
 /// # Safety
 /// `model` came from [`taktline_torch_load`] and was not unloaded; text and arrays live until it returns.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn taktline_torch_predict(model: *const c_void, request: RawText, arrays: RawArrays) -> RawReply {
+pub unsafe extern "C" fn taktline_torch_predict(
+    model: *const c_void,
+    request: RawText,
+    arrays: RawArrays,
+) -> RawReply {
     guarded(|| {
         // SAFETY: the caller's promise; `load` boxed a `LoadedModel`.
-        let (((), arrays), model) = unsafe { (open::<()>(request, arrays)?, &*model.cast::<LoadedModel>()) };
-        let mut classifier = model.0.lock().map_err(|_| "an earlier prediction failed halfway".to_owned())?;
+        let (((), arrays), model) =
+            unsafe { (open::<()>(request, arrays)?, &*model.cast::<LoadedModel>()) };
+        let mut classifier = model
+            .0
+            .lock()
+            .map_err(|_| "an earlier prediction failed halfway".to_owned())?;
         Ok(((), vec![classifier.predict(&arrays)?]))
     })
 }
@@ -151,7 +186,7 @@ pub unsafe extern "C" fn taktline_torch_unload(model: *mut c_void) {
 /// The reply came from this library and nothing of it is used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn taktline_torch_free(reply: RawReply) {
-    if reply.owner != ptr::null_mut() {
+    if !reply.owner.is_null() {
         // SAFETY: the caller's promise; `reply` boxed a `ReplyOwner`.
         drop(unsafe { Box::from_raw(reply.owner.cast::<ReplyOwner>()) });
     }
@@ -165,7 +200,15 @@ pub(crate) fn tensor_over(numbers: &[f32], shape: &[i64]) -> Result<Tensor, tch:
     debug_assert_eq!(shape.iter().product::<i64>(), numbers.len() as i64);
     // SAFETY: the slice holds as many numbers as the shape says (`open` and the callers check it); the callers drop the
     // tensor before the call that lent the numbers returns, and only read it.
-    unsafe { Tensor::f_from_blob(numbers.as_ptr().cast(), shape, &[], Kind::Float, Device::Cpu) }
+    unsafe {
+        Tensor::f_from_blob(
+            numbers.as_ptr().cast(),
+            shape,
+            &[],
+            Kind::Float,
+            Device::Cpu,
+        )
+    }
 }
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]

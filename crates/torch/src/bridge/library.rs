@@ -33,15 +33,22 @@ unsafe impl Sync for Model {}
 impl Library {
     /// Opens the library at `path`. Loads libtorch: 0.3 s and 110 MB.
     pub(crate) fn open(path: &Path) -> Result<Self, String> {
-        let named = |error: libloading::Error| format!("cannot load `{}`: {}", path.display(), reason(&error));
+        let named = |error: libloading::Error| {
+            format!("cannot load `{}`: {}", path.display(), reason(&error))
+        };
         // SAFETY: the file is our own library (its version text is checked next); its constructors are those of libtorch.
         let object = unsafe { SharedObject::new(path) }.map_err(named)?;
         // SAFETY: the types are those that `exports` declares, from the same sources; the version text is compared first.
         let library = unsafe {
-            let abi = object.get::<extern "C" fn() -> RawText>(c"taktline_torch_abi").map_err(named)?;
+            let abi = object
+                .get::<extern "C" fn() -> RawText>(c"taktline_torch_abi")
+                .map_err(named)?;
             let text = abi().borrow();
             if text != ABI {
-                return Err(format!("`{}` is `{text}`, but this takt needs `{ABI}`", path.display()));
+                return Err(format!(
+                    "`{}` is `{text}`, but this takt needs `{ABI}`",
+                    path.display()
+                ));
             }
             Self {
                 train: *object.get(c"taktline_torch_train").map_err(named)?,
@@ -63,8 +70,16 @@ impl Library {
         listener: &dyn Listener,
     ) -> Result<(Trained, Arrays<'static>), Failure> {
         let message = Message::new(request, arrays)?;
-        let ear = Ear { listener, failure: Mutex::new(None) };
-        let raw = RawListener { context: ptr::from_ref(&ear).cast(), is_cancelled, event, checkpoint };
+        let ear = Ear {
+            listener,
+            failure: Mutex::new(None),
+        };
+        let raw = RawListener {
+            context: ptr::from_ref(&ear).cast(),
+            is_cancelled,
+            event,
+            checkpoint,
+        };
         // SAFETY: message, arrays and `ear` live until the call returns.
         let answer = self.answer(unsafe { (self.train)(message.text(), message.arrays(), raw) });
         // A failure of our own listener says more than what the library makes of it.
@@ -75,25 +90,39 @@ impl Library {
     }
 
     /// Makes a trained network ready to predict.
-    pub(crate) fn load(&'static self, request: &Load, tensors: &[Array<'_>]) -> Result<Model, Failure> {
+    pub(crate) fn load(
+        &'static self,
+        request: &Load,
+        tensors: &[Array<'_>],
+    ) -> Result<Model, Failure> {
         let message = Message::new(request, tensors)?;
         let mut handle = ptr::null_mut();
         // SAFETY: message and tensors live until the call returns, and so does `handle`.
-        self.answer::<()>(unsafe { (self.load)(message.text(), message.arrays(), &raw mut handle) })?;
-        Ok(Model { library: self, handle })
+        self.answer::<()>(unsafe {
+            (self.load)(message.text(), message.arrays(), &raw mut handle)
+        })?;
+        Ok(Model {
+            library: self,
+            handle,
+        })
     }
 
-    fn answer<T: DeserializeOwned>(&self, reply: RawReply) -> Result<(T, Arrays<'static>), Failure> {
+    fn answer<T: DeserializeOwned>(
+        &self,
+        reply: RawReply,
+    ) -> Result<(T, Arrays<'static>), Failure> {
         let answer = match reply.status {
             // SAFETY: the library keeps the reply until `free`, and what is taken out is made our own before that.
-            DONE => unsafe { open::<T>(reply.text, reply.arrays) }.map_err(Failure::Failed).map(|(body, arrays)| {
-                let own = |array: Array<'_>| Array {
-                    name: array.name,
-                    shape: array.shape,
-                    numbers: array.numbers.into_owned(),
-                };
-                (body, Arrays(arrays.0.into_iter().map(own).collect()))
-            }),
+            DONE => unsafe { open::<T>(reply.text, reply.arrays) }
+                .map_err(Failure::Failed)
+                .map(|(body, arrays)| {
+                    let own = |array: Array<'_>| Array {
+                        name: array.name,
+                        shape: array.shape,
+                        numbers: array.numbers.into_owned(),
+                    };
+                    (body, Arrays(arrays.0.into_iter().map(own).collect()))
+                }),
             INTERRUPTED => Err(Failure::Interrupted),
             // SAFETY: as above.
             _ => Err(Failure::Failed(unsafe { reply.text.borrow() }.into_owned())),
@@ -109,7 +138,8 @@ impl Model {
     pub(crate) fn predict(&self, inputs: &[Array<'_>]) -> Result<Arrays<'static>, Failure> {
         let message = Message::new(&(), inputs)?;
         // SAFETY: the handle came from this library and is given back only by `drop`; message and inputs live until it returns.
-        let reply = unsafe { (self.library.predict)(self.handle, message.text(), message.arrays()) };
+        let reply =
+            unsafe { (self.library.predict)(self.handle, message.text(), message.arrays()) };
         self.library.answer::<()>(reply).map(|((), arrays)| arrays)
     }
 }
@@ -123,7 +153,9 @@ impl Drop for Model {
 
 /// What the loader says, without the "no such file" chains that glibc prints around it.
 fn reason(error: &dyn std::error::Error) -> String {
-    let text = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    let text = error
+        .source()
+        .map_or_else(|| error.to_string(), ToString::to_string);
     text.lines().next().unwrap_or_default().to_owned()
 }
 

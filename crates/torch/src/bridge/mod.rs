@@ -14,7 +14,10 @@
 //! library until `taktline_torch_free`. Both sides are built from the same sources by the same compiler, and the version text
 //! is compared before anything else is called. Panics stop at the boundary and come back as errors.
 
-#![expect(unsafe_code, reason = "a C interface is raw pointers; every block says why it is sound")]
+#![expect(
+    unsafe_code,
+    reason = "a C interface is raw pointers; every block says why it is sound"
+)]
 
 use std::{borrow::Cow, ffi::c_void, slice};
 
@@ -104,7 +107,10 @@ struct Label {
 
 impl RawText {
     fn lend(text: &str) -> Self {
-        Self { pointer: text.as_ptr(), length: text.len() }
+        Self {
+            pointer: text.as_ptr(),
+            length: text.len(),
+        }
     }
 
     /// # Safety
@@ -118,9 +124,21 @@ impl RawText {
 impl RawArray {
     fn lend(numbers: &Numbers<'_>) -> Self {
         match numbers {
-            Numbers::F32(numbers) => Self { item: 0, pointer: numbers.as_ptr().cast(), length: numbers.len() },
-            Numbers::F64(numbers) => Self { item: 1, pointer: numbers.as_ptr().cast(), length: numbers.len() },
-            Numbers::I64(numbers) => Self { item: 2, pointer: numbers.as_ptr().cast(), length: numbers.len() },
+            Numbers::F32(numbers) => Self {
+                item: 0,
+                pointer: numbers.as_ptr().cast(),
+                length: numbers.len(),
+            },
+            Numbers::F64(numbers) => Self {
+                item: 1,
+                pointer: numbers.as_ptr().cast(),
+                length: numbers.len(),
+            },
+            Numbers::I64(numbers) => Self {
+                item: 2,
+                pointer: numbers.as_ptr().cast(),
+                length: numbers.len(),
+            },
         }
     }
 
@@ -130,10 +148,21 @@ impl RawArray {
         // SAFETY: `lend` made pointer and length from a live slice of just this item type.
         unsafe {
             match self.item {
-                0 => Ok(Numbers::F32(Cow::Borrowed(slice::from_raw_parts(self.pointer.cast(), self.length)))),
-                1 => Ok(Numbers::F64(Cow::Borrowed(slice::from_raw_parts(self.pointer.cast(), self.length)))),
-                2 => Ok(Numbers::I64(Cow::Borrowed(slice::from_raw_parts(self.pointer.cast(), self.length)))),
-                other => Err(format!("an array of the unknown item type {other} came over the bridge")),
+                0 => Ok(Numbers::F32(Cow::Borrowed(slice::from_raw_parts(
+                    self.pointer.cast(),
+                    self.length,
+                )))),
+                1 => Ok(Numbers::F64(Cow::Borrowed(slice::from_raw_parts(
+                    self.pointer.cast(),
+                    self.length,
+                )))),
+                2 => Ok(Numbers::I64(Cow::Borrowed(slice::from_raw_parts(
+                    self.pointer.cast(),
+                    self.length,
+                )))),
+                other => Err(format!(
+                    "an array of the unknown item type {other} came over the bridge"
+                )),
             }
         }
     }
@@ -147,9 +176,25 @@ struct Message {
 
 impl Message {
     fn new(body: &impl Serialize, arrays: &[Array<'_>]) -> Result<Self, String> {
-        let labels = arrays.iter().map(|array| Label { name: array.name.clone(), shape: array.shape.clone() }).collect();
-        let text = serde_json::to_string(&Envelope { body, arrays: labels }).map_err(|error| error.to_string())?;
-        Ok(Self { text, arrays: arrays.iter().map(|array| RawArray::lend(&array.numbers)).collect() })
+        let labels = arrays
+            .iter()
+            .map(|array| Label {
+                name: array.name.clone(),
+                shape: array.shape.clone(),
+            })
+            .collect();
+        let text = serde_json::to_string(&Envelope {
+            body,
+            arrays: labels,
+        })
+        .map_err(|error| error.to_string())?;
+        Ok(Self {
+            text,
+            arrays: arrays
+                .iter()
+                .map(|array| RawArray::lend(&array.numbers))
+                .collect(),
+        })
     }
 
     fn text(&self) -> RawText {
@@ -157,19 +202,34 @@ impl Message {
     }
 
     fn arrays(&self) -> RawArrays {
-        RawArrays { pointer: self.arrays.as_ptr(), length: self.arrays.len() }
+        RawArrays {
+            pointer: self.arrays.as_ptr(),
+            length: self.arrays.len(),
+        }
     }
 }
 
 /// # Safety
 /// The other side lends text and arrays for at least `'a`.
-unsafe fn open<'a, T: for<'de> Deserialize<'de>>(text: RawText, arrays: RawArrays) -> Result<(T, Arrays<'a>), String> {
+unsafe fn open<'a, T: for<'de> Deserialize<'de>>(
+    text: RawText,
+    arrays: RawArrays,
+) -> Result<(T, Arrays<'a>), String> {
     // SAFETY: both were made by a `Message` that lives as long as the call.
-    let (text, raw) = unsafe { (text.borrow(), slice::from_raw_parts(arrays.pointer, arrays.length)) };
-    let envelope: Envelope<T> =
-        serde_json::from_str(&text).map_err(|error| format!("a message over the bridge is not readable: {error}"))?;
+    let (text, raw) = unsafe {
+        (
+            text.borrow(),
+            slice::from_raw_parts(arrays.pointer, arrays.length),
+        )
+    };
+    let envelope: Envelope<T> = serde_json::from_str(&text)
+        .map_err(|error| format!("a message over the bridge is not readable: {error}"))?;
     if envelope.arrays.len() != raw.len() {
-        return Err(format!("{} arrays announced over the bridge, {} came", envelope.arrays.len(), raw.len()));
+        return Err(format!(
+            "{} arrays announced over the bridge, {} came",
+            envelope.arrays.len(),
+            raw.len()
+        ));
     }
     let arrays = envelope
         .arrays
@@ -180,9 +240,16 @@ unsafe fn open<'a, T: for<'de> Deserialize<'de>>(text: RawText, arrays: RawArray
             let numbers = unsafe { raw.borrow() }?;
             let wanted: usize = shape.iter().product();
             if wanted != numbers.len() {
-                return Err(format!("`{name}` of shape {shape:?} came with {} numbers", numbers.len()));
+                return Err(format!(
+                    "`{name}` of shape {shape:?} came with {} numbers",
+                    numbers.len()
+                ));
             }
-            Ok(Array { name, shape, numbers })
+            Ok(Array {
+                name,
+                shape,
+                numbers,
+            })
         })
         .collect::<Result<_, String>>()?;
     Ok((envelope.body, Arrays(arrays)))
@@ -194,16 +261,21 @@ mod tests {
 
     #[test]
     fn a_message_opens_to_what_went_in() {
-        let arrays = [Array::f32("inputs", vec![2, 2], vec![1.0, 2.0, 3.0, 4.0]), Array::i64("labels", vec![0, 1])];
+        let arrays = [
+            Array::f32("inputs", vec![2, 2], vec![1.0, 2.0, 3.0, 4.0]),
+            Array::i64("labels", vec![0, 1]),
+        ];
         let message = Message::new(&"hello", &arrays).expect("message");
         // SAFETY: `message` and `arrays` live until the end of the test.
-        let (body, opened): (String, _) = unsafe { open(message.text(), message.arrays()) }.expect("opens");
+        let (body, opened): (String, _) =
+            unsafe { open(message.text(), message.arrays()) }.expect("opens");
         assert_eq!(body, "hello");
         assert_eq!(opened.0, arrays);
         let wrong = [Array::f32("inputs", vec![3], vec![1.0])];
         let message = Message::new(&"hello", &wrong).expect("message");
         // SAFETY: as above.
-        let error = unsafe { open::<String>(message.text(), message.arrays()) }.expect_err("wrong shape");
+        let error =
+            unsafe { open::<String>(message.text(), message.arrays()) }.expect_err("wrong shape");
         assert!(error.contains("[3]"), "{error}");
     }
 }
