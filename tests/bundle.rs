@@ -164,7 +164,7 @@ fn payments() -> (Project, PathBuf) {
 fn tumours() -> (Project, PathBuf, DataFrame) {
     let project = tumours::project();
     let spec = project.read("pipeline.yaml")
-        + "  - sink.parquet: {path: predictions.parquet}\n    from: classifier\n";
+        + "  - sink.parquet: {path: predictions.parquet}\n    from: classifier\n  - sink.parquet: {path: rows.parquet}\n    from: sane\n";
     project.write("pipeline.yaml", spec);
     let bundle = project.run_pipeline(&[]).bundle();
     let predictions = read_table(&project.path("predictions.parquet"));
@@ -197,6 +197,8 @@ fn scores_as_the_run_did_in_every_format() {
 fn any_rows_in_any_order_score_as_in_the_run() {
     let (project, bundle, run) = tumours();
     let inputs = ["mean_radius", "mean_texture", "worst_area", "diagnosis"];
+    // The run's own columns are scaled by now.
+    let source = read_table(&project.path("rows.parquet"));
     let rows = run.height() as u32;
     let mut runner = TestRunner::new(Config {
         cases: 12,
@@ -212,7 +214,10 @@ fn any_rows_in_any_order_score_as_in_the_run() {
         let index = IdxCa::new("row".into(), chosen.as_slice());
         let expected = run.take(&index).expect("rows");
         let (input, output) = (format!("some.{input}"), format!("some-scored.{output}"));
-        let mut sample = expected.select(inputs).expect("columns");
+        let mut sample = source
+            .take(&index)
+            .and_then(|sample| sample.select(inputs))
+            .expect("rows");
         write_table(&project.path(&input), &mut sample);
         project.score(&bundle, &input, &output).succeeded();
         let scored = read_table(&project.path(&output));
@@ -399,8 +404,8 @@ fn a_null_where_training_had_some_is_scored() {
     project.edit("data/tumours.csv", "17.99,10.38", ",10.38");
     project.edit(
         "pipeline.yaml",
-        "texture_to_radius: mean_texture / mean_radius",
-        "texture_to_radius: mean_texture / coalesce(mean_radius, 14.0)",
+        "{texture_to_radius: mean_texture / mean_radius}",
+        "{texture_to_radius: \"mean_texture / coalesce(mean_radius, 14.0)\"}",
     );
     project.edit(
         "pipeline.yaml",

@@ -36,6 +36,15 @@ pub(crate) fn project(count: u32) -> Project {
     project
 }
 
+/// Trainings take turns: each uses every core, and two at once wait for each other more than they work.
+#[cfg(feature = "torch")]
+pub(crate) fn turn() -> std::sync::MutexGuard<'static, ()> {
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    // A test that failed has poisoned it, which is no reason for the next to fail.
+    TURN.lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 #[cfg(not(feature = "torch"))]
 #[test]
 fn without_libtorch_check_says_how_to_get_it() {
@@ -49,7 +58,7 @@ fn without_libtorch_check_says_how_to_get_it() {
 
 #[cfg(feature = "torch")]
 mod with_libtorch {
-    use super::{SPEC, project};
+    use super::{SPEC, project, turn};
     use crate::{
         bundle::{assert_same_outputs, read_table, values},
         data,
@@ -58,6 +67,7 @@ mod with_libtorch {
 
     #[test]
     fn learns_and_says_how_it_goes() {
+        let _turn = turn();
         let project = project(600);
         let outcome = project
             .takt(["run", "pipeline.yaml", "--format", "json"])
@@ -86,6 +96,7 @@ mod with_libtorch {
 
     #[test]
     fn scores_as_the_run_did_in_every_format() {
+        let _turn = turn();
         let project = project(400);
         let sinks = "  - sink.parquet: {path: predictions.parquet}\n    from: classifier\n"
             .to_owned()
@@ -121,6 +132,7 @@ mod with_libtorch {
 
     #[test]
     fn a_row_scores_the_same_alone() {
+        let _turn = turn();
         let project = project(50);
         let sinks = "  - sink.parquet: {path: predictions.parquet}\n    from: classifier\n  - sink.ndjson: {path: rows.ndjson}\n    from: digits\n";
         project.write(
@@ -149,6 +161,7 @@ mod with_libtorch {
 
     #[test]
     fn images_that_do_not_fit_are_refused() {
+        let _turn = turn();
         let project = project(40);
         project.write("pipeline.yaml", SPEC.replace("epochs: 3", "epochs: 1"));
         let bundle = project.run_pipeline(&[]).bundle();
@@ -180,6 +193,7 @@ mod with_libtorch {
 
     #[test]
     fn two_runs_give_the_same_bytes_and_another_seed_others() {
+        let _turn = turn();
         let bundles: Vec<_> = [&[][..], &["--fresh"], &["--seed", "8"]]
             .into_iter()
             .map(|more| project(200).run_pipeline(more).bundle_files())
@@ -190,6 +204,7 @@ mod with_libtorch {
 
     #[test]
     fn one_flipped_byte_of_the_weights_is_refused() {
+        let _turn = turn();
         let project = project(40);
         project.write(
             "pipeline.yaml",
@@ -216,6 +231,7 @@ mod with_libtorch {
 
     #[test]
     fn the_dense_network_takes_the_same_images() {
+        let _turn = turn();
         let project = Project::with(
             "\
 pipeline: digits

@@ -270,7 +270,9 @@ impl Running<'_> {
         let outcome = Outcome {
             stdout,
             stderr: self.stderr,
-            code: status.code().expect("an exit code, not a signal"),
+            code: status
+                .code()
+                .unwrap_or_else(|| panic!("`takt` was killed: {status}")),
             directory: self.project.directory.path().to_owned(),
         };
         outcome.is_clean(&self.before, &self.project.files());
@@ -341,7 +343,7 @@ impl Outcome {
     /// Standard output as the report of a run that came to its end.
     pub(crate) fn run_report(&self) -> RunReport {
         RunReport {
-            value: self.json()["finished"].clone(),
+            value: self.json(),
             directory: self.directory.clone(),
         }
     }
@@ -432,6 +434,11 @@ impl RunReport {
                 )
             })
             .collect()
+    }
+
+    fn place(&self, key: &str) -> PathBuf {
+        let path = Path::new(self.value[key].as_str().expect("a path"));
+        self.directory.join(path.strip_prefix(".").unwrap_or(path))
     }
 
     /// The bundle's folder.

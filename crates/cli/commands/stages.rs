@@ -208,8 +208,10 @@ fn type_of(schema: &Value, root: &Value) -> Option<String> {
         if let Some(options) = schema.get(key).and_then(Value::as_array) {
             let mut words: Vec<String> = options
                 .iter()
+                // `null` as a type only says that the param may be left out; as a constant it is a word to write.
+                .filter(|option| option.get("type").and_then(Value::as_str) != Some("null"))
                 .filter_map(|option| type_of(option, root))
-                .filter(|word| word != "null" && !word.is_empty())
+                .filter(|word| !word.is_empty())
                 .collect();
             words.dedup();
             return Some(words.join(" | "));

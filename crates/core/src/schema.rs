@@ -187,6 +187,28 @@ impl Schema {
             .or_else(|| self.columns.iter().find(|column| column.stands_for(name)))
     }
 
+    /// The names, where `channel=*` is replaced by the columns that training made in its place, each name once.
+    ///
+    /// Before training `channel=*` is a column itself and stays.
+    pub fn expand<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Vec<String> {
+        let mut expanded: Vec<String> = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut add = |name: &str| {
+            if seen.insert(name.to_owned()) {
+                expanded.push(name.to_owned());
+            }
+        };
+        for name in names {
+            match name.strip_suffix('*') {
+                Some(prefix) if prefix.ends_with('=') && self.names().all(|known| known != name) => {
+                    self.names().filter(|known| known.starts_with(prefix)).for_each(&mut add);
+                }
+                _ => add(name),
+            }
+        }
+        expanded
+    }
+
     /// The column of that name, to change.
     pub fn column_mut(&mut self, name: &str) -> Option<&mut Column> {
         self.columns.iter_mut().find(|column| column.name == name)
@@ -271,6 +293,17 @@ mod tests {
         assert_eq!(schema.column("channel=web").map(|column| column.name.as_str()), Some("channel=*"));
         assert_eq!(schema.column("channel"), None);
         assert_eq!(schema.column("kind=a"), None);
+    }
+
+    #[test]
+    fn training_names_the_columns_that_one_stood_for() {
+        let before = Schema::new(vec![Column::new("amount", DataType::Float64), Column::new("channel=*", DataType::UInt8)]);
+        assert_eq!(before.expand(["channel=*", "amount"]), ["channel=*", "amount"]);
+        let after = Schema::new(
+            ["channel=web", "amount", "channel=shop"].map(|name| Column::new(name, DataType::UInt8)).into(),
+        );
+        assert_eq!(after.expand(["channel=shop", "amount", "channel=*"]), ["channel=shop", "amount", "channel=web"]);
+        assert_eq!(after.expand(["kind"]), ["kind"]);
     }
 
     #[test]

@@ -35,8 +35,8 @@ pub struct Compiled {
 /// What is wrong with an expression, and where in its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqlProblem {
-    /// `unknown-column`, `unknown-function`, `type-mismatch`, `bad-expression`, `aggregate-not-allowed` or
-    /// `wrong-arguments`.
+    /// `unknown-column`, `open-column`, `unknown-function`, `type-mismatch`, `bad-expression`, `aggregate-not-allowed`
+    /// or `wrong-arguments`.
     pub code: &'static str,
     /// The bytes of the text that are wrong.
     pub range: Option<Range<usize>>,

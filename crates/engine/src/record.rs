@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use taktline_core::{Error, Fingerprint, Result, Role, Shape, SourceContext, type_name};
+use taktline_core::{Error, Fingerprint, Result, Shape, SourceContext, type_name};
 use taktline_spec::{Plan, PlannedStage};
 
 use crate::{
@@ -29,7 +29,7 @@ pub(crate) struct StageRecord {
     /// File name to content hash, for sources.
     pub(crate) files: BTreeMap<String, String>,
     /// Name, type and role of the columns it may look at, where roles matter.
-    pub(crate) columns: Vec<(String, String, Role)>,
+    pub(crate) columns: Vec<(String, String, String)>,
     pub(crate) key: Key,
 }
 
@@ -49,7 +49,7 @@ struct Ingredients<'a> {
     inputs: Vec<Key>,
     seed: Option<u64>,
     files: Vec<&'a String>,
-    columns: &'a [(String, String, Role)],
+    columns: &'a [(String, String, String)],
     volatile: Option<String>,
 }
 
@@ -106,7 +106,13 @@ fn record(
             .schema
             .columns
             .iter()
-            .map(|column| (column.name.clone(), type_name(&column.dtype), column.role))
+            .map(|column| {
+                (
+                    column.name.clone(),
+                    type_name(&column.dtype),
+                    format!("{:?}", column.role),
+                )
+            })
             .collect(),
         _ => Vec::new(),
     };

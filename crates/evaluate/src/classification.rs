@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use polars::prelude::{Column as PolarsColumn, DataFrame, DataType};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Classes, Error, Evaluate, Evaluation, Frame, Label, PARTITION, Partition,
     Problem, Result, Role, Schema, Shape, Stage, Table, did_you_mean, path, register_kind,
@@ -52,7 +52,7 @@ fn default_false_alarm_rate() -> f64 {
 }
 
 /// When a row is flagged.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged)]
 enum Threshold {
     /// At this score.
@@ -61,7 +61,7 @@ enum Threshold {
     Rule(ThresholdRule),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum ThresholdRule {
     /// Where mistakes cost least.

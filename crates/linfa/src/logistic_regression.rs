@@ -70,7 +70,7 @@ fn default_tolerance() -> f64 {
 }
 
 /// How much the rows of each class count.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged)]
 enum ClassWeight {
     /// A rule.
@@ -79,7 +79,7 @@ enum ClassWeight {
     ByLabel(BTreeMap<Label, f64>),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum WeightRule {
     /// Every row counts 1.
@@ -379,7 +379,7 @@ impl Model for LogisticRegression {
     fn features(&self, input: &Schema) -> Vec<String> {
         let target = self.target(input);
         match &self.features {
-            Some(features) => features.clone(),
+            Some(features) => input.expand(features.iter().map(String::as_str)),
             None => default_features(input)
                 .filter(|column| column.is_numeric() && Some(&column.name) != target.as_ref())
                 .map(|column| column.name.clone())

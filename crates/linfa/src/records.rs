@@ -33,7 +33,7 @@ pub(crate) fn feature_matrix(
     let rows = frame.height();
     let columns = features
         .iter()
-        .map(|feature| numeric_column(frame, feature))
+        .map(|feature| numeric_column(frame, feature, purpose))
         .collect::<Result<Vec<_>>>()?;
     let mut values = vec![0.0; rows * features.len()];
     let gaps = values
@@ -65,11 +65,18 @@ pub(crate) fn row_weights(column: &Column) -> Result<Array1<f32>> {
     Ok(weights.into_iter().map(|weight| weight as f32).collect())
 }
 
-fn numeric_column<'a>(frame: &'a DataFrame, feature: &str) -> Result<&'a Column> {
+fn numeric_column<'a>(
+    frame: &'a DataFrame,
+    feature: &str,
+    purpose: Purpose,
+) -> Result<&'a Column> {
     let column = frame.column(feature).map_err(|_| {
-        Error::data(format!(
-            "the input has no column `{feature}`, which the model learned from"
-        ))
+        Error::data(match purpose {
+            Purpose::Fit => format!("the training rows have no column `{feature}`"),
+            Purpose::Predict => {
+                format!("the input has no column `{feature}`, which the model learned from")
+            }
+        })
     })?;
     let dtype = column.dtype();
     if dtype.is_primitive_numeric() || *dtype == DataType::Boolean {

@@ -69,6 +69,26 @@ impl Names {
         path: &ParamPath,
         cx: &mut CheckContext<'_>,
     ) -> Vec<(ParamPath, &'s Column)> {
+        self.find_by(find, schema, path, cx)
+    }
+
+    /// As [`Names::find`], for stages that take `channel=*` for all columns that training makes in its place.
+    pub(crate) fn find_with_open<'s>(
+        &self,
+        schema: &'s Schema,
+        path: &ParamPath,
+        cx: &mut CheckContext<'_>,
+    ) -> Vec<(ParamPath, &'s Column)> {
+        self.find_by(find_with_open, schema, path, cx)
+    }
+
+    fn find_by<'s>(
+        &self,
+        find: impl Fn(&'s Schema, &str, ParamPath, &mut CheckContext<'_>) -> Option<&'s Column>,
+        schema: &'s Schema,
+        path: &ParamPath,
+        cx: &mut CheckContext<'_>,
+    ) -> Vec<(ParamPath, &'s Column)> {
         let mut seen = BTreeSet::new();
         let mut found = Vec::new();
         for (path, name) in self.located(path) {
@@ -89,8 +109,31 @@ impl Names {
     }
 }
 
-/// The column of that name; an unknown name is reported.
+/// The column of that name; an unknown name is reported, and one that stands for several columns.
 pub(crate) fn find<'s>(
+    schema: &'s Schema,
+    name: &str,
+    path: ParamPath,
+    cx: &mut CheckContext<'_>,
+) -> Option<&'s Column> {
+    let found = find_with_open(schema, name, path.clone(), cx)?;
+    if found.is_open() && found.name == name {
+        cx.report(
+            Problem::error(
+                "open-column",
+                path,
+                format!("stage `{}` needs one column, but `{name}` stands for several", cx.stage),
+            )
+            .label("only training knows their names")
+            .help("name one of them, as `column=value`, or work on the column before it is encoded"),
+        );
+        return None;
+    }
+    Some(found)
+}
+
+/// The column of that name, or the one that stands for several; an unknown name is reported.
+fn find_with_open<'s>(
     schema: &'s Schema,
     name: &str,
     path: ParamPath,

@@ -268,7 +268,8 @@ impl<'a> Whole<'a> {
         }
         let Some(input) = self
             .input(index)
-            .filter(|input| is_complete && !input.incomplete)
+            // Labels that only training knows leave a schema incomplete; the metrics are known all the same.
+            .filter(|input| is_complete && (!input.incomplete || !input.facts.metrics.is_empty()))
         else {
             return;
         };
@@ -293,7 +294,7 @@ impl<'a> Whole<'a> {
         }
     }
 
-    /// A bundle replays everything from the first feature stage to the model: there, no row may go missing.
+    /// A bundle replays what stands below the last stage that drops rows: features above that would have to come ready-made.
     fn warn_of_dropped_rows(&self, report: &mut Report<'_>) {
         let deploy_below = self.below(|index| matches!(self.shape(index), Some(Shape::Deploy(_))));
         let model_below = self.below(|index| {
@@ -314,7 +315,7 @@ impl<'a> Whole<'a> {
                     draft.id, self.drafts[model].id
                 );
                 let diagnostic = report.warning(draft.place.clone(), "drops-rows", message);
-                diagnostic.label = Some("at scoring these rows would get no prediction".into());
+                diagnostic.label = Some("scoring starts below it: the rows to score would have to bring the features above".into());
                 diagnostic
                     .help
                     .push("move it above the first `features.*` stage".into());

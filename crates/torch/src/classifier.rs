@@ -370,7 +370,12 @@ pub(crate) fn fit(
     validation: Option<&Frame>,
     cx: &mut FitContext<'_>,
 ) -> Result<State> {
-    let Lesson { version, input, target, settings } = lesson;
+    let Lesson {
+        version,
+        input,
+        target,
+        settings,
+    } = lesson;
     let library = runtime::library()?;
     let target_column = train.data.column(&target)?;
     let categories = train

@@ -260,7 +260,12 @@ impl Model for Cnn {
             input: shape,
             layers: self.layers.clone(),
         };
-        let lesson = Lesson { version: VERSION, input, target, settings: self.settings() };
+        let lesson = Lesson {
+            version: VERSION,
+            input,
+            target,
+            settings: self.settings(),
+        };
         classifier::fit(lesson, network, train, validation, cx)
     }
 

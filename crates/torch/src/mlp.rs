@@ -310,7 +310,12 @@ impl Model for Mlp {
             seed: self.seed,
         };
         let network = |classes| self.network(length, classes);
-        let lesson = Lesson { version: VERSION, input, target, settings };
+        let lesson = Lesson {
+            version: VERSION,
+            input,
+            target,
+            settings,
+        };
         classifier::fit(lesson, network, train, validation, cx)
     }
 

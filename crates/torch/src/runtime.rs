@@ -25,12 +25,12 @@ fn file_name() -> String {
         .into_owned()
 }
 
-/// Beside takt, where cargo puts it, or where a package would.
+/// Where cargo puts it (first, because a copy beside takt may be older than takt), beside takt, or where a package would.
 fn places(executable: &Path) -> Vec<PathBuf> {
     let Some(directory) = executable.parent() else {
         return Vec::new();
     };
-    ["", "deps", "../deps", "../lib"]
+    ["deps", "", "../deps", "../lib"]
         .iter()
         .map(|place| directory.join(place).join(file_name()))
         .collect()
@@ -98,10 +98,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn looks_beside_takt_first() {
+    fn looks_beside_takt() {
         let found = places(Path::new("/opt/takt/bin/takt"));
         assert_eq!(found.len(), 4);
-        assert_eq!(found[0], Path::new("/opt/takt/bin").join(file_name()));
+        assert_eq!(found[1], Path::new("/opt/takt/bin").join(file_name()));
         assert_eq!(
             found[3],
             Path::new("/opt/takt/bin/../lib").join(file_name())

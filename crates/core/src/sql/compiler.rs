@@ -528,6 +528,17 @@ impl<'a> Compiler<'a> {
             problem.column = Some(name.value.clone());
             return self.report(problem);
         };
+        if column.is_open() && column.name == name.value {
+            return self.report(
+                SqlProblem::new(
+                    "open-column",
+                    range,
+                    format!("`{}` stands for several columns", name.value),
+                )
+                .label("only training knows their names")
+                .help("name one of them, as `\"column=value\"`"),
+            );
+        }
         if place == Place::Around {
             let message = format!(
                 "`{}` has a value for each row, and one for many rows is needed",

@@ -423,6 +423,14 @@ fn negative_constants_are_constants() {
 }
 
 #[test]
+fn a_column_that_stands_for_several_has_no_value() {
+    let schema = Schema::new(vec![crate::Column::new("kind=*", DataType::UInt8)]);
+    let problems = compile("\"kind=*\" + 1", &schema).expect_err("several columns");
+    assert_eq!(problems[0].code, "open-column");
+    assert!(compile("\"kind=card\" + 1", &schema).is_ok());
+}
+
+#[test]
 fn every_function_is_documented_and_known() {
     for (name, signature, about) in functions() {
         assert!(signature.starts_with(name), "{signature}");

@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use polars::prelude::{DataType, TimeUnit};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Expression, Operation, Problem, Relational, Result, Schema, Shape, Stage,
     output_schema, path, register_kind, type_name,
@@ -25,7 +25,7 @@ struct Cast {
     on_error: OnError,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum OnError {
     /// The run fails, and says which value it was.

@@ -24,9 +24,10 @@ register_kind! {
 
 impl Drop {
     fn operations(&self, input: &Schema) -> Vec<Operation> {
+        let dropped = input.expand(self.columns.iter());
         let kept = input
             .names()
-            .filter(|name| self.columns.iter().all(|dropped| dropped != *name))
+            .filter(|name| dropped.iter().all(|dropped| dropped != *name))
             .map(|name| (name.to_owned(), Expression::column(name)))
             .collect();
         vec![Operation::Project(kept)]
@@ -40,7 +41,7 @@ impl Stage for Drop {
         for (path, name) in self.columns.located(&path) {
             columns::is_allowed(name, path, cx);
         }
-        self.columns.find(input, &path, cx);
+        self.columns.find_with_open(input, &path, cx);
         output_schema(&self.operations(input), inputs)
     }
 
@@ -74,6 +75,23 @@ mod tests {
             types(&passes(&stage::<Drop>("{columns: b}"), &input)),
             [("a", DataType::Int64), ("c", DataType::Date)]
         );
+    }
+
+    #[test]
+    fn leaves_out_all_columns_that_an_encoder_made() {
+        let stage = stage::<Drop>("{columns: ['kind=*']}");
+        let before = schema([("kind=*", DataType::UInt8), ("a", DataType::Int64)]);
+        assert_eq!(
+            types(&passes(&stage, &before)),
+            [("a", DataType::Int64)]
+        );
+        let after = schema([
+            ("kind=card", DataType::UInt8),
+            ("kind=cash", DataType::UInt8),
+            ("a", DataType::Int64),
+        ]);
+        let kept = output_schema(&stage.operations(&after), std::slice::from_ref(&after));
+        assert_eq!(types(&kept), [("a", DataType::Int64)]);
     }
 
     #[test]

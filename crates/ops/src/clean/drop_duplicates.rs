@@ -1,7 +1,7 @@
 //! `clean.drop_duplicates`.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Column, Keep as KeptRow, Operation, ParamPath, Relational, Result, Role, Schema,
     Shape, Stage, path, register_kind,
@@ -22,7 +22,7 @@ struct DropDuplicates {
     keep: Keep,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Keep {
     /// The first in row order.

@@ -132,5 +132,10 @@ mod tests {
             ),
             ["reserved-name", "bad-name", "unknown-column"]
         );
+        let open = schema([("kind=*", DataType::UInt8)]);
+        assert_eq!(
+            codes(&stage::<Rename>("{columns: {'kind=*': card}}"), &open),
+            ["open-column"]
+        );
     }
 }

@@ -30,9 +30,9 @@ impl Select {
             .with_role(Role::Internal)
             .map(|column| column.name.as_str());
         let mut kept: Vec<(String, Expression)> = Vec::new();
-        for name in self.columns.iter().chain(internal) {
-            if input.column(name).is_some() && kept.iter().all(|(taken, _)| taken != name) {
-                kept.push((name.to_owned(), Expression::column(name)));
+        for name in input.expand(self.columns.iter().chain(internal)) {
+            if input.column(&name).is_some() {
+                kept.push((name.clone(), Expression::column(name)));
             }
         }
         vec![Operation::Project(kept)]
@@ -42,7 +42,9 @@ impl Select {
 impl Stage for Select {
     fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
         let input = columns::input(inputs);
-        let known = self.columns.find(input, &path!["columns"], cx).len();
+        let known = self.columns
+            .find_with_open(input, &path!["columns"], cx)
+            .len();
         let mut output = output_schema(&self.operations(input), inputs);
         output.incomplete |= known < self.columns.iter().count();
         output
@@ -86,6 +88,27 @@ mod tests {
             ]
         );
         assert_eq!(output.columns[2].role, Role::Internal);
+    }
+
+    #[test]
+    fn keeps_all_columns_that_an_encoder_made() {
+        let stage = stage::<Select>("{columns: [a, 'kind=*']}");
+        let before = schema([("kind=*", DataType::UInt8), ("a", DataType::Int64)]);
+        assert_eq!(
+            types(&passes(&stage, &before)),
+            [("a", DataType::Int64), ("kind=*", DataType::UInt8)]
+        );
+        let after = schema([
+            ("kind=card", DataType::UInt8),
+            ("kind=cash", DataType::UInt8),
+            ("a", DataType::Int64),
+            ("b", DataType::Int64),
+        ]);
+        let kept = output_schema(&stage.operations(&after), std::slice::from_ref(&after));
+        assert_eq!(
+            kept.names().collect::<Vec<_>>(),
+            ["a", "kind=card", "kind=cash"]
+        );
     }
 
     #[test]

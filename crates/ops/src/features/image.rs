@@ -2,7 +2,7 @@
 
 use polars::prelude::DataType;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Expression, Operation, Problem, Relational, Result, Schema, Shape, Stage,
     output_schema, path, register_kind,
@@ -28,7 +28,7 @@ fn image_column() -> String {
     "image".to_owned()
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged)]
 enum Scale {
     /// A named range.
@@ -43,7 +43,7 @@ impl Default for Scale {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum NamedScale {
     /// 0 to 1.
@@ -53,7 +53,7 @@ enum NamedScale {
 }
 
 /// Pixels of a known mean and standard deviation.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct StandardScale {
     /// The pixels' mean, where black is 0 and white is 1; it becomes 0.

@@ -2,7 +2,7 @@
 
 use polars::prelude::DataType;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use taktline_core::{
     Aggregate, BinaryOperator, CheckContext, Expression, Literal, Operation, Problem, Relational,
     Result, Schema, Shape, Stage, WindowFrame, output_schema, path, register_kind,
@@ -29,7 +29,7 @@ struct Lag {
     steps: Steps,
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged)]
 enum Steps {
     /// One distance.

@@ -84,8 +84,7 @@ pub(super) fn training_values(train: &DataFrame, name: &str) -> Result<Vec<f64>>
 /// Tells the user that a column says nothing.
 pub(super) fn warn_constant(name: &str, value: f64, cx: &FitContext<'_>) {
     cx.progress.event(ProgressEvent::Message(format!(
-        "stage `{}`: `{name}` is {value} in every training row, so that it tells the model nothing",
-        cx.stage
+        "`{name}` is {value} in every training row, so that it tells the model nothing"
     )));
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use polars::prelude::DataType;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Column, Error, Estimator, Expression, FitContext, Frame, Operation, Result,
     Schema, Shape, Stage, State, UnaryOperator, output_schema, register_kind,
@@ -38,7 +38,7 @@ fn max_categories() -> usize {
     100
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Unknown {
     /// It fails the run, naming column, value and row.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Column, Error, Estimator, Expression, FitContext, Frame, Label, Literal,
     Operation, ParamStep, Problem, Result, Schema, Shape, Stage, State, UnaryOperator,
@@ -42,7 +42,7 @@ fn max_categories() -> usize {
     1000
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Unknown {
     /// It fails the run, naming column, value and row.

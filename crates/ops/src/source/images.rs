@@ -12,7 +12,7 @@ use polars::prelude::{
 };
 use rayon::prelude::*;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Column, Error, Fingerprint, Problem, Result, Schema, Shape, Source,
     SourceContext, Stage, path, register_kind,
@@ -62,7 +62,7 @@ struct Images {
 }
 
 /// What a pixel is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Mode {
     /// One channel: luma.
@@ -82,7 +82,7 @@ impl Mode {
 }
 
 /// How images are resized.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Filter {
     /// The nearest pixel; keeps hard edges and label colours.
@@ -105,7 +105,7 @@ impl Filter {
 }
 
 /// The extension of an image file, in any case.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Extension {
     /// Portable Network Graphics.

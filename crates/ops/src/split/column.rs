@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use polars::prelude::DataType;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Classes, Error, Frame, Label, Partition, Problem, Result, Schema, Shape, Split,
     Stage, path, register_kind,
@@ -32,7 +32,7 @@ struct ByColumn {
 }
 
 /// A value, or a list of values.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged)]
 enum Values {
     /// A value.
