@@ -15,7 +15,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A command that takes longer than this hangs.
+/// A command that shows no sign of life for so long hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The root of the repository.
@@ -227,6 +227,7 @@ impl Running<'_> {
             .recv_timeout(self.deadline.saturating_duration_since(Instant::now()))
         {
             Ok(line) => {
+                self.deadline = Instant::now() + PATIENCE;
                 self.stderr.push_str(&line);
                 Some(line)
             }
@@ -443,14 +444,12 @@ impl RunReport {
 
     /// The bundle's folder.
     pub(crate) fn bundle(&self) -> PathBuf {
-        self.directory
-            .join(self.value["bundle"].as_str().expect("a bundle"))
+        self.place("bundle")
     }
 
     /// The report's file.
     pub(crate) fn report(&self) -> PathBuf {
-        self.directory
-            .join(self.value["report"].as_str().expect("a report"))
+        self.place("report")
     }
 
     /// The bundle's files.

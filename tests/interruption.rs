@@ -55,7 +55,7 @@ mod during_training {
         harness::{Project, files_below, golden_settings},
     };
 
-    const IMAGES: u32 = 800;
+    const IMAGES: u32 = 400;
 
     fn project() -> Project {
         let project = digits::project(IMAGES);

@@ -53,6 +53,14 @@ impl Output {
         self.format == Format::Json
     }
 
+    /// Whether messages may hold codes for colour.
+    pub(crate) fn is_coloured(&self) -> bool {
+        !matches!(
+            self.stderr.current_choice(),
+            ColorChoice::Never | ColorChoice::Auto
+        )
+    }
+
     /// Whether a person watches standard error.
     pub(crate) fn is_watched(&self) -> bool {
         io::stderr().is_terminal()
@@ -76,7 +84,8 @@ impl Output {
 
     /// The result as JSON.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
-        serde_json::to_writer_pretty(&mut self.stdout, value)?;
+        // As an I/O error, so that a closed pipe is known for what it is.
+        serde_json::to_writer_pretty(&mut self.stdout, value).map_err(io::Error::from)?;
         writeln!(self.stdout)?;
         Ok(())
     }
@@ -89,13 +98,31 @@ impl Output {
 
     /// An error without a place in a file.
     pub(crate) fn error(&mut self, error: &anyhow::Error) {
-        self.note(format!("{}: {error:#}", styled(BAD, "error")));
+        self.note(format!("{}: {}", styled(BAD, "error"), chain(error)));
     }
 
     pub(crate) fn finish(&mut self) -> anyhow::Result<()> {
         self.stdout.flush()?;
         Ok(())
     }
+}
+
+/// The error and its causes, without those that were told already: many errors' texts end with their cause's.
+fn chain(error: &anyhow::Error) -> String {
+    let mut told = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        let cause = match cause.split_once(" at path \"") {
+            Some((answer, _)) => answer,
+            None => &cause,
+        };
+        if !told.contains(cause) {
+            if !told.is_empty() {
+                told.push_str(": ");
+            }
+            told.push_str(cause);
+        }
+    }
+    told
 }
 
 /// A table without borders; its last column is cut to the terminal's width by wrapping.
@@ -126,7 +153,8 @@ impl Table {
     /// Lines of at most `width` columns where that is possible.
     pub(crate) fn lines(&self, width: usize) -> Vec<String> {
         use comfy_table::{
-            Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement, presets::NOTHING,
+            Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement, Width,
+            presets::NOTHING,
         };
         let mut table = comfy_table::Table::new();
         table
@@ -143,13 +171,20 @@ impl Table {
         for row in &self.rows {
             table.add_row(row);
         }
-        let names = self.rows.iter().filter_map(|row| row.first());
-        let longest_name = names.map(|name| name.chars().count()).max();
+        let longest_word = |index: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(index));
+            let words = cells.flat_map(|cell| cell.split_whitespace());
+            words.map(|word| word.chars().count()).max().unwrap_or(0)
+        };
         for (index, (_, align)) in self.columns.iter().enumerate() {
             if let Some(column) = table.column_mut(index) {
-                // A name that is broken over lines can be neither read nor copied.
-                if index == 0 && longest_name.unwrap_or_default() <= width / 2 {
+                // A name or word that is broken over lines can be neither read nor copied; a number must not be.
+                let longest = longest_word(index) + 1;
+                if *align == Align::Right || (index == 0 && longest <= width / 2) {
                     column.set_constraint(ColumnConstraint::ContentWidth);
+                } else if longest <= width / 4 {
+                    let least = u16::try_from(longest + 1).unwrap_or(u16::MAX);
+                    column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least)));
                 }
                 column.set_padding((if index == 0 { 0 } else { 1 }, 1));
                 if *align == Align::Right {
@@ -203,6 +238,15 @@ pub(crate) fn figure(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn causes_are_told_once() {
+        let full = taktline_core::Error::writing("report.html", std::io::Error::other("disk full"));
+        assert_eq!(
+            chain(&anyhow::Error::new(full).context("no report")),
+            "no report: cannot write `report.html`: disk full"
+        );
+    }
 
     #[test]
     fn names_stay_in_one_piece() {

@@ -111,11 +111,11 @@ impl Observer for Bars {
         self.with(stage, |bar| match event {
             ProgressEvent::Step { done, total, unit } => {
                 if bar.length() != Some(total) {
-                    bar.set_style(style(
-                        "{spinner} {prefix:.bold} [{bar:24}] {pos}/{len} {msg} ETA {eta}",
-                    ));
-                    bar.set_length(total);
                     bar.set_message(unit);
+                    bar.set_length(total);
+                    bar.set_style(style(
+                        "{spinner} {prefix:.bold} [{wide_bar}] {pos}/{len} {msg} ETA {eta}",
+                    ));
                 }
                 bar.set_position(done);
             }

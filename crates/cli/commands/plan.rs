@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
-use taktline_core::{Role, Schema, type_name};
+use taktline_core::{Diagnostic, Role, Schema, type_name};
 use taktline_engine::{Explanation, Status, Store, explain};
 use taktline_spec::Plan;
 
@@ -13,6 +13,13 @@ use crate::{
     output::{BOLD, FAINT, GOOD, Output, styled},
     project,
 };
+
+/// The result for scripts: why there is no plan.
+#[derive(Serialize)]
+struct Refusal {
+    status: &'static str,
+    diagnostics: Vec<Diagnostic>,
+}
 
 #[derive(Serialize)]
 struct PlanReport {
@@ -41,6 +48,12 @@ pub(crate) fn plan(arguments: &PlanArguments, output: &mut Output) -> anyhow::Re
     let loaded = project::load(&arguments.file, &arguments.spec, &registry);
     loaded.print(output);
     let (false, Some(plan)) = (loaded.failed(), &loaded.checked.plan) else {
+        if output.is_json() {
+            output.json(&Refusal {
+                status: "failed",
+                diagnostics: loaded.checked.diagnostics,
+            })?;
+        }
         return Ok(exit::USAGE);
     };
     let directory = project::directory();

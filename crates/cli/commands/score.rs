@@ -14,6 +14,14 @@ use crate::{
     project,
 };
 
+/// The result for scripts: why nothing was scored.
+#[derive(Serialize)]
+struct Refusal {
+    status: &'static str,
+    error: String,
+    help: Option<String>,
+}
+
 #[derive(Serialize)]
 struct ScoreReport {
     rows: usize,
@@ -26,13 +34,17 @@ struct ScoreReport {
 pub(crate) fn score(arguments: &ScoreArguments, output: &mut Output) -> anyhow::Result<u8> {
     let began = std::time::Instant::now();
     if is_same_file(&arguments.input, &arguments.output) {
-        let output_is_input = format!(
+        let error = format!(
             "`{}` is the input, which the scored rows would replace",
             arguments.output.display()
         );
-        output.note(format!("{}: {output_is_input}", styled(BAD, "error")));
-        output.note("help: give `--output` another name");
+        let help = "give `--output` another name".to_owned();
+        refuse(&error, Some(help), output)?;
         return Ok(exit::USAGE);
+    }
+    // Nothing is computed for a file that could not be written then.
+    if let Err(error) = files::Format::required(&arguments.output) {
+        return failed(&error, output);
     }
     let registry = project::registry()?;
     let bundle = match Bundle::open(&arguments.bundle, &registry) {
@@ -90,13 +102,20 @@ fn failed(error: &Error, output: &mut Output) -> anyhow::Result<u8> {
 }
 
 fn refuse(
-    error: &dyn std::error::Error,
+    error: &impl std::fmt::Display,
     help: Option<String>,
     output: &mut Output,
 ) -> anyhow::Result<u8> {
     output.note(format!("{}: {error}", styled(BAD, "error")));
-    if let Some(help) = help {
+    if let Some(help) = &help {
         output.note(format!("help: {help}"));
+    }
+    if output.is_json() {
+        output.json(&Refusal {
+            status: "failed",
+            error: error.to_string(),
+            help,
+        })?;
     }
     Ok(exit::FAILED)
 }

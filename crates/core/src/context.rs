@@ -42,7 +42,9 @@ impl CheckContext<'_> {
 
     /// Whether an error (not just a warning) was found.
     pub fn failed(&self) -> bool {
-        self.problems.iter().any(|problem| problem.severity == crate::Severity::Error)
+        self.problems
+            .iter()
+            .any(|problem| problem.severity == crate::Severity::Error)
     }
 }
 
@@ -79,7 +81,11 @@ impl Cancellation {
 
     /// [`Error::Interrupted`] if the user asked to end.
     pub fn check(&self) -> Result<()> {
-        if self.is_cancelled() { Err(Error::Interrupted) } else { Ok(()) }
+        if self.is_cancelled() {
+            Err(Error::Interrupted)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -164,6 +170,12 @@ impl FitContext<'_> {
     /// A context without progress, cancellation or checkpoints: for tests and small work.
     pub fn quiet(seed: u64) -> FitContext<'static> {
         static NEVER: Cancellation = Cancellation(AtomicBool::new(false));
-        FitContext { stage: "stage", seed, progress: &Silent, cancellation: &NEVER, checkpoints: &NoCheckpoints }
+        FitContext {
+            stage: "stage",
+            seed,
+            progress: &Silent,
+            cancellation: &NEVER,
+            checkpoints: &NoCheckpoints,
+        }
     }
 }

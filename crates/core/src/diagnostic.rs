@@ -108,7 +108,10 @@ impl Problem {
 
     /// A warning at `path`.
     pub fn warning(code: &'static str, path: ParamPath, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, ..Self::error(code, path, message) }
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(code, path, message)
+        }
     }
 
     /// With the byte range inside the scalar.

@@ -11,7 +11,7 @@ pub enum Error {
     #[error("{0}")]
     Data(String),
     /// A file could not be read or written.
-    #[error("cannot {action} `{}`: {source}", path.display())]
+    #[error("cannot {action} `{}`: {}", path.display(), reason(source))]
     File {
         /// What was tried: `read`, `write`.
         action: &'static str,
@@ -58,12 +58,20 @@ impl Error {
 
     /// A file that could not be read.
     pub fn reading(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
-        Self::File { action: "read", path: path.into(), source }
+        Self::File {
+            action: "read",
+            path: path.into(),
+            source,
+        }
     }
 
     /// A file that could not be written.
     pub fn writing(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
-        Self::File { action: "write", path: path.into(), source }
+        Self::File {
+            action: "write",
+            path: path.into(),
+            source,
+        }
     }
 
     /// What to do about it, where the error knows.
@@ -75,5 +83,29 @@ impl Error {
     }
 }
 
+/// What the system answered, without the name of a temporary file, which the user neither made nor can find.
+fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" at path \"") {
+        Some((answer, _)) => answer.to_owned(),
+        None => text,
+    }
+}
+
 /// A result of a stage's work.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn temporary_files_are_not_named() {
+        let refused =
+            std::io::Error::other("Permission denied (os error 13) at path \"/out/.takt-a1.part\"");
+        assert_eq!(
+            Error::writing("/out/scored.csv", refused).to_string(),
+            "cannot write `/out/scored.csv`: Permission denied (os error 13)"
+        );
+    }
+}

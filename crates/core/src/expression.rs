@@ -282,7 +282,11 @@ impl Expression {
 
     /// This as another type; a value that does not fit is an error.
     pub fn cast(self, to: DataType) -> Self {
-        Self::Cast { operand: Box::new(self), to, strict: true }
+        Self::Cast {
+            operand: Box::new(self),
+            to,
+            strict: true,
+        }
     }
 
     /// A function of these.
@@ -301,7 +305,10 @@ impl Expression {
             Self::Binary(_, left, right) => vec![left, right],
             Self::Call(_, arguments) => arguments.iter().collect(),
             Self::Aggregate(_, argument) => argument.iter().map(|argument| &**argument).collect(),
-            Self::Case { branches, otherwise } => branches
+            Self::Case {
+                branches,
+                otherwise,
+            } => branches
                 .iter()
                 .flat_map(|(condition, value)| [condition, value])
                 .chain(std::iter::once(&**otherwise))

@@ -24,12 +24,20 @@ impl Kind {
     /// One line: what it does. The first paragraph of the params' docs.
     pub fn about(&self) -> String {
         let description = self.description();
-        description.split("\n\n").next().unwrap_or_default().replace('\n', " ")
+        description
+            .split("\n\n")
+            .next()
+            .unwrap_or_default()
+            .replace('\n', " ")
     }
 
     /// The whole description.
     pub fn description(&self) -> String {
-        (self.params)().get("description").and_then(|text| text.as_str()).unwrap_or_default().to_owned()
+        (self.params)()
+            .get("description")
+            .and_then(|text| text.as_str())
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// The last word of its name: the default id of a stage.
@@ -57,7 +65,10 @@ impl Registry {
         let mut kinds = BTreeMap::new();
         for kind in inventory::iter::<Kind> {
             if kinds.insert(kind.name, kind).is_some() {
-                return Err(format!("the stage kind `{}` is registered twice", kind.name));
+                return Err(format!(
+                    "the stage kind `{}` is registered twice",
+                    kind.name
+                ));
             }
         }
         Ok(Self { kinds })

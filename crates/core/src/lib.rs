@@ -26,9 +26,7 @@ pub use context::{
 pub use diagnostic::{Diagnostic, Location, ParamPath, ParamStep, Problem, Severity};
 pub use error::{Error, Result};
 pub use evaluation::{Evaluation, Plot, Table};
-pub use expression::{
-    Aggregate, BinaryOperator, Expression, Function, Literal, UnaryOperator,
-};
+pub use expression::{Aggregate, BinaryOperator, Expression, Function, Literal, UnaryOperator};
 pub use kind::{Kind, Registry};
 pub use label::{Classes, Label};
 pub use operation::{
@@ -37,12 +35,12 @@ pub use operation::{
 pub use requirement::{Comparison, Requirement};
 pub use schema::{Column, Facts, PARTITION, Partition, Role, Schema, type_name};
 pub use stage::{
-    Deploy, Estimator, Evaluate, Expect, Expectation, Fingerprint, Frame, Model, Predictor, Relational, Shape, Sink,
-    Source, Split, Stage,
+    Deploy, Estimator, Evaluate, Expect, Expectation, Fingerprint, Frame, Model, Predictor,
+    Relational, Shape, Sink, Source, Split, Stage,
 };
 pub use state::{State, Tensor, TensorData};
-pub use typing::{TypeClash, common_type, comparison_type, data_type, data_type_of};
 pub use suggest::{closest, did_you_mean};
+pub use typing::{TypeClash, common_type, comparison_type, data_type, data_type_of};
 
 // Used by `register_kind!` in other crates.
 #[doc(hidden)]

@@ -80,7 +80,10 @@ pub struct Local {
 
 impl fmt::Debug for Local {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Local").field("name", &self.name).finish_non_exhaustive()
+        formatter
+            .debug_struct("Local")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -178,20 +181,36 @@ impl Operation {
     /// The columns of the frame so far that it reads, where it does not pass them through untouched.
     pub fn reads(&self) -> BTreeSet<String> {
         let of = |columns: &[(String, Expression)]| {
-            columns.iter().flat_map(|(_, expression)| expression.columns()).collect::<BTreeSet<_>>()
+            columns
+                .iter()
+                .flat_map(|(_, expression)| expression.columns())
+                .collect::<BTreeSet<_>>()
         };
         match self {
             Self::Project(columns) | Self::With(columns) => of(columns),
             Self::Filter(condition) => condition.columns(),
             Self::Distinct { on, .. } => on.iter().cloned().collect(),
             Self::Join { on, .. } => on.iter().map(|(left, _)| left.clone()).collect(),
-            Self::AsOfJoin { on, by, .. } => {
-                by.iter().map(|(left, _)| left).chain([&on.0]).cloned().collect()
+            Self::AsOfJoin { on, by, .. } => by
+                .iter()
+                .map(|(left, _)| left)
+                .chain([&on.0])
+                .cloned()
+                .collect(),
+            Self::Aggregate { by, aggregates } => {
+                by.iter().cloned().chain(of(aggregates)).collect()
             }
-            Self::Aggregate { by, aggregates } => by.iter().cloned().chain(of(aggregates)).collect(),
-            Self::Window { by, over, aggregates, .. } => {
-                by.iter().chain([over]).cloned().chain(of(aggregates)).collect()
-            }
+            Self::Window {
+                by,
+                over,
+                aggregates,
+                ..
+            } => by
+                .iter()
+                .chain([over])
+                .cloned()
+                .chain(of(aggregates))
+                .collect(),
             Self::Sort(keys) => keys.iter().map(|key| key.column.clone()).collect(),
             Self::Union { .. } | Self::Sample { .. } => BTreeSet::new(),
             Self::Local(local) => local.reads.clone(),
@@ -213,7 +232,11 @@ pub fn output_schema(operations: &[Operation], inputs: &[Schema]) -> Schema {
 fn step(operation: &Operation, mut schema: Schema, inputs: &[Schema]) -> Schema {
     match operation {
         Operation::Project(columns) => {
-            let mut next = Schema { columns: Vec::new(), facts: schema.facts.clone(), incomplete: schema.incomplete };
+            let mut next = Schema {
+                columns: Vec::new(),
+                facts: schema.facts.clone(),
+                incomplete: schema.incomplete,
+            };
             for (name, expression) in columns {
                 add(&mut next, computed(name, expression, &schema));
             }
@@ -226,8 +249,16 @@ fn step(operation: &Operation, mut schema: Schema, inputs: &[Schema]) -> Schema 
             }
             schema
         }
-        Operation::Filter(_) | Operation::Distinct { .. } | Operation::Sort(_) | Operation::Sample { .. } => schema,
-        Operation::Join { right, on, kind, suffix } => {
+        Operation::Filter(_)
+        | Operation::Distinct { .. }
+        | Operation::Sort(_)
+        | Operation::Sample { .. } => schema,
+        Operation::Join {
+            right,
+            on,
+            kind,
+            suffix,
+        } => {
             if matches!(kind, JoinKind::Semi | JoinKind::Anti) {
                 return schema;
             }
@@ -235,13 +266,27 @@ fn step(operation: &Operation, mut schema: Schema, inputs: &[Schema]) -> Schema 
             append_right(&mut schema, inputs.get(*right), &keys, suffix);
             schema
         }
-        Operation::AsOfJoin { right, on, by, suffix, .. } => {
-            let keys: BTreeSet<&str> = by.iter().map(|(_, right)| right.as_str()).chain([on.1.as_str()]).collect();
+        Operation::AsOfJoin {
+            right,
+            on,
+            by,
+            suffix,
+            ..
+        } => {
+            let keys: BTreeSet<&str> = by
+                .iter()
+                .map(|(_, right)| right.as_str())
+                .chain([on.1.as_str()])
+                .collect();
             append_right(&mut schema, inputs.get(*right), &keys, suffix);
             schema
         }
         Operation::Aggregate { by, aggregates } => {
-            let mut next = Schema { columns: Vec::new(), facts: schema.facts.clone(), incomplete: schema.incomplete };
+            let mut next = Schema {
+                columns: Vec::new(),
+                facts: schema.facts.clone(),
+                incomplete: schema.incomplete,
+            };
             for key in by {
                 add(&mut next, schema.column(key).cloned());
             }
@@ -262,14 +307,19 @@ fn step(operation: &Operation, mut schema: Schema, inputs: &[Schema]) -> Schema 
             for other in others.iter().filter_map(|index| inputs.get(*index)) {
                 for column in &other.columns {
                     if let Some(existing) = schema.column_mut(&column.name) {
-                        existing.from_target.extend(column.from_target.iter().cloned());
+                        existing
+                            .from_target
+                            .extend(column.from_target.iter().cloned());
                         existing.from_pii.extend(column.from_pii.iter().cloned());
                     }
                 }
             }
             schema
         }
-        Operation::Local(local) => Schema { facts: schema.facts, ..local.schema.clone() },
+        Operation::Local(local) => Schema {
+            facts: schema.facts,
+            ..local.schema.clone()
+        },
     }
 }
 
@@ -285,7 +335,11 @@ fn append_right(schema: &mut Schema, right: Option<&Schema>, keys: &BTreeSet<&st
         schema.incomplete = true;
         return;
     };
-    for column in right.columns.iter().filter(|column| !keys.contains(column.name.as_str())) {
+    for column in right
+        .columns
+        .iter()
+        .filter(|column| !keys.contains(column.name.as_str()))
+    {
         let mut column = column.clone();
         if schema.column(&column.name).is_some() {
             column.name.push_str(suffix);
@@ -308,8 +362,14 @@ fn computed(name: &str, expression: &Expression, schema: &Schema) -> Option<Colu
             column.role = replaced.role;
         }
     }
-    for source in expression.columns().iter().filter_map(|source| schema.column(source)) {
-        column.from_target.extend(source.from_target.iter().cloned());
+    for source in expression
+        .columns()
+        .iter()
+        .filter_map(|source| schema.column(source))
+    {
+        column
+            .from_target
+            .extend(source.from_target.iter().cloned());
         column.from_pii.extend(source.from_pii.iter().cloned());
         if source.role == Role::Internal && column.role == Role::Feature {
             column.role = Role::Internal;

@@ -53,9 +53,13 @@ impl FromStr for Requirement {
         ]
         .into_iter()
         .find_map(|(sign, comparison)| text.strip_prefix(sign).map(|rest| (comparison, rest)))
-        .ok_or_else(|| format!("`{text}` is not a bound; write `>= 0.6`, `> 0.6`, `<= 0.6` or `< 0.6`"))?;
-        let bound: f64 =
-            rest.trim().parse().map_err(|_| format!("`{}` in the bound `{text}` is not a number", rest.trim()))?;
+        .ok_or_else(|| {
+            format!("`{text}` is not a bound; write `>= 0.6`, `> 0.6`, `<= 0.6` or `< 0.6`")
+        })?;
+        let bound: f64 = rest
+            .trim()
+            .parse()
+            .map_err(|_| format!("`{}` in the bound `{text}` is not a number", rest.trim()))?;
         if !bound.is_finite() {
             return Err(format!("the bound `{text}` is not finite"));
         }

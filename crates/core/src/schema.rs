@@ -12,7 +12,9 @@ use crate::suggest::did_you_mean;
 pub const PARTITION: &str = "partition";
 
 /// A part of the data, as `split.*` labels it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Partition {
     /// Estimators and models learn from these rows.
@@ -166,17 +168,28 @@ pub struct Schema {
 impl Schema {
     /// A schema of these columns.
     pub fn new(columns: Vec<Column>) -> Self {
-        Self { columns, ..Self::default() }
+        Self {
+            columns,
+            ..Self::default()
+        }
     }
 
     /// Every column of a polars schema, as features.
     pub fn from_polars(schema: &PolarsSchema) -> Self {
-        Self::new(schema.iter().map(|(name, dtype)| Column::new(name.as_str(), dtype.clone())).collect())
+        Self::new(
+            schema
+                .iter()
+                .map(|(name, dtype)| Column::new(name.as_str(), dtype.clone()))
+                .collect(),
+        )
     }
 
     /// Names and types only.
     pub fn to_polars(&self) -> PolarsSchema {
-        self.columns.iter().map(|column| (column.name.as_str().into(), column.dtype.clone())).collect()
+        self.columns
+            .iter()
+            .map(|column| (column.name.as_str().into(), column.dtype.clone()))
+            .collect()
     }
 
     /// The column of that name, or the one that stands for it until training is done.
@@ -200,8 +213,12 @@ impl Schema {
         };
         for name in names {
             match name.strip_suffix('*') {
-                Some(prefix) if prefix.ends_with('=') && self.names().all(|known| known != name) => {
-                    self.names().filter(|known| known.starts_with(prefix)).for_each(&mut add);
+                Some(prefix)
+                    if prefix.ends_with('=') && self.names().all(|known| known != name) =>
+                {
+                    self.names()
+                        .filter(|known| known.starts_with(prefix))
+                        .for_each(&mut add);
                 }
                 _ => add(name),
             }
@@ -229,7 +246,9 @@ impl Schema {
 
     /// The columns with this role.
     pub fn with_role(&self, role: Role) -> impl Iterator<Item = &Column> {
-        self.columns.iter().filter(move |column| column.role == role)
+        self.columns
+            .iter()
+            .filter(move |column| column.role == role)
     }
 
     /// The target column, if exactly one is declared.
@@ -242,7 +261,10 @@ impl Schema {
     pub fn suggestion(&self, name: &str) -> Option<String> {
         match crate::suggest::closest(name, self.names()) {
             Some(known) => {
-                let dtype = self.column(known).map(|column| type_name(&column.dtype)).unwrap_or_default();
+                let dtype = self
+                    .column(known)
+                    .map(|column| type_name(&column.dtype))
+                    .unwrap_or_default();
                 Some(format!("did you mean `{known}` ({dtype})?"))
             }
             None => did_you_mean(name, self.names()),
@@ -265,7 +287,9 @@ pub fn type_name(dtype: &DataType) -> String {
         DataType::Null => "null".into(),
         DataType::List(inner) => format!("list of {}", type_name(inner)),
         DataType::Array(..) => {
-            let (shape, inner) = Column::new("", dtype.clone()).array().unwrap_or((Vec::new(), DataType::Null));
+            let (shape, inner) = Column::new("", dtype.clone())
+                .array()
+                .unwrap_or((Vec::new(), DataType::Null));
             let shape: Vec<String> = shape.iter().map(ToString::to_string).collect();
             format!("array[{}] of {}", shape.join(", "), type_name(&inner))
         }
@@ -280,7 +304,10 @@ mod tests {
     #[test]
     fn names_types_as_users_write_them() {
         let image = DataType::Array(
-            Box::new(DataType::Array(Box::new(DataType::Array(Box::new(DataType::UInt8), 1)), 28)),
+            Box::new(DataType::Array(
+                Box::new(DataType::Array(Box::new(DataType::UInt8), 1)),
+                28,
+            )),
             28,
         );
         assert_eq!(type_name(&image), "array[28, 28, 1] of u8");
@@ -289,27 +316,55 @@ mod tests {
 
     #[test]
     fn a_column_may_stand_for_several_until_training_names_them() {
-        let schema = Schema::new(vec![Column::new("channel=*", DataType::UInt8), Column::new("kind", DataType::String)]);
-        assert_eq!(schema.column("channel=web").map(|column| column.name.as_str()), Some("channel=*"));
+        let schema = Schema::new(vec![
+            Column::new("channel=*", DataType::UInt8),
+            Column::new("kind", DataType::String),
+        ]);
+        assert_eq!(
+            schema
+                .column("channel=web")
+                .map(|column| column.name.as_str()),
+            Some("channel=*")
+        );
         assert_eq!(schema.column("channel"), None);
         assert_eq!(schema.column("kind=a"), None);
     }
 
     #[test]
     fn training_names_the_columns_that_one_stood_for() {
-        let before = Schema::new(vec![Column::new("amount", DataType::Float64), Column::new("channel=*", DataType::UInt8)]);
-        assert_eq!(before.expand(["channel=*", "amount"]), ["channel=*", "amount"]);
-        let after = Schema::new(
-            ["channel=web", "amount", "channel=shop"].map(|name| Column::new(name, DataType::UInt8)).into(),
+        let before = Schema::new(vec![
+            Column::new("amount", DataType::Float64),
+            Column::new("channel=*", DataType::UInt8),
+        ]);
+        assert_eq!(
+            before.expand(["channel=*", "amount"]),
+            ["channel=*", "amount"]
         );
-        assert_eq!(after.expand(["channel=shop", "amount", "channel=*"]), ["channel=shop", "amount", "channel=web"]);
+        let after = Schema::new(
+            ["channel=web", "amount", "channel=shop"]
+                .map(|name| Column::new(name, DataType::UInt8))
+                .into(),
+        );
+        assert_eq!(
+            after.expand(["channel=shop", "amount", "channel=*"]),
+            ["channel=shop", "amount", "channel=web"]
+        );
         assert_eq!(after.expand(["kind"]), ["kind"]);
     }
 
     #[test]
     fn one_target_or_none() {
-        let schema = Schema::new(vec![Column::new("label", DataType::Int64).with_role(Role::Target)]);
-        assert_eq!(schema.target().map(|column| column.name.as_str()), Some("label"));
-        assert!(schema.target().is_some_and(|column| column.from_target.contains("label")));
+        let schema = Schema::new(vec![
+            Column::new("label", DataType::Int64).with_role(Role::Target),
+        ]);
+        assert_eq!(
+            schema.target().map(|column| column.name.as_str()),
+            Some("label")
+        );
+        assert!(
+            schema
+                .target()
+                .is_some_and(|column| column.from_target.contains("label"))
+        );
     }
 }

@@ -6,7 +6,8 @@ use polars::prelude::{Column as PolarsColumn, DataFrame, LazyFrame};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CheckContext, Evaluation, FitContext, Operation, Partition, Requirement, Result, Schema, SourceContext, State,
+    CheckContext, Evaluation, FitContext, Operation, Partition, Requirement, Result, Schema,
+    SourceContext, State,
 };
 
 /// A checked stage: its params, and what they mean.
@@ -154,7 +155,12 @@ pub trait Model: Send + Sync {
         false
     }
     /// Learns from the training rows; may look at the validation rows to know when to stop.
-    fn fit(&self, train: &Frame, validation: Option<&Frame>, cx: &mut FitContext<'_>) -> Result<State>;
+    fn fit(
+        &self,
+        train: &Frame,
+        validation: Option<&Frame>,
+        cx: &mut FitContext<'_>,
+    ) -> Result<State>;
     /// What predicts with that state; run, score and serve all call this one.
     fn load(&self, state: &State) -> Result<Box<dyn Predictor>>;
 }
@@ -179,6 +185,11 @@ pub trait Evaluate: Send + Sync {
 
 /// Writes rows out.
 pub trait Sink: Send + Sync {
+    /// The file that it replaces, where it is known before; no other stage of the pipeline may read or write it.
+    fn target(&self, cx: &SourceContext<'_>) -> Option<PathBuf> {
+        let _ = cx;
+        None
+    }
     /// Writes all rows, at once or not at all (a temporary name, then renamed); answers where they are.
     fn write(&self, frame: &Frame, cx: &SourceContext<'_>) -> Result<PathBuf>;
 }

@@ -52,11 +52,20 @@ impl State {
     /// State that is all JSON.
     pub fn from_data(version: u32, data: &impl Serialize) -> Result<Self> {
         let data = serde_json::to_value(data).map_err(|error| Error::State(error.to_string()))?;
-        Ok(Self { version, data, tensors: BTreeMap::new() })
+        Ok(Self {
+            version,
+            data,
+            tensors: BTreeMap::new(),
+        })
     }
 
     /// With a tensor.
-    pub fn with_tensor(mut self, name: impl Into<String>, shape: Vec<usize>, data: TensorData) -> Self {
+    pub fn with_tensor(
+        mut self,
+        name: impl Into<String>,
+        shape: Vec<usize>,
+        data: TensorData,
+    ) -> Self {
         self.tensors.insert(name.into(), Tensor { shape, data });
         self
     }
@@ -74,26 +83,38 @@ impl State {
 
     /// The tensor of that name.
     pub fn tensor(&self, name: &str) -> Result<&Tensor> {
-        self.tensors.get(name).ok_or_else(|| Error::State(format!("has no tensor `{name}`")))
+        self.tensors
+            .get(name)
+            .ok_or_else(|| Error::State(format!("has no tensor `{name}`")))
     }
 
     /// As a safetensors file.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let header = serde_json::to_string(&Header { version: self.version, data: self.data.clone() })
-            .map_err(|error| Error::State(error.to_string()))?;
-        let bytes: BTreeMap<&String, (Dtype, Vec<u8>)> =
-            self.tensors.iter().map(|(name, tensor)| (name, tensor.data.to_le_bytes())).collect();
+        let header = serde_json::to_string(&Header {
+            version: self.version,
+            data: self.data.clone(),
+        })
+        .map_err(|error| Error::State(error.to_string()))?;
+        let bytes: BTreeMap<&String, (Dtype, Vec<u8>)> = self
+            .tensors
+            .iter()
+            .map(|(name, tensor)| (name, tensor.data.to_le_bytes()))
+            .collect();
         let views = self
             .tensors
             .iter()
             .map(|(name, tensor)| {
                 let (dtype, data) = &bytes[name];
-                Ok((name.as_str(), TensorView::new(*dtype, tensor.shape.clone(), data)?))
+                Ok((
+                    name.as_str(),
+                    TensorView::new(*dtype, tensor.shape.clone(), data)?,
+                ))
             })
             .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
             .map_err(|error| Error::State(error.to_string()))?;
         let metadata = std::iter::once((HEADER_KEY.to_owned(), header)).collect();
-        safetensors::serialize(views, Some(metadata)).map_err(|error| Error::State(error.to_string()))
+        safetensors::serialize(views, Some(metadata))
+            .map_err(|error| Error::State(error.to_string()))
     }
 
     /// From a safetensors file that [`State::to_bytes`] wrote.
@@ -112,10 +133,20 @@ impl State {
             .map(|(name, view)| {
                 let data = TensorData::from_le_bytes(view.dtype(), view.data())
                     .ok_or_else(|| bad(&format!("tensor `{name}` has type {:?}", view.dtype())))?;
-                Ok((name.to_owned(), Tensor { shape: view.shape().to_vec(), data }))
+                Ok((
+                    name.to_owned(),
+                    Tensor {
+                        shape: view.shape().to_vec(),
+                        data,
+                    },
+                ))
             })
             .collect::<Result<_>>()?;
-        Ok(Self { version: header.version, data: header.data, tensors })
+        Ok(Self {
+            version: header.version,
+            data: header.data,
+            tensors,
+        })
     }
 }
 
@@ -136,15 +167,38 @@ impl TensorData {
 
     fn to_le_bytes(&self) -> (Dtype, Vec<u8>) {
         match self {
-            Self::F32(values) => (Dtype::F32, values.iter().flat_map(|value| value.to_le_bytes()).collect()),
-            Self::F64(values) => (Dtype::F64, values.iter().flat_map(|value| value.to_le_bytes()).collect()),
-            Self::I64(values) => (Dtype::I64, values.iter().flat_map(|value| value.to_le_bytes()).collect()),
+            Self::F32(values) => (
+                Dtype::F32,
+                values
+                    .iter()
+                    .flat_map(|value| value.to_le_bytes())
+                    .collect(),
+            ),
+            Self::F64(values) => (
+                Dtype::F64,
+                values
+                    .iter()
+                    .flat_map(|value| value.to_le_bytes())
+                    .collect(),
+            ),
+            Self::I64(values) => (
+                Dtype::I64,
+                values
+                    .iter()
+                    .flat_map(|value| value.to_le_bytes())
+                    .collect(),
+            ),
         }
     }
 
     fn from_le_bytes(dtype: Dtype, bytes: &[u8]) -> Option<Self> {
         fn chunks<const N: usize, T>(bytes: &[u8], read: fn([u8; N]) -> T) -> Vec<T> {
-            bytes.as_chunks::<N>().0.iter().map(|chunk| read(*chunk)).collect()
+            bytes
+                .as_chunks::<N>()
+                .0
+                .iter()
+                .map(|chunk| read(*chunk))
+                .collect()
         }
         match dtype {
             Dtype::F32 => Some(Self::F32(chunks(bytes, f32::from_le_bytes))),
@@ -162,7 +216,11 @@ mod tests {
     fn state() -> State {
         State::from_data(3, &serde_json::json!({"mean": 0.1, "names": ["a", "b"]}))
             .expect("plain data")
-            .with_tensor("weights", vec![2, 2], TensorData::F32(vec![1.0, -2.5, f32::MIN_POSITIVE, 4.0]))
+            .with_tensor(
+                "weights",
+                vec![2, 2],
+                TensorData::F32(vec![1.0, -2.5, f32::MIN_POSITIVE, 4.0]),
+            )
             .with_tensor("counts", vec![3], TensorData::I64(vec![1, 2, i64::MAX]))
     }
 

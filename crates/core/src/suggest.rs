@@ -21,7 +21,10 @@ pub fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 }
 
 /// The help line for an unknown name: the nearest candidate, or the list of candidates when it is short.
-pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+pub fn did_you_mean<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
     let candidates: Vec<&str> = candidates.into_iter().collect();
     if let Some(candidate) = closest(name, candidates.iter().copied()) {
         return Some(format!("did you mean `{candidate}`?"));
@@ -34,7 +37,11 @@ pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str
 }
 
 fn quoted(names: &[&str]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[cfg(test)]
@@ -44,8 +51,14 @@ mod tests {
     #[test]
     fn finds_the_near_name_and_nothing_far() {
         assert_eq!(closest("amout", ["amount", "account"]), Some("amount"));
-        assert_eq!(closest("drop_null", ["clean.drop_nulls", "clean.drop_duplicates"]), None);
-        assert_eq!(closest("features.drop_nulls", ["clean.drop_nulls", "split.time"]), Some("clean.drop_nulls"));
+        assert_eq!(
+            closest("drop_null", ["clean.drop_nulls", "clean.drop_duplicates"]),
+            None
+        );
+        assert_eq!(
+            closest("features.drop_nulls", ["clean.drop_nulls", "split.time"]),
+            Some("clean.drop_nulls")
+        );
         assert_eq!(closest("zzz", ["amount"]), None);
     }
 }

@@ -65,11 +65,7 @@ pub(crate) fn row_weights(column: &Column) -> Result<Array1<f32>> {
     Ok(weights.into_iter().map(|weight| weight as f32).collect())
 }
 
-fn numeric_column<'a>(
-    frame: &'a DataFrame,
-    feature: &str,
-    purpose: Purpose,
-) -> Result<&'a Column> {
+fn numeric_column<'a>(frame: &'a DataFrame, feature: &str, purpose: Purpose) -> Result<&'a Column> {
     let column = frame.column(feature).map_err(|_| {
         Error::data(match purpose {
             Purpose::Fit => format!("the training rows have no column `{feature}`"),

@@ -122,10 +122,15 @@ pub(crate) fn find<'s>(
             Problem::error(
                 "open-column",
                 path,
-                format!("stage `{}` needs one column, but `{name}` stands for several", cx.stage),
+                format!(
+                    "stage `{}` needs one column, but `{name}` stands for several",
+                    cx.stage
+                ),
             )
             .label("only training knows their names")
-            .help("name one of them, as `column=value`, or work on the column before it is encoded"),
+            .help(
+                "name one of them, as `column=value`, or work on the column before it is encoded",
+            ),
         );
         return None;
     }

@@ -20,7 +20,7 @@ use flate2::{Compression, write::GzEncoder};
 use indexmap::IndexMap;
 use polars::prelude::{
     CsvWriter, DataFrame, DataType, IpcWriter, JsonFormat, JsonWriter, LazyFrame, ParquetWriter,
-    SerWriter,
+    PolarsError, SerWriter,
 };
 use taktline_core::{Error, Result, Schema, type_name};
 
@@ -70,7 +70,7 @@ impl Format {
     ///
     /// # Errors
     /// The name has none of [`Format::EXTENSIONS`].
-    fn required(path: &Path) -> Result<Self> {
+    pub fn required(path: &Path) -> Result<Self> {
         Self::of(path).ok_or_else(|| Error::Format {
             path: path.to_owned(),
             message: format!(
@@ -254,32 +254,37 @@ pub(crate) fn write_as(path: &Path, mut rows: DataFrame, format: Format) -> Resu
         .extension()
         .is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
     write_atomically(path, |file| {
-        match format {
-            Format::Parquet => {
-                ParquetWriter::new(file).finish(&mut rows)?;
-            }
-            Format::Ipc => IpcWriter::new(file).finish(&mut rows)?,
+        let written = match format {
+            Format::Parquet => ParquetWriter::new(file).finish(&mut rows).map(|_| ()),
+            Format::Ipc => IpcWriter::new(file).finish(&mut rows),
             Format::Csv | Format::Ndjson if is_gzip => {
                 let mut encoder = GzEncoder::new(file, Compression::default());
-                write_text(&mut rows, &mut encoder, format)?;
-                encoder
-                    .finish()
-                    .map_err(|error| Error::writing(path, error))?;
+                write_text(&mut rows, &mut encoder, format)
+                    .and_then(|()| encoder.finish().map(|_| ()).map_err(PolarsError::from))
             }
-            Format::Csv | Format::Ndjson => write_text(&mut rows, file, format)?,
-        }
-        Ok(())
+            Format::Csv | Format::Ndjson => write_text(&mut rows, file, format),
+        };
+        written.map_err(|error| match error {
+            // What polars says of a full disk names no file.
+            PolarsError::IO { error, .. } => {
+                Error::writing(path, std::io::Error::new(error.kind(), error.to_string()))
+            }
+            other => Error::Polars(other),
+        })
     })
 }
 
-fn write_text(rows: &mut DataFrame, writer: &mut impl Write, format: Format) -> Result<()> {
+fn write_text(
+    rows: &mut DataFrame,
+    writer: &mut impl Write,
+    format: Format,
+) -> Result<(), PolarsError> {
     match format {
         Format::Ndjson => JsonWriter::new(writer)
             .with_json_format(JsonFormat::JsonLines)
-            .finish(rows)?,
-        _ => CsvWriter::new(writer).finish(rows)?,
+            .finish(rows),
+        _ => CsvWriter::new(writer).finish(rows),
     }
-    Ok(())
 }
 
 /// Writes a file at once or not at all: under a temporary name in the same directory, then renamed.

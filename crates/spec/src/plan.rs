@@ -346,6 +346,10 @@ fn read_document(
         .seed
         .or_else(|| match root.get("seed").map(|seed| &seed.value) {
             Some(NodeValue::Int(seed)) => u64::try_from(*seed).ok(),
+            // `1e3` is a whole number too, and the schema takes it.
+            Some(NodeValue::Float(seed)) if seed.fract() == 0.0 && *seed >= 0.0 => {
+                Some(*seed as u64)
+            }
             _ => None,
         });
     let seed = seed.unwrap_or(DEFAULT_SEED);
@@ -363,6 +367,7 @@ fn read_document(
     let order = graph::order(&drafts, report);
     let schemas = check_stages(&drafts, &order, &columns, seed, options, report);
     rules::check(&drafts, &order, &schemas, report);
+    rules::check_files(&drafts, seed, options.directory, report);
     report_unseen_columns(root.get("columns"), &schemas, report);
 
     let schedule: Vec<ScheduleEntry> = read_list(root.get("schedule"), "schedule", report);

@@ -1,8 +1,15 @@
 //! What only the whole plan can tell: leaks, gates without metrics, rows that would go missing at scoring.
 
-use std::{collections::BTreeSet, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
-use taktline_core::{Deploy, Diagnostic, JoinKind, Model, Operation, Schema, Shape, closest};
+use taktline_core::{
+    Deploy, Diagnostic, Fingerprint, JoinKind, Model, Operation, Schema, Shape, SourceContext,
+    closest,
+};
 
 use crate::{report::Report, stages::Draft, tree::Node};
 
@@ -27,6 +34,65 @@ pub(crate) fn check(
         }
     }
     plan.warn_of_dropped_rows(report);
+}
+
+/// No sink may write where a source reads, nor where another sink writes: rows would be lost without a word.
+pub(crate) fn check_files(drafts: &[Draft], seed: u64, directory: &Path, report: &mut Report<'_>) {
+    let cx = SourceContext { seed, directory };
+    let is_sink = |draft: &Draft| {
+        let shape = draft.stage.as_ref().map(|stage| stage.shape());
+        matches!(shape, Some(Shape::Sink(_)))
+    };
+    if !drafts.iter().any(is_sink) {
+        return;
+    }
+    let mut taken: BTreeMap<PathBuf, (&str, &str)> = BTreeMap::new();
+    for draft in drafts {
+        if let Some(Shape::Source(source)) = draft.stage.as_ref().map(|stage| stage.shape())
+            // A source that cannot be read has been reported by its own check.
+            && let Ok(Fingerprint::Files(files)) = source.fingerprint(&cx)
+        {
+            for file in files {
+                taken.insert(real(&file), (&draft.id, "reads"));
+            }
+        }
+    }
+    for draft in drafts {
+        let Some(Shape::Sink(sink)) = draft.stage.as_ref().map(|stage| stage.shape()) else {
+            continue;
+        };
+        let Some(target) = sink.target(&cx) else {
+            continue;
+        };
+        if let Some((other, does)) = taken.get(&real(&target)) {
+            let message = format!(
+                "stage `{}` would replace the file that `{other}` {does}",
+                draft.id
+            );
+            let span = match draft.params.get("path") {
+                Some(path) => path.span.clone(),
+                None => draft.place.clone(),
+            };
+            let diagnostic = report.error(span, "file-taken", message);
+            diagnostic.label = Some(format!("`{other}` {does} this file"));
+            diagnostic.help.push("write to another file".into());
+        } else {
+            taken.insert(real(&target), (&draft.id, "writes"));
+        }
+    }
+}
+
+/// The file itself, whatever links and dots lead to it; as written, where nothing is there yet.
+fn real(path: &Path) -> PathBuf {
+    let resolved = path.canonicalize().or_else(|_| {
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let name = path.file_name().unwrap_or_default();
+        folder.canonicalize().map(|folder| folder.join(name))
+    });
+    resolved.unwrap_or_else(|_| path.components().collect())
 }
 
 struct Whole<'a> {

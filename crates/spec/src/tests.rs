@@ -230,6 +230,31 @@ fn seed_and_params_come_from_outside() {
 }
 
 #[test]
+fn a_seed_is_never_another_than_written() {
+    let seed = |written: &str| {
+        let text = format!(
+            "pipeline: a\nseed: {written}\nstages:\n  - source.table: {{columns: {{a: f64}}}}\n"
+        );
+        check_with(&text, &[], None).plan.map(|plan| plan.seed)
+    };
+    assert_eq!(seed("18446744073709551615"), Some(u64::MAX));
+    assert_eq!(seed("1e3"), Some(1000));
+    assert_eq!(seed("99999999999999999999999"), None);
+    assert_eq!(seed("-1"), None);
+    assert_eq!(seed(".inf"), None);
+}
+
+#[test]
+fn no_sink_writes_where_another_stage_does() {
+    assert_stage_findings(
+        "  - source.table: {columns: {a: f64}}\n  - sink.nowhere: {path: out/a.csv}\n  - sink.nowhere: {path: out/./a.csv}\n    id: again\n  - sink.nowhere: {path: out/b.csv}\n",
+        &[
+            "file-taken 7:26 [out/./a.csv] stage `again` would replace the file that `nowhere` writes | write to another file",
+        ],
+    );
+}
+
+#[test]
 fn the_document_has_a_shape() {
     assert_findings(
         "- a\n",

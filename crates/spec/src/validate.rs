@@ -10,7 +10,7 @@ use jsonschema::{
     JsonType, ValidationError, Validator,
     error::{TypeKind, ValidationErrorKind},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use taktline_core::{Kind, did_you_mean};
 
 use crate::{
@@ -26,7 +26,8 @@ pub(crate) struct Compiled {
 
 impl Compiled {
     pub(crate) fn new(schema: schemars::Schema) -> Result<Self, String> {
-        let schema = schema.to_value();
+        let mut schema = schema.to_value();
+        bound_integers(&mut schema);
         let validator = jsonschema::validator_for(&schema).map_err(|error| error.to_string())?;
         Ok(Self { schema, validator })
     }
@@ -947,6 +948,30 @@ fn plain(value: &Value) -> String {
     value
         .as_str()
         .map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// Says in numbers how far the integer types reach: a schema only names their formats, which no validator looks at.
+fn bound_integers(schema: &mut Value) {
+    match schema {
+        Value::Object(entries) => {
+            let bounds = match entries.get("format").and_then(Value::as_str) {
+                Some("uint8") => Some((json!(0), json!(u8::MAX))),
+                Some("uint16") => Some((json!(0), json!(u16::MAX))),
+                Some("uint32") => Some((json!(0), json!(u32::MAX))),
+                Some("uint64" | "uint") => Some((json!(0), json!(u64::MAX))),
+                Some("int32") => Some((json!(i32::MIN), json!(i32::MAX))),
+                Some("int64" | "int") => Some((json!(i64::MIN), json!(i64::MAX))),
+                _ => None,
+            };
+            if let Some((least, most)) = bounds {
+                entries.entry("minimum").or_insert(least);
+                entries.entry("maximum").or_insert(most);
+            }
+            entries.values_mut().for_each(bound_integers);
+        }
+        Value::Array(items) => items.iter_mut().for_each(bound_integers),
+        _ => {}
+    }
 }
 
 /// A bound as people write it: `1`, not `1.0`.

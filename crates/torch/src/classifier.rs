@@ -446,6 +446,8 @@ pub(crate) fn fit(
             .train(&request, &arrays, &Ear { cx })
             .map_err(|failure| match failure {
                 Failure::Interrupted => Error::Interrupted,
+                // The process is on its way out, and libtorch with it.
+                Failure::Failed(_) if cx.cancellation.is_cancelled() => Error::Interrupted,
                 Failure::Failed(message) => Error::Model(message),
             })?;
     let learned = Learned {

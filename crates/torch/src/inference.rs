@@ -6,7 +6,7 @@ use tch::{Kind, TchError, Tensor};
 
 use crate::{
     bridge::{keep_freed_memory, tensor_over},
-    network::Model,
+    network::{Mode, Model},
     protocol::{Array, Arrays, Failure, Load},
 };
 
@@ -28,7 +28,9 @@ impl Classifier {
     pub(crate) fn load(request: &Load, arrays: &Arrays<'_>) -> Result<Self, Failure> {
         keep_freed_memory();
         let model = Model::from_arrays(&request.network, arrays)?;
-        let others: Vec<Model> = (1..request.threads).map(|_| model.share()).collect();
+        let others = (1..request.threads)
+            .map(|_| model.share())
+            .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             models: std::iter::once(model).chain(others).collect(),
         })
@@ -115,7 +117,7 @@ pub(crate) fn in_chunks(
         size[0] = (CHUNK - length) as i64;
         let zeros = Tensor::f_zeros(&size, (Kind::Float, own.device()))?;
         // Also a full chunk is copied: libtorch's own memory starts at a cache line, a frame's may not.
-        let logits = model.logits(Tensor::f_cat(&[own, zeros], 0)?, false)?;
+        let logits = model.logits(Tensor::f_cat(&[own, zeros], 0)?, Mode::Answering)?;
         take(start as i64, logits.f_narrow(0, 0, length as i64)?)?;
     }
     Ok(())

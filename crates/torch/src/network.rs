@@ -25,6 +25,18 @@ impl From<TchError> for Failure {
     }
 }
 
+/// What a batch goes through the layers for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// To learn from it; dropout draws from this seed.
+    Learning {
+        /// Another one for every batch.
+        draw: u64,
+    },
+    /// To answer.
+    Answering,
+}
+
 /// What happens to a batch, in order. Layers are lowered once, so that a batch only walks this list.
 #[derive(Debug)]
 enum Step {
@@ -86,6 +98,7 @@ enum Purpose {
 #[derive(Debug)]
 pub(crate) struct Model {
     network: Network,
+    purpose: Purpose,
     parameters: Vec<Parameter>,
     /// Every trained number.
     pub(crate) trained: Tensor,
@@ -154,6 +167,17 @@ impl Model {
             Tensor::f_from_slice(&trained)?,
             Tensor::f_from_slice(&statistics)?,
         );
+        Ok(Self::over(network.clone(), purpose, trained, statistics)?)
+    }
+
+    /// Over flat tensors that hold its numbers.
+    fn over(
+        network: Network,
+        purpose: Purpose,
+        trained: Tensor,
+        statistics: Tensor,
+    ) -> Result<Self, TchError> {
+        let parameters = layers::parameters(&network.input, &network.layers);
         let (mut trained_offset, mut statistics_offset) = (0, 0);
         let mut views = Vec::with_capacity(parameters.len());
         for parameter in &parameters {
@@ -179,9 +203,10 @@ impl Model {
             .filter(|(parameter, _)| parameter.is_trained)
             .map(|(_, view)| view.shallow_clone())
             .collect();
-        let steps = steps(network, purpose, &walk.shapes, &parameters, &views)?;
+        let steps = steps(&network, purpose, &parameters, &views)?;
         Ok(Self {
-            network: network.clone(),
+            network,
+            purpose,
             parameters,
             trained,
             statistics,
@@ -190,17 +215,13 @@ impl Model {
         })
     }
 
-    /// The same network over the same memory, for another thread.
-    pub(crate) fn share(&self) -> Self {
-        let share = |tensors: &[Tensor]| tensors.iter().map(Tensor::shallow_clone).collect();
-        Self {
-            network: self.network.clone(),
-            parameters: self.parameters.clone(),
-            trained: self.trained.shallow_clone(),
-            statistics: self.statistics.shallow_clone(),
-            leaves: share(&self.leaves),
-            steps: self.steps.iter().map(Step::share).collect(),
-        }
+    /// The same network over the same memory, for another thread: its own leaves for autograd, its own handles.
+    pub(crate) fn share(&self) -> Result<Self, TchError> {
+        let (trained, statistics) = (
+            self.trained.shallow_clone(),
+            self.statistics.shallow_clone(),
+        );
+        Self::over(self.network.clone(), self.purpose, trained, statistics)
     }
 
     /// How many classes it tells apart.
@@ -209,6 +230,16 @@ impl Model {
             Some(Layer::Dense(dense)) => dense.units,
             _ => 0,
         }
+    }
+
+    /// How many numbers one row becomes in all layers together.
+    pub(crate) fn numbers_a_row(&self) -> usize {
+        let shapes = layers::walk(&self.network.input, &self.network.layers).shapes;
+        shapes
+            .iter()
+            .flatten()
+            .map(|shape| shape.iter().product::<usize>())
+            .sum()
     }
 
     /// How many numbers a row has.
@@ -224,24 +255,16 @@ impl Model {
             .collect()
     }
 
-    /// Whether some layer draws random numbers while training.
-    pub(crate) fn is_random(&self) -> bool {
+    /// Whether a row's answer in training depends on the other rows of its batch, as with batch norm.
+    pub(crate) fn mixes_rows(&self) -> bool {
         self.steps
             .iter()
-            .any(|step| matches!(step, Step::Dropout(_)))
+            .any(|step| matches!(step, Step::BatchNorm { .. }))
     }
 
     /// The smallest batch it can learn from: a batch's variance needs two rows.
     pub(crate) fn smallest_batch(&self) -> usize {
-        if self
-            .steps
-            .iter()
-            .any(|step| matches!(step, Step::BatchNorm { .. }))
-        {
-            2
-        } else {
-            1
-        }
+        if self.mixes_rows() { 2 } else { 1 }
     }
 
     /// Rows as they come, in the layout that the layers want: images are (rows, channels, height, width).
@@ -255,10 +278,11 @@ impl Model {
     }
 
     /// The logits, before softmax, of a batch in the layers' layout.
-    pub(crate) fn logits(&self, batch: Tensor, is_training: bool) -> Result<Tensor, TchError> {
-        self.steps
-            .iter()
-            .try_fold(batch, |batch, step| step.apply(batch, is_training))
+    pub(crate) fn logits(&self, batch: Tensor, mode: Mode) -> Result<Tensor, TchError> {
+        let mut steps = self.steps.iter().enumerate();
+        steps.try_fold(batch, |batch, (index, step)| {
+            step.apply(batch, mode, index as u64)
+        })
     }
 
     /// The gradient of a loss, flat, in the order of `trained`.
@@ -294,6 +318,25 @@ impl Model {
     }
 }
 
+/// Zeroes a random share of the numbers and scales up the others, so that their sum stays about the same. The random numbers
+/// are our own: libtorch has one generator for the whole process, which parallel work would share.
+fn drop_out(batch: &Tensor, rate: f64, draw: u64, index: u64) -> Result<Tensor, TchError> {
+    let mut generator = ChaCha8Rng::seed_from_u64(draw);
+    generator.set_stream(index);
+    let threshold = (rate * f64::from(u32::MAX)) as u32;
+    let kept = (1.0 / (1.0 - rate)) as f32;
+    let mask: Vec<f32> = (0..batch.numel())
+        .map(|_| {
+            if generator.random::<u32>() < threshold {
+                0.0
+            } else {
+                kept
+            }
+        })
+        .collect();
+    batch.f_mul(&Tensor::f_from_slice(&mask)?.f_reshape(batch.size())?)
+}
+
 /// The numbers of a flat tensor.
 pub(crate) fn numbers(flat: &Tensor) -> Result<Vec<f32>, TchError> {
     let mut numbers = vec![0.0; flat.numel()];
@@ -303,62 +346,7 @@ pub(crate) fn numbers(flat: &Tensor) -> Result<Vec<f32>, TchError> {
 }
 
 impl Step {
-    fn share(&self) -> Self {
-        match self {
-            Self::Block => Self::Block,
-            Self::Unblock => Self::Unblock,
-            Self::Pad(zeros) => Self::Pad(*zeros),
-            Self::Conv {
-                weight,
-                bias,
-                stride,
-                padding,
-            } => Self::Conv {
-                weight: weight.shallow_clone(),
-                bias: bias.shallow_clone(),
-                stride: *stride,
-                padding: *padding,
-            },
-            Self::MaxPool { size, stride } => Self::MaxPool {
-                size: *size,
-                stride: *stride,
-            },
-            Self::AveragePool { size, stride } => Self::AveragePool {
-                size: *size,
-                stride: *stride,
-            },
-            Self::GlobalAveragePool => Self::GlobalAveragePool,
-            Self::BatchNorm {
-                weight,
-                bias,
-                mean,
-                variance,
-                momentum,
-                epsilon,
-            } => Self::BatchNorm {
-                weight: weight.shallow_clone(),
-                bias: bias.shallow_clone(),
-                mean: mean.shallow_clone(),
-                variance: variance.shallow_clone(),
-                momentum: *momentum,
-                epsilon: *epsilon,
-            },
-            Self::Dropout(rate) => Self::Dropout(*rate),
-            Self::Flatten => Self::Flatten,
-            Self::Dense {
-                weight,
-                bias,
-                zeros,
-            } => Self::Dense {
-                weight: weight.shallow_clone(),
-                bias: bias.shallow_clone(),
-                zeros: *zeros,
-            },
-            Self::Activate(activation) => Self::Activate(*activation),
-        }
-    }
-
-    fn apply(&self, batch: Tensor, is_training: bool) -> Result<Tensor, TchError> {
+    fn apply(&self, batch: Tensor, mode: Mode, index: u64) -> Result<Tensor, TchError> {
         match self {
             Self::Block => batch.f_to_mkldnn(None),
             Self::Unblock => batch.f_to_dense(None, false),
@@ -393,12 +381,15 @@ impl Step {
                 Some(bias),
                 Some(mean),
                 Some(variance),
-                is_training,
+                mode != Mode::Answering,
                 1.0 - momentum,
                 *epsilon,
                 false,
             ),
-            Self::Dropout(rate) => batch.f_dropout(*rate, is_training),
+            Self::Dropout(rate) => match mode {
+                Mode::Learning { draw } => drop_out(&batch, *rate, draw, index),
+                Mode::Answering => Ok(batch),
+            },
             Self::Flatten => batch.f_flatten(1, -1),
             Self::Dense {
                 weight,
@@ -435,10 +426,10 @@ impl Step {
 fn steps(
     network: &Network,
     purpose: Purpose,
-    shapes: &[Option<Vec<usize>>],
     parameters: &[Parameter],
     views: &[Tensor],
 ) -> Result<Vec<Step>, TchError> {
+    let shapes = layers::walk(&network.input, &network.layers).shapes;
     let mut steps = Vec::new();
     for (index, layer) in network.layers.iter().enumerate() {
         let mut own = parameters

@@ -81,10 +81,7 @@ mod tests {
     fn leaves_out_all_columns_that_an_encoder_made() {
         let stage = stage::<Drop>("{columns: ['kind=*']}");
         let before = schema([("kind=*", DataType::UInt8), ("a", DataType::Int64)]);
-        assert_eq!(
-            types(&passes(&stage, &before)),
-            [("a", DataType::Int64)]
-        );
+        assert_eq!(types(&passes(&stage, &before)), [("a", DataType::Int64)]);
         let after = schema([
             ("kind=card", DataType::UInt8),
             ("kind=cash", DataType::UInt8),

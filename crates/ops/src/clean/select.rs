@@ -42,7 +42,8 @@ impl Select {
 impl Stage for Select {
     fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
         let input = columns::input(inputs);
-        let known = self.columns
+        let known = self
+            .columns
             .find_with_open(input, &path!["columns"], cx)
             .len();
         let mut output = output_schema(&self.operations(input), inputs);

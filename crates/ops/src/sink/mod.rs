@@ -67,6 +67,10 @@ macro_rules! sink_of_rows {
         }
 
         impl taktline_core::Sink for $kind {
+            fn target(&self, cx: &taktline_core::SourceContext<'_>) -> Option<std::path::PathBuf> {
+                Some(cx.resolve(&self.path))
+            }
+
             fn write(
                 &self,
                 frame: &taktline_core::Frame,

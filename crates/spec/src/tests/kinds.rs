@@ -481,7 +481,11 @@ impl Deploy for Bundle {
 /// Write nothing.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Nowhere {}
+struct Nowhere {
+    /// The file that it would write.
+    #[serde(default)]
+    path: Option<String>,
+}
 
 register_kind! { Nowhere, "sink.nowhere", version: 1, example: "- sink.nowhere:" }
 
@@ -496,6 +500,10 @@ impl Stage for Nowhere {
 }
 
 impl Sink for Nowhere {
+    fn target(&self, cx: &SourceContext<'_>) -> Option<std::path::PathBuf> {
+        self.path.as_deref().map(|path| cx.resolve(path))
+    }
+
     fn write(&self, _: &Frame, _: &SourceContext<'_>) -> Result<std::path::PathBuf> {
         nothing()
     }
