@@ -52,8 +52,25 @@ fn without_libtorch_check_says_how_to_get_it() {
         .takt(["check", "pipeline.yaml"])
         .run()
         .ended_with(2);
-    crate::harness::golden_settings()
-        .bind(|| insta::assert_snapshot!("torch_missing", outcome.golden()));
+    let errors: Vec<&str> = outcome
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("error"))
+        .collect();
+    assert_eq!(errors.len(), 1, "{}", outcome.stderr);
+    assert!(
+        errors[0].starts_with("error[torch-missing]: torch stages cannot run here: "),
+        "{}",
+        outcome.stderr
+    );
+    let help = "= help: run `scripts/setup.sh` once to get libtorch";
+    for part in ["--> pipeline.yaml:9:5", "- model.torch.cnn:", help] {
+        assert!(
+            outcome.stderr.contains(part),
+            "no `{part}`:\n{}",
+            outcome.stderr
+        );
+    }
 }
 
 #[cfg(feature = "torch")]

@@ -164,4 +164,31 @@ mod during_training {
             outcome.stderr
         );
     }
+
+    #[test]
+    fn in_the_midst_of_a_long_batch() {
+        let _turn = digits::turn();
+        let project = digits::project(1_000);
+        // All rows are one batch, which takes longer than anyone waits: nothing looks whether to stop.
+        let layers = "        - max_pool: 2
+        - conv: {filters: 256, kernel: 3, activation: relu}
+        - conv: {filters: 256, kernel: 3, activation: relu}
+        - flatten
+        - dense: {units: 10, activation: softmax}
+      optimizer";
+        let (before, rest) = SPEC.split_once("        - conv").expect("layers");
+        let (_, after) = rest.split_once("      optimizer").expect("the optimizer");
+        let spec = format!("{before}{layers}{after}").replace("batch_size: 16", "batch_size: 1000");
+        project.write("pipeline.yaml", spec);
+        let mut running = project.takt(["run", "pipeline.yaml"]).start();
+        running.wait_for("classifier: epoch 1/3");
+        interrupted(running);
+        let checkpoints = files_below(&project.path(".taktline/checkpoints"));
+        assert_eq!(
+            checkpoints.len(),
+            1,
+            "the epoch that was finished is kept: {:?}",
+            checkpoints.keys()
+        );
+    }
 }

@@ -322,10 +322,7 @@ fn a_gate_that_is_not_kept_writes_no_bundle() {
         .takt(["run", "pipeline.yaml", "--format", "json"])
         .run()
         .ended_with(3);
-    assert!(
-        outcome.json()["bundle"].is_null()
-            && outcome.json()["passed"] == false
-    );
+    assert!(outcome.json()["bundle"].is_null() && outcome.json()["passed"] == false);
     assert!(bundle.is_dir());
 }
 

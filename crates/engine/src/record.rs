@@ -86,7 +86,8 @@ fn record(
                 takes_seed = false;
                 for path in paths {
                     let hash = store.fingerprint(&path)?;
-                    files.insert(path.display().to_string(), hash);
+                    // A secret may be part of a path.
+                    files.insert(plan.redact(&path.display().to_string()), hash);
                 }
             }
             Fingerprint::Params => {}

@@ -313,25 +313,28 @@ impl<'a> Run<'a> {
         Ok(data)
     }
 
-    /// A failed query, told by the source above whose data made it fail, where one can tell.
+    /// A failed query, told by the source above whose data made it fail, where one can tell, or at the first stage that
+    /// fails when the query is run up to there.
     fn explained(&self, index: usize, mut error: Error) -> StageError {
-        for above in bundle::ancestors(self.plan, index)
-            .into_iter()
-            .chain([index])
-        {
-            if let Shape::Source(source) = self.plan.stages[above].stage.shape() {
+        let above = bundle::ancestors(self.plan, index);
+        for stage in &above {
+            if let Shape::Source(source) = self.plan.stages[*stage].stage.shape() {
                 error = source.explain(error, &self.source_context());
                 if !matches!(error, Error::Polars(_)) {
                     return StageError {
-                        stage: above,
+                        stage: *stage,
                         error,
                         expectation: false,
                     };
                 }
             }
         }
+        let fails = |stage: &usize| {
+            let frame = self.frames[*stage].clone();
+            frame.is_some_and(|frame| frame.collect().is_err())
+        };
         StageError {
-            stage: index,
+            stage: above.iter().copied().find(fails).unwrap_or(index),
             error,
             expectation: false,
         }

@@ -285,15 +285,48 @@ pub(super) fn inspect(file: &RowFile) -> (Option<Schema>, Vec<FileProblem>) {
     (Some(schema), problems)
 }
 
+/// Rows in which dates and times are looked for: polars tries every format it knows on every text, which would make
+/// the whole sample the slowest part of a check.
+const DATE_ROWS: usize = 100;
+
 /// The columns' names and types, told from the sample where they are not declared.
 fn infer(file: &RowFile, outline: &Outline) -> PolarsResult<Schema> {
+    let mut schema = infer_from(file, outline, SAMPLE_ROWS, false)?;
+    if !schema.iter_values().any(|dtype| *dtype == DataType::String) {
+        return Ok(schema);
+    }
+    let with_dates = infer_from(file, outline, DATE_ROWS, true)?;
+    for (name, dtype) in with_dates.iter().filter(|(_, dtype)| dtype.is_temporal()) {
+        if schema.get(name) != Some(&DataType::String) || file.declared.contains_key(name.as_str()) {
+            continue;
+        }
+        // A date in the first rows is one only if it is so in the whole sample.
+        let mut tried = schema.clone();
+        tried.with_column(name.clone(), dtype.clone());
+        let parsed = with_schema(file, in_memory(outline.sample.clone()), &tried)
+            .finish()
+            .and_then(LazyFrame::collect);
+        if parsed.is_ok() {
+            schema = tried;
+        }
+    }
+    Ok(schema)
+}
+
+fn infer_from(
+    file: &RowFile,
+    outline: &Outline,
+    rows: usize,
+    look_for_dates: bool,
+) -> PolarsResult<Schema> {
     let declared: Schema = file
         .declared
         .iter()
         .map(|(name, dtype)| (name.as_str().into(), dtype.clone()))
         .collect();
     let mut reader = reader(file, in_memory(outline.sample.clone()))
-        .with_infer_schema_length(Some(SAMPLE_ROWS))
+        .with_try_parse_dates(look_for_dates)
+        .with_infer_schema_length(Some(rows))
         .with_dtype_overwrite(Some(Arc::new(declared)));
     if !file.dialect.has_header {
         reader = reader.with_column_names_overwrite(positional_names(file, &outline.names).into());
