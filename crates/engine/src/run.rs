@@ -316,7 +316,8 @@ impl<'a> Run<'a> {
     /// A failed query, told by the source above whose data made it fail, where one can tell, or at the first stage that
     /// fails when the query is run up to there.
     fn explained(&self, index: usize, mut error: Error) -> StageError {
-        let above = bundle::ancestors(self.plan, index);
+        let mut above = bundle::ancestors(self.plan, index);
+        above.insert(index);
         for stage in &above {
             if let Shape::Source(source) = self.plan.stages[*stage].stage.shape() {
                 error = source.explain(error, &self.source_context());
