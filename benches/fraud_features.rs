@@ -85,7 +85,10 @@ fn compare(rows: usize) -> Fallible<()> {
     for ((way, median), peak) in WAYS.iter().zip(&medians).zip(peaks) {
         println!("{way:16} {median:6.3} s   peak memory {peak:.0} MB");
     }
-    println!("taktline / by hand: {:.2}   (target 1.10)", medians[0] / medians[1]);
+    println!(
+        "taktline / by hand: {:.2}   (target 1.10)",
+        medians[0] / medians[1]
+    );
     Ok(())
 }
 
@@ -208,8 +211,11 @@ fn prepared(file: &Path) -> PolarsResult<LazyFrame> {
             (col("amount") + lit(1))
                 .log(lit(std::f64::consts::E))
                 .alias("log_amount"),
-            polars::lazy::dsl::min_horizontal([col("amount") / (col("balance_before") + lit(1)), lit(2.0)])?
-                .alias("share_of_balance"),
+            polars::lazy::dsl::min_horizontal([
+                col("amount") / (col("balance_before") + lit(1)),
+                lit(2.0),
+            ])?
+            .alias("share_of_balance"),
             when(
                 col("balance_before")
                     .gt(lit(0))

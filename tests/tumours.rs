@@ -350,7 +350,7 @@ fn an_expectation_that_does_not_hold_stops_the_run() {
 #[test]
 fn a_failed_run_keeps_what_was_finished() {
     let project = project();
-    // The text column fails only when its rows are read.
+    // The folder to write into is a file, which only writing finds out.
     let broken = SPEC.replace(
         "  - deploy.bundle",
         "  - sink.csv: {path: data/tumours.csv/out.csv}\n    id: listed\n  - deploy.bundle",

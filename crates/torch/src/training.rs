@@ -157,12 +157,15 @@ fn learn(loss: Loss, model: &Model, rows: &Rows, part: &Part) -> Result<Learned,
     })
 }
 
+/// A thread of a [`Team`]: where it takes parts from, and where its answers come.
+type Mate = (Sender<Part>, Receiver<Result<Learned, TchError>>);
+
 /// Threads that learn from parts of each batch.
 ///
 /// They meet once a batch, where libtorch's own threads would meet at every layer: that is faster, and on a machine that
 /// has other work to do it is faster many times over, because each meeting waits for the slowest.
 struct Team {
-    others: Vec<(Sender<Part>, Receiver<Result<Learned, TchError>>)>,
+    others: Vec<Mate>,
 }
 
 impl Team {

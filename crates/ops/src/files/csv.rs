@@ -297,7 +297,8 @@ fn infer(file: &RowFile, outline: &Outline) -> PolarsResult<Schema> {
     }
     let with_dates = infer_from(file, outline, DATE_ROWS, true)?;
     for (name, dtype) in with_dates.iter().filter(|(_, dtype)| dtype.is_temporal()) {
-        if schema.get(name) != Some(&DataType::String) || file.declared.contains_key(name.as_str()) {
+        if schema.get(name) != Some(&DataType::String) || file.declared.contains_key(name.as_str())
+        {
             continue;
         }
         // A date in the first rows is one only if it is so in the whole sample.
