@@ -121,7 +121,8 @@ fn cancellation() -> anyhow::Result<Arc<Cancellation>> {
                 std::io::stderr(),
                 "interrupted; what was finished is kept, run the same command again to go on"
             );
-            std::process::exit(i32::from(exit::INTERRUPTED));
+            // Not `process::exit`: libtorch's destructors must not run while its threads compute.
+            signal_hook::low_level::exit(i32::from(exit::INTERRUPTED));
         });
     })?;
     Ok(cancellation)

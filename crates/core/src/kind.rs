@@ -95,7 +95,7 @@ impl Registry {
 /// The struct is the stage: it derives `Deserialize` (with `deny_unknown_fields`) and `JsonSchema`, its doc comments are
 /// what `takt stages` prints, and it implements [`Stage`](crate::Stage).
 ///
-/// ```ignore
+/// ```text
 /// taktline_core::register_kind! {
 ///     DropNulls, "clean.drop_nulls", version: 1,
 ///     example: "- clean.drop_nulls: {columns: [amount]}",

@@ -536,6 +536,7 @@ impl Bundle {
     pub fn score(&self, rows: DataFrame) -> Result<DataFrame, BundleError> {
         let prepared = self.prepared(&rows)?;
         let mut frame: LazyFrame = prepared.lazy();
+        let mut steps = Vec::new();
         for stage in &self.replayed {
             frame = local::apply(
                 &stage.operations,
@@ -546,12 +547,24 @@ impl Bundle {
                 stage: stage.id.clone(),
                 error,
             })?;
+            steps.push((&stage.id, frame.clone()));
         }
+        let features = frame.collect().map_err(|error| {
+            // The first stage at which the query fails is the one to blame.
+            let fails = |(_, step): &&(&String, LazyFrame)| step.clone().collect().is_err();
+            let stage = steps
+                .iter()
+                .find(fails)
+                .map_or(&self.model, |(stage, _)| stage);
+            BundleError::Stage {
+                stage: stage.clone(),
+                error: error.into(),
+            }
+        })?;
         let failed = |error: Error| BundleError::Stage {
             stage: self.model.clone(),
             error,
         };
-        let features = frame.collect().map_err(|error| failed(error.into()))?;
         let mut scored = rows;
         for column in self.predictor.predict(&features).map_err(failed)? {
             scored

@@ -114,7 +114,7 @@ impl Mlp {
         };
         array.unwrap_or_else(|| {
             Input::Columns(match &self.features {
-                Some(features) => features.clone(),
+                Some(features) => input.expand(features.iter().map(String::as_str)),
                 None => self
                     .feature_columns(input)
                     .filter(|column| column.is_numeric())

@@ -55,10 +55,19 @@ fn with_column(schema: &Schema, name: &str, expression: &Expression) -> Schema {
 impl Stage for Derive {
     fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
         let mut schema = columns::input(inputs).clone();
+        // What reads a column whose own expression is wrong is not wrong for that.
+        let mut failed: Vec<String> = Vec::new();
         for (name, text) in &self.0 {
             let key = path![ParamStep::KeyOf(name.clone())];
             let is_allowed = columns::is_allowed(name, key.clone(), cx);
+            let found_before = cx.problems.len();
             let Some(compiled) = columns::row_expression(text, &schema, &path![name], cx) else {
+                let found = cx.problems.split_off(found_before);
+                cx.problems.extend(found.into_iter().filter(|problem| {
+                    let reads = |name: &String| problem.message.contains(&format!("`{name}`"));
+                    problem.code != "unknown-column" || !failed.iter().any(reads)
+                }));
+                failed.push(name.clone());
                 // The columns below may read it: do not report each of them.
                 schema.incomplete |= schema.column(name).is_none();
                 continue;
@@ -119,6 +128,16 @@ mod tests {
 
     use super::*;
     use crate::columns::testing::{check, codes, passes, refuses, schema, stage, types};
+
+    #[test]
+    fn what_reads_a_wrong_column_is_not_reported_too() {
+        let input = schema([("amount", DataType::Float64)]);
+        let stage: Derive =
+            stage("{log_amount: ln(amout), large: log_amount > 9, wrong: nothing + 1}");
+        let (_, problems) = check(&stage, &input);
+        assert_eq!(codes(&stage, &input), ["unknown-column", "unknown-column"]);
+        assert!(problems[1].message.contains("`nothing`"));
+    }
 
     #[test]
     fn a_later_column_may_use_an_earlier_one() {
