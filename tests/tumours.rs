@@ -46,7 +46,7 @@ pub(crate) fn project() -> Project {
 
 /// The Wisconsin breast cancer data, as `takt init` gives it.
 pub(crate) fn tumours() -> Vec<u8> {
-    fs::read(repository().join("crates/cli/templates/tumours.csv")).expect("the data")
+    fs::read(repository().join("datasets/medical/wdbc.csv")).expect("the data")
 }
 
 /// Status and reason of a stage in `takt plan`.

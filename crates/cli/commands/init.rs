@@ -22,7 +22,7 @@ const TABLE: &[File] = &[
     },
     File {
         path: "data/tumours.csv",
-        content: include_str!("../templates/tumours.csv"),
+        content: include_str!("../../../datasets/medical/wdbc.csv"),
     },
     File {
         path: ".gitignore",

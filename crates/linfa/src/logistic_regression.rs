@@ -687,7 +687,10 @@ mod tests {
 
     use super::*;
 
-    const CELLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/wdbc.csv");
+    const CELLS: &str = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../datasets/medical/wdbc.csv"
+    );
     const FEATURES: [&str; 5] = [
         "mean_radius",
         "mean_texture",

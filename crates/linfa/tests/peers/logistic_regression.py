@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
-cells = pd.read_csv(Path(__file__).parent.parent / "data" / "wdbc.csv")
+cells = pd.read_csv(Path(__file__).parents[4] / "datasets" / "medical" / "wdbc.csv")
 names = ["mean_radius", "mean_texture", "mean_smoothness", "mean_symmetry", "worst_area"]
 features = cells[names].to_numpy()
 features = (features - features.mean(axis=0)) / features.std(axis=0)
