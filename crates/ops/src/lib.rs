@@ -4,6 +4,7 @@ pub mod files;
 
 mod check;
 mod clean;
+mod column_type;
 mod columns;
 mod deploy;
 mod features;

@@ -1,7 +1,7 @@
 //! `clean.cast`.
 
 use indexmap::IndexMap;
-use polars::prelude::{DataType, TimeUnit};
+use polars::prelude::DataType;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
@@ -9,7 +9,7 @@ use taktline_core::{
     output_schema, path, register_kind, type_name,
 };
 
-use crate::columns;
+use crate::{column_type::ColumnType, columns};
 
 /// Change the types of columns.
 ///
@@ -19,7 +19,7 @@ use crate::columns;
 struct Cast {
     /// The new type of each column: `{amount: f64, at: datetime}`.
     #[schemars(extend("minProperties" = 1))]
-    columns: IndexMap<String, TypeName>,
+    columns: IndexMap<String, ColumnType>,
     /// What becomes of a value that does not fit its new type.
     #[serde(default)]
     on_error: OnError,
@@ -35,61 +35,6 @@ enum OnError {
     Null,
 }
 
-/// A type that a column can be given.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum TypeName {
-    /// True or false.
-    Bool,
-    /// A whole number of 8 bits.
-    I8,
-    /// A whole number of 16 bits.
-    I16,
-    /// A whole number of 32 bits.
-    I32,
-    /// A whole number of 64 bits.
-    I64,
-    /// A whole number from 0, of 8 bits.
-    U8,
-    /// A whole number from 0, of 16 bits.
-    U16,
-    /// A whole number from 0, of 32 bits.
-    U32,
-    /// A whole number from 0, of 64 bits.
-    U64,
-    /// A real number of 32 bits.
-    F32,
-    /// A real number of 64 bits.
-    F64,
-    /// Text.
-    Text,
-    /// A day.
-    Date,
-    /// A day and time, to the microsecond, without a zone.
-    Datetime,
-}
-
-impl TypeName {
-    fn dtype(self) -> DataType {
-        match self {
-            Self::Bool => DataType::Boolean,
-            Self::I8 => DataType::Int8,
-            Self::I16 => DataType::Int16,
-            Self::I32 => DataType::Int32,
-            Self::I64 => DataType::Int64,
-            Self::U8 => DataType::UInt8,
-            Self::U16 => DataType::UInt16,
-            Self::U32 => DataType::UInt32,
-            Self::U64 => DataType::UInt64,
-            Self::F32 => DataType::Float32,
-            Self::F64 => DataType::Float64,
-            Self::Text => DataType::String,
-            Self::Date => DataType::Date,
-            Self::Datetime => DataType::Datetime(TimeUnit::Microseconds, None),
-        }
-    }
-}
-
 register_kind! {
     Cast, "clean.cast", version: 1,
     example: "- clean.cast: {columns: {amount: f64, at: datetime}}",
@@ -103,12 +48,12 @@ impl Cast {
             .filter(|(name, to)| {
                 input
                     .column(name)
-                    .is_some_and(|column| column.dtype != to.dtype())
+                    .is_some_and(|column| column.dtype != to.data_type())
             })
             .map(|(name, to)| {
                 let cast = Expression::Cast {
                     operand: Box::new(Expression::column(name)),
-                    to: to.dtype(),
+                    to: to.data_type(),
                     strict: self.on_error == OnError::Error,
                 };
                 (name.clone(), cast)
@@ -129,7 +74,7 @@ impl Stage for Cast {
             let Some(column) = columns::find(input, name, key, cx) else {
                 continue;
             };
-            if !can_become(&column.dtype, &to.dtype()) {
+            if !can_become(&column.dtype, &to.data_type()) {
                 cx.report(
                     Problem::error(
                         "type-mismatch",
@@ -138,7 +83,7 @@ impl Stage for Cast {
                             "stage `{}` cannot turn `{name}` from {} into {}",
                             cx.stage,
                             type_name(&column.dtype),
-                            type_name(&to.dtype())
+                            type_name(&to.data_type())
                         ),
                     )
                     .label(format!("`{name}` is {}", type_name(&column.dtype))),
