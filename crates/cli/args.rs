@@ -110,6 +110,9 @@ pub(crate) struct RunArguments {
     /// Make everything again, whatever is cached.
     #[arg(long)]
     pub(crate) fresh: bool,
+    /// Name this run's work: what a sink appended under the same key is not appended again
+    #[arg(long, value_name = "KEY")]
+    pub(crate) run_key: Option<String>,
     #[command(flatten)]
     pub(crate) spec: SpecArguments,
 }

@@ -3,7 +3,7 @@
 use std::{io::Write, sync::Arc, time::Duration};
 
 use serde::Serialize;
-use taktline_core::{Cancellation, Diagnostic, Table};
+use taktline_core::{Cancellation, Diagnostic, Output as Delivered, Table};
 use taktline_engine::{
     FailureKind, RunOptions, RunSummary, StageOutcome, StageSummary, Store, run as run_plan,
     write_atomically,
@@ -62,6 +62,7 @@ pub(crate) fn run(arguments: &RunArguments, output: &mut Output) -> anyhow::Resu
     let observer = progress::observer(output.is_watched());
     let options = RunOptions {
         fresh: arguments.fresh,
+        run_key: arguments.run_key.clone(),
     };
     let result = run_plan(
         plan,
@@ -309,8 +310,16 @@ fn text(summary: &RunSummary, report: &str, output: &mut Output) -> anyhow::Resu
             figure(gate.value)
         ))?;
     }
-    for (stage, path) in &summary.outputs {
-        output.line(format!("output  {} ({stage})", path.display()))?;
+    for (stage, delivered) in &summary.outputs {
+        let place = match delivered {
+            Delivered::Path(path) => path.display().to_string(),
+            Delivered::Place(place) => place.clone(),
+            Delivered::Text(text) => {
+                output.line(text)?;
+                continue;
+            }
+        };
+        output.line(format!("output  {place} ({stage})"))?;
     }
     match &summary.bundle {
         Some(bundle) => output.line(format!("bundle  {}", bundle.display()))?,

@@ -48,16 +48,28 @@ impl CheckContext<'_> {
     }
 }
 
-/// Lent to a source while it opens its data.
+/// The folder in a project's directory where taktline keeps its own files.
+pub const STORE: &str = ".taktline";
+
+/// Lent to a source while it opens its data, and to a sink while it writes.
 #[derive(Debug, Clone)]
 pub struct SourceContext<'a> {
     /// The pipeline's seed, for generators without a seed of their own.
     pub seed: u64,
     /// The directory that relative paths start from.
     pub directory: &'a Path,
+    /// Names what a sink writes: the same in a repeated run of the same work, so that rows are appended at most once. The
+    /// run key that the user or a schedule gave, else the content key of the stage. `None` while no run is going on.
+    pub run_key: Option<&'a str>,
 }
 
 impl SourceContext<'_> {
+    /// Where sources keep rows that they fetched (from a database, an object store) for the engine to scan, by their own
+    /// content hashes; may be emptied at any time between runs.
+    pub fn fetched(&self) -> PathBuf {
+        self.directory.join(STORE).join("fetched")
+    }
+
     /// A path of the spec, from the directory that relative paths start from.
     pub fn resolve(&self, path: &str) -> PathBuf {
         self.directory.join(path)

@@ -21,7 +21,7 @@ mod typing;
 
 pub use context::{
     Cancellation, Capabilities, CheckContext, Checkpoints, FitContext, NoCheckpoints, Progress,
-    ProgressEvent, Silent, SourceContext,
+    ProgressEvent, STORE, Silent, SourceContext,
 };
 pub use diagnostic::{Diagnostic, Location, ParamPath, ParamStep, Problem, Severity};
 pub use error::{Error, Result};
@@ -35,7 +35,7 @@ pub use operation::{
 pub use requirement::{Comparison, Requirement};
 pub use schema::{Column, Facts, PARTITION, Partition, Role, Schema, type_name};
 pub use stage::{
-    Deploy, Estimator, Evaluate, Expect, Expectation, Fingerprint, Frame, Model, Predictor,
+    Deploy, Estimator, Evaluate, Expect, Expectation, Fingerprint, Frame, Model, Output, Predictor,
     Relational, Shape, Sink, Source, Split, Stage,
 };
 pub use state::{State, Tensor, TensorData};

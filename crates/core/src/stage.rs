@@ -74,7 +74,9 @@ pub enum Fingerprint {
     Files(Vec<PathBuf>),
     /// Nothing but params and seed: a generator.
     Params,
-    /// It may change at any time (a database): never reuse without asking.
+    /// What the source itself says of its content: an object's tag, a hash of the rows that a database gave.
+    Content(String),
+    /// It may change at any time, and nothing tells: never reuse.
     Volatile,
 }
 
@@ -96,6 +98,11 @@ pub trait Source: Send + Sync {
 pub trait Relational: Send + Sync {
     /// The operations, given the inputs' schemas (already checked).
     fn lower(&self, inputs: &[Schema]) -> Result<Vec<Operation>>;
+    /// Whether it works on the training part alone (balancing classes): scoring leaves it out, and the rows of the other
+    /// parts pass through unchanged, in order.
+    fn is_training_only(&self) -> bool {
+        false
+    }
 }
 
 /// What an expectation found.
@@ -111,6 +118,9 @@ pub struct Expectation {
     pub examples: Vec<String>,
     /// Whether a break stops the run.
     pub is_error: bool,
+    /// All rows that break it, by their number from 0, where the rule is about rows: for the quarantine file.
+    #[serde(skip)]
+    pub violating: Vec<usize>,
 }
 
 /// Looks at the rows and says whether they are as expected; the rows pass through unchanged.
@@ -122,8 +132,9 @@ pub trait Expect: Send + Sync {
         let _ = input;
         Ok(Vec::new())
     }
-    /// Every rule with what was found, in the frame that `prepare` made.
-    fn examine(&self, frame: &Frame) -> Result<Vec<Expectation>>;
+    /// Every rule with what was found, in the frame that `prepare` made. `others` are the stage's further inputs, which
+    /// rules such as foreign keys look values up in.
+    fn examine(&self, frame: &Frame, others: &[Frame]) -> Result<Vec<Expectation>>;
 }
 
 /// Labels each row with its part.
@@ -183,6 +194,18 @@ pub trait Evaluate: Send + Sync {
     fn evaluate(&self, frame: &Frame, seed: u64) -> Result<Evaluation>;
 }
 
+/// Where a sink put the rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Output {
+    /// In this file or folder.
+    Path(PathBuf),
+    /// In a place that is no file, in words without secrets: `table scores in postgresql://db/shop`.
+    Place(String),
+    /// Nowhere: this is to be shown to the user at the end of the run.
+    Text(String),
+}
+
 /// Writes rows out.
 pub trait Sink: Send + Sync {
     /// The file that it replaces, where it is known before; no other stage of the pipeline may read or write it.
@@ -191,7 +214,7 @@ pub trait Sink: Send + Sync {
         None
     }
     /// Writes all rows, at once or not at all (a temporary name, then renamed); answers where they are.
-    fn write(&self, frame: &Frame, cx: &SourceContext<'_>) -> Result<PathBuf>;
+    fn write(&self, frame: &Frame, cx: &SourceContext<'_>) -> Result<Output>;
 }
 
 /// Puts the model above into a bundle, behind gates.

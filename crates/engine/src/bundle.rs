@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use taktline_core::{
-    Column, Error, Operation, Partition, Predictor, Registry, Result, Role, Schema, Shape, Stage,
-    State, closest, output_schema, type_name,
+    Column, Error, Operation, PARTITION, Partition, Predictor, Registry, Result, Role, Schema,
+    Shape, Stage, State, closest, output_schema, type_name,
 };
 use taktline_spec::Plan;
 
@@ -76,6 +76,7 @@ pub(crate) fn extent(plan: &Plan, deploy: usize) -> Result<Extent> {
             | Shape::Deploy(_)
             | Shape::Sink(_) => false,
             Shape::Estimator(_) => above.inputs.len() == 1,
+            Shape::Relational(relational) if relational.is_training_only() => false,
             Shape::Relational(relational) if above.inputs.len() == 1 => {
                 let schemas = [plan.stages[above.inputs[0]].schema.clone()];
                 if !relational
@@ -202,7 +203,8 @@ impl Scoring<'_> {
             wanted = needed(&operations, wanted);
             wanted.retain(|name| schema.column(name).is_some());
         }
-        wanted.retain(|name| schemas[extent.cut].column(name).is_some());
+        // Which part a row is in matters to training only.
+        wanted.retain(|name| name != PARTITION && schemas[extent.cut].column(name).is_some());
         Ok(wanted)
     }
 

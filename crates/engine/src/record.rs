@@ -81,6 +81,7 @@ fn record(
         match source.fingerprint(&SourceContext {
             seed: plan.seed,
             directory,
+            run_key: None,
         })? {
             Fingerprint::Files(paths) => {
                 takes_seed = false;
@@ -91,6 +92,10 @@ fn record(
                 }
             }
             Fingerprint::Params => {}
+            Fingerprint::Content(content) => {
+                takes_seed = false;
+                files.insert(stage.id.clone(), content);
+            }
             Fingerprint::Volatile => volatile = Some(crate::run::run_id()),
         }
     }

@@ -19,8 +19,9 @@ use polars::{
 };
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    Cancellation, Diagnostic, Error, Evaluation, Expectation, FitContext, Frame, Model, PARTITION,
-    Partition, Progress, ProgressEvent, Result, Schema, Shape, SourceContext, State, output_schema,
+    Cancellation, Diagnostic, Error, Evaluation, Expectation, FitContext, Frame, Model, Output,
+    PARTITION, Partition, Progress, ProgressEvent, Result, Schema, Shape, SourceContext, State,
+    output_schema,
 };
 use taktline_spec::Plan;
 
@@ -37,6 +38,8 @@ use crate::{
 pub struct RunOptions {
     /// Make everything again, whatever the cache holds.
     pub fresh: bool,
+    /// Names what sinks write; a run with the key of an earlier one that succeeded appends nothing twice.
+    pub run_key: Option<String>,
 }
 
 /// Sees a run go by.
@@ -150,7 +153,13 @@ pub fn run(
 pub fn frame(plan: &Plan, directory: &Path) -> Result<DataFrame> {
     let store = Store::new(directory);
     let records = records(plan, &store, directory)?;
-    let (options, cancellation) = (RunOptions { fresh: true }, Cancellation::default());
+    let (options, cancellation) = (
+        RunOptions {
+            fresh: true,
+            ..RunOptions::default()
+        },
+        Cancellation::default(),
+    );
     let mut run = Run::new(
         plan,
         &store,
@@ -207,7 +216,7 @@ struct Run<'a> {
     evaluations: Vec<(usize, Evaluation)>,
     expectations: Vec<(usize, Vec<Expectation>)>,
     gates: Vec<GateResult>,
-    outputs: Vec<(String, PathBuf)>,
+    outputs: Vec<(String, Output)>,
     bundle: Option<PathBuf>,
     run: String,
 }
@@ -395,6 +404,7 @@ impl<'a> Run<'a> {
         SourceContext {
             seed: self.plan.seed,
             directory: self.directory,
+            run_key: None,
         }
     }
 
@@ -579,11 +589,21 @@ impl<'a> Run<'a> {
             self.collect(frame, index)?
         };
         let schema = output_schema(&operations, &[schema]);
+        let mut others = Vec::new();
+        for other in self.plan.stages[index].inputs.iter().copied().skip(1) {
+            let schema = self.schema(other)?;
+            let frame = self.frame(other)?;
+            let data = self.collect(frame, index)?;
+            others.push(Frame { data, schema });
+        }
         let found = expect
-            .examine(&Frame {
-                data: prepared,
-                schema,
-            })
+            .examine(
+                &Frame {
+                    data: prepared,
+                    schema,
+                },
+                &others,
+            )
             .at(index)?;
         let broken: Vec<&Expectation> = found
             .iter()
@@ -886,11 +906,15 @@ impl<'a> Run<'a> {
         let began = self.started(index);
         let data = self.collect(frame, index)?;
         let rows = data.height();
-        let path = sink
-            .write(&Frame { data, schema }, &self.source_context())
-            .at(index)?;
+        let content_key = self.records[index].key.to_string();
+        let run_key = self.options.run_key.as_deref().unwrap_or(&content_key);
+        let cx = SourceContext {
+            run_key: Some(run_key),
+            ..self.source_context()
+        };
+        let output = sink.write(&Frame { data, schema }, &cx).at(index)?;
         self.outputs
-            .push((self.plan.stages[index].id.clone(), path));
+            .push((self.plan.stages[index].id.clone(), output));
         self.ran(index, began, Some(rows));
         Ok(())
     }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use taktline_core::{Checkpoints, Error, Result};
+use taktline_core::{Checkpoints, Error, Result, STORE};
 
 use crate::key::Key;
 
@@ -49,7 +49,7 @@ impl Store {
     /// The store of the project in `directory`; nothing is created before something is written.
     pub fn new(directory: &Path) -> Self {
         Self {
-            root: directory.join(".taktline"),
+            root: directory.join(STORE),
         }
     }
 

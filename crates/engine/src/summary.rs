@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
-use taktline_core::{Evaluation, Expectation};
+use taktline_core::{Evaluation, Expectation, Output};
 
 /// How a stage's result came about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -69,8 +69,8 @@ pub struct RunSummary {
     pub expectations: Vec<(String, Vec<Expectation>)>,
     /// The gates.
     pub gates: Vec<GateResult>,
-    /// Files that sinks wrote, by stage id.
-    pub outputs: Vec<(String, PathBuf)>,
+    /// What sinks wrote, by stage id.
+    pub outputs: Vec<(String, Output)>,
     /// The bundle, if one was written (or is there unchanged).
     pub bundle: Option<PathBuf>,
     /// Seconds in all.

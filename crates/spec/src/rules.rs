@@ -38,7 +38,11 @@ pub(crate) fn check(
 
 /// No sink may write where a source reads, nor where another sink writes: rows would be lost without a word.
 pub(crate) fn check_files(drafts: &[Draft], seed: u64, directory: &Path, report: &mut Report<'_>) {
-    let cx = SourceContext { seed, directory };
+    let cx = SourceContext {
+        seed,
+        directory,
+        run_key: None,
+    };
     let is_sink = |draft: &Draft| {
         let shape = draft.stage.as_ref().map(|stage| stage.shape());
         matches!(shape, Some(Shape::Sink(_)))
@@ -393,6 +397,9 @@ impl<'a> Whole<'a> {
         let Some(Shape::Relational(relational)) = self.shape(index) else {
             return false;
         };
+        if relational.is_training_only() {
+            return false;
+        }
         let inputs: Vec<Schema> = self
             .inputs(index)
             .map(|input| self.schemas[input].clone())

@@ -419,6 +419,12 @@ impl Told {
             rows,
             examples,
             is_error: self.severity == RuleSeverity::Error && too_many,
+            violating: broken
+                .iter()
+                .enumerate()
+                .filter(|(_, is_broken)| *is_broken == Some(true))
+                .map(|(row, _)| row)
+                .collect(),
         }
     }
 }
@@ -512,6 +518,7 @@ impl RowsRule {
                 Vec::new()
             },
             is_error: is_broken && self.severity == RuleSeverity::Error,
+            violating: Vec::new(),
         }
     }
 }
@@ -622,7 +629,7 @@ impl Expects for Expect {
         })
     }
 
-    fn examine(&self, frame: &Frame) -> Result<Vec<Expectation>> {
+    fn examine(&self, frame: &Frame, _: &[Frame]) -> Result<Vec<Expectation>> {
         let mut found = Vec::new();
         for (index, rule) in self.0.iter().enumerate() {
             match rule {
@@ -647,7 +654,7 @@ mod tests {
 
     fn examine(rules: &str, data: DataFrame) -> Vec<Expectation> {
         stage::<Expect>(rules)
-            .examine(&frame(data))
+            .examine(&frame(data), &[])
             .expect("findings")
     }
 
@@ -790,7 +797,7 @@ mod tests {
         );
         let data = df!("amount" => [Some(1.0), Some(-1.0), None], "check.expect[1]" => [Some(true), Some(false), None])
             .expect("a frame");
-        let found = rules.examine(&frame(data)).expect("findings");
+        let found = rules.examine(&frame(data), &[]).expect("findings");
         assert_eq!(
             (found[1].violations, &found[1].examples[..]),
             (1, &["row 2".to_owned()][..])

@@ -49,6 +49,7 @@ impl Place {
         let cx = SourceContext {
             seed: 0,
             directory: self.0.path(),
+            run_key: None,
         };
         let stage = stage(kind, params);
         let taktline_core::Shape::Source(source) = stage.shape() else {

@@ -5,9 +5,7 @@ mod ipc;
 mod ndjson;
 mod parquet;
 
-use std::path::PathBuf;
-
-use taktline_core::{CheckContext, Frame, Problem, Result, Schema, SourceContext, path};
+use taktline_core::{CheckContext, Frame, Output, Problem, Result, Schema, SourceContext, path};
 
 use crate::files::{self, Format, NESTED_FORMATS};
 
@@ -43,10 +41,10 @@ fn check(written: &str, format: Format, inputs: &[Schema], cx: &mut CheckContext
     input.clone()
 }
 
-fn write(written: &str, format: Format, frame: &Frame, cx: &SourceContext<'_>) -> Result<PathBuf> {
+fn write(written: &str, format: Format, frame: &Frame, cx: &SourceContext<'_>) -> Result<Output> {
     let path = cx.resolve(written);
     files::write_as(&path, frame.data.clone(), format)?;
-    Ok(path)
+    Ok(Output::Path(path))
 }
 
 /// Makes a params struct with a field `path` a sink that writes this format.
@@ -75,7 +73,7 @@ macro_rules! sink_of_rows {
                 &self,
                 frame: &taktline_core::Frame,
                 cx: &taktline_core::SourceContext<'_>,
-            ) -> taktline_core::Result<std::path::PathBuf> {
+            ) -> taktline_core::Result<taktline_core::Output> {
                 super::write(&self.path, $format, frame, cx)
             }
         }

@@ -412,6 +412,7 @@ mod tests {
         let run = stage.scan(&SourceContext {
             seed: 0,
             directory: Path::new("."),
+            run_key: None,
         });
         (problems.collect(), run.err().map(|error| error.to_string()))
     }
@@ -434,6 +435,7 @@ mod tests {
         let cx = SourceContext {
             seed: 0,
             directory: Path::new("."),
+            run_key: None,
         };
         let frame = Frame {
             data: stage.scan(&cx).expect("reads").collect().expect("reads"),
@@ -495,6 +497,7 @@ mod tests {
         let cx = SourceContext {
             seed: 0,
             directory: Path::new("."),
+            run_key: None,
         };
         let frame = stage.scan(&cx).expect("reads").collect().expect("reads");
         let second = frame

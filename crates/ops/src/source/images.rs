@@ -491,6 +491,7 @@ mod tests {
             .scan(&SourceContext {
                 seed: 0,
                 directory: Path::new("."),
+                run_key: None,
             })?
             .collect()?;
         let schema = passes(&images, &Schema::default());
@@ -578,6 +579,7 @@ mod tests {
             .scan(&SourceContext {
                 seed: 0,
                 directory: Path::new("."),
+                run_key: None,
             })
             .err()
             .expect("fails");

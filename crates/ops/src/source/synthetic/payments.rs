@@ -761,6 +761,7 @@ mod tests {
         let cx = SourceContext {
             seed: 3,
             directory: std::path::Path::new("."),
+            run_key: None,
         };
         let frame = payments
             .scan(&cx)
