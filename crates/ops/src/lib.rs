@@ -11,3 +11,5 @@ mod features;
 mod sink;
 mod source;
 mod split;
+#[cfg(test)]
+mod testing;
