@@ -810,7 +810,7 @@ mod tests {
         let mut frame = frame(df!("card" => ["1234", "1234"]).expect("a frame"));
         frame.schema.columns[0] = frame.schema.columns[0].clone().with_role(Role::Pii);
         let found = stage::<Expect>("[{column: card, unique: true}]")
-            .examine(&frame)
+            .examine(&frame, &[])
             .expect("findings");
         assert_eq!(found[0].examples, ["row 2"]);
     }

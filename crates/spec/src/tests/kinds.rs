@@ -504,7 +504,7 @@ impl Sink for Nowhere {
         self.path.as_deref().map(|path| cx.resolve(path))
     }
 
-    fn write(&self, _: &Frame, _: &SourceContext<'_>) -> Result<std::path::PathBuf> {
+    fn write(&self, _: &Frame, _: &SourceContext<'_>) -> Result<taktline_core::Output> {
         nothing()
     }
 }
