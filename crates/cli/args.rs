@@ -135,6 +135,9 @@ pub(crate) struct StagesArguments {
     /// A stage kind (`clean.drop_nulls`), or a family (`clean`).
     #[arg(value_name = "KIND")]
     pub(crate) kind: Option<String>,
+    /// Print the reference in Markdown, as pipelines/README.md holds it.
+    #[arg(long)]
+    pub(crate) markdown: bool,
 }
 
 #[derive(Debug, Args)]

