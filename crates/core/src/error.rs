@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use polars::prelude::PolarsError;
 
+use crate::Problem;
+
 /// An error of a stage while it works on data. The engine adds the stage's id and place in the spec.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -28,6 +30,9 @@ pub enum Error {
         /// What is wrong, and where in the file.
         message: String,
     },
+    /// A problem with what a param names, met while running; the engine points at that param, as a check would.
+    #[error("{}", .0.message)]
+    Problem(Box<Problem>),
     /// Fitted state that this version cannot read.
     #[error("fitted state: {0}")]
     State(String),
@@ -43,7 +48,7 @@ pub enum Error {
     #[error("interrupted")]
     Interrupted,
     /// polars said no.
-    #[error("{0}")]
+    #[error("{}", without_plan(.0))]
     Polars(#[from] PolarsError),
     /// A model's own failure: did not converge, not a number.
     #[error("{0}")]
@@ -78,6 +83,7 @@ impl Error {
     pub fn help(&self) -> Option<&str> {
         match self {
             Self::Unavailable { help, .. } => Some(help),
+            Self::Problem(problem) => problem.help.first().map(String::as_str),
             _ => None,
         }
     }
@@ -92,12 +98,29 @@ fn reason(error: &std::io::Error) -> String {
     }
 }
 
+/// What polars says, without the resolved plan that it prints below some errors: the user wrote no such plan.
+fn without_plan(error: &PolarsError) -> String {
+    let text = error.to_string();
+    match text.split_once("\n\nResolved plan until failure") {
+        Some((said, _)) => said.to_owned(),
+        None => text,
+    }
+}
+
 /// A result of a stage's work.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn plans_of_polars_are_not_shown() {
+        let failed = PolarsError::InvalidOperation(
+            "conversion failed\n\nResolved plan until failure:\n\n\tWITH_COLUMNS".into(),
+        );
+        assert_eq!(Error::from(failed).to_string(), "conversion failed");
+    }
 
     #[test]
     fn temporary_files_are_not_named() {

@@ -114,6 +114,18 @@ pub enum Function {
     Sin,
     /// `cos(number)`, radians
     Cos,
+    /// `tan(number)`, radians
+    Tan,
+    /// `asin(number)`: radians; not a number outside -1 to 1
+    Asin,
+    /// `acos(number)`: radians; not a number outside -1 to 1
+    Acos,
+    /// `atan(number)`: radians
+    Atan,
+    /// `atan2(y, x)`: the angle of a point, radians from -π to π
+    Atan2,
+    /// `trunc(number[, digits])`: towards zero
+    Trunc,
     /// `least(…)`: the smallest, nulls passed over; not a number is the largest
     Least,
     /// `greatest(…)`: the largest, nulls passed over; not a number is the largest
@@ -128,10 +140,26 @@ pub enum Function {
     Upper,
     /// `trim(text)`: without white space at both ends
     Trim,
+    /// `ltrim(text)`: without white space at the start
+    TrimStart,
+    /// `rtrim(text)`: without white space at the end
+    TrimEnd,
     /// `length(text)`: in characters
     Length,
     /// `substr(text, start[, length])`: start counts from 1
     Substr,
+    /// `left(text, count)`: the first characters; with a negative count, all but the last ones
+    Left,
+    /// `right(text, count)`: the last characters; with a negative count, all but the first ones
+    Right,
+    /// `lpad(text, length[, fill])`: filled up at the start, cut at the end
+    PadStart,
+    /// `rpad(text, length[, fill])`: filled up at the end, cut at the end
+    PadEnd,
+    /// `strpos(text, part)`: where the part starts, from 1; 0 where it does not occur
+    Position,
+    /// `split_part(text, separator, number)`: counted from 1, or with a negative number from the end; empty beyond
+    SplitPart,
     /// `replace(text, from, to)`: every occurrence, literally
     Replace,
     /// `starts_with(text, prefix)`
@@ -142,6 +170,10 @@ pub enum Function {
     Contains,
     /// `regexp_like(text, pattern)`
     RegexpLike,
+    /// `regexp_extract(text, pattern[, group])`: what first matches; null where nothing does
+    RegexpExtract,
+    /// `regexp_replace(text, pattern, replacement[, 'g'])`: the first match, or with `'g'` every one; `\1` is a group
+    RegexpReplace,
     /// `extract(year from at)`
     Year,
     /// `extract(quarter from at)`
@@ -168,10 +200,24 @@ pub enum Function {
     Epoch,
     /// `date_trunc('day', at)`: the unit is a literal text
     DateTrunc,
+    /// `date_diff('day', start, end)`: how many starts of the unit lie between; the unit is a literal text
+    DateDiff,
+    /// `add_months(at, months)`: the same day of another month, or that month's last
+    AddMonths,
+    /// `to_date(text, format)`: the format is a literal text; what does not fit is an error
+    ToDate,
+    /// `try_to_date(text, format)`: null for what does not fit
+    TryToDate,
+    /// `to_timestamp(text, format)`: the format is a literal text; what does not fit is an error
+    ToTimestamp,
+    /// `try_to_timestamp(text, format)`: null for what does not fit
+    TryToTimestamp,
+    /// `strftime(at, format)`: as text; the format is a literal text
+    Strftime,
 }
 
 /// A function from the values of many rows to a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Aggregate {
     /// `count()` or `count(*)`: rows; `count(column)`: values that are not null
     Count,
@@ -191,10 +237,25 @@ pub enum Aggregate {
     Variance,
     /// `median(number)`
     Median,
+    /// `quantile(number, share)`: the share, from 0 to 1; between two values, on the line between them
+    Quantile(f64),
+    /// `mode(value)`: the most frequent; of several, the smallest
+    Mode,
     /// `first(value)`: in row order
     First,
     /// `last(value)`: in row order
     Last,
+    /// `any_value(value)`: the first in row order that is not null
+    AnyValue,
+}
+
+/// A function from the pairs of values of many rows to a value; pairs with a null are passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PairAggregate {
+    /// `corr(number, number)`: Pearson's coefficient; null of fewer than two pairs, and where one side does not vary
+    Correlation,
+    /// `covar(number, number)`: of a sample (n - 1); null of fewer than two pairs
+    Covariance,
 }
 
 /// A value computed from a row's columns, or, where it holds an [`Aggregate`], from many rows.
@@ -212,6 +273,8 @@ pub enum Expression {
     Call(Function, Vec<Expression>),
     /// A function of many rows; no argument only for `count()`.
     Aggregate(Aggregate, Option<Box<Expression>>),
+    /// A function of the pairs of values of many rows.
+    AggregatePair(PairAggregate, Box<Expression>, Box<Expression>),
     /// `case when … then … else … end`
     Case {
         /// Condition and value, in order.
@@ -302,7 +365,7 @@ impl Expression {
             | Self::Cast { operand, .. }
             | Self::In { operand, .. }
             | Self::ScaleArray { operand, .. } => vec![operand],
-            Self::Binary(_, left, right) => vec![left, right],
+            Self::Binary(_, left, right) | Self::AggregatePair(_, left, right) => vec![left, right],
             Self::Call(_, arguments) => arguments.iter().collect(),
             Self::Aggregate(_, argument) => argument.iter().map(|argument| &**argument).collect(),
             Self::Case {
@@ -330,7 +393,9 @@ impl Expression {
     /// Whether it needs many rows for a value.
     pub fn has_aggregate(&self) -> bool {
         let mut found = false;
-        self.visit(&mut |expression| found |= matches!(expression, Self::Aggregate(..)));
+        self.visit(&mut |expression| {
+            found |= matches!(expression, Self::Aggregate(..) | Self::AggregatePair(..));
+        });
         found
     }
 

@@ -6,7 +6,7 @@ use polars::prelude::{Column as PolarsColumn, DataType, StringChunked};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de::Visitor};
 
-use crate::{Error, Result, type_name};
+use crate::{Error, Result, counted, type_name};
 
 /// A class label as a spec writes it: `true`, `1`, `malignant`. Kept as text, as [`Classes`] keeps labels.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -150,8 +150,8 @@ fn texts(column: &PolarsColumn) -> Result<StringChunked> {
     match column.null_count() {
         0 => Ok(column.cast(&DataType::String)?.str()?.clone()),
         missing => Err(Error::data(format!(
-            "`{name}` has no label in {missing} of {} rows",
-            column.len()
+            "`{name}` has no label in {missing} of {}",
+            counted(column.len(), "row")
         ))),
     }
 }

@@ -3,7 +3,9 @@
 //!
 //! This crate does no I/O and knows no engine, no libtorch and no YAML positions.
 
+pub mod classifier;
 mod context;
+mod counts;
 mod diagnostic;
 mod error;
 mod evaluation;
@@ -23,14 +25,18 @@ pub use context::{
     Cancellation, Capabilities, CheckContext, Checkpoints, FitContext, NoCheckpoints, Progress,
     ProgressEvent, STORE, Silent, SourceContext,
 };
+pub use counts::{counted, thousands};
 pub use diagnostic::{Diagnostic, Location, ParamPath, ParamStep, Problem, Severity};
 pub use error::{Error, Result};
 pub use evaluation::{Evaluation, Plot, Table};
-pub use expression::{Aggregate, BinaryOperator, Expression, Function, Literal, UnaryOperator};
+pub use expression::{
+    Aggregate, BinaryOperator, Expression, Function, Literal, PairAggregate, UnaryOperator,
+};
 pub use kind::{Kind, Registry};
 pub use label::{Classes, Label};
 pub use operation::{
-    AsOfDirection, JoinKind, Keep, Local, Operation, SortKey, WindowFrame, output_schema,
+    AsOfDirection, Cardinality, JoinKind, Keep, Local, Operation, SortKey, WindowFrame,
+    output_schema,
 };
 pub use requirement::{Comparison, Requirement};
 pub use schema::{Column, Facts, PARTITION, Partition, Role, Schema, type_name};

@@ -32,6 +32,20 @@ pub enum JoinKind {
     Anti,
 }
 
+/// How many partners a row may have in a join; what breaks it is an error that names the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Cardinality {
+    /// Each key at most once on either side.
+    OneToOne,
+    /// Each key at most once on the left.
+    OneToMany,
+    /// Each key at most once on the right.
+    ManyToOne,
+    /// Any number.
+    #[default]
+    ManyToMany,
+}
+
 /// Which neighbour an as-of join takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AsOfDirection {
@@ -50,6 +64,8 @@ pub struct SortKey {
     pub column: String,
     /// Largest first.
     pub descending: bool,
+    /// Nulls before all values, whatever the direction; else after them.
+    pub nulls_first: bool,
 }
 
 /// Which rows a window function looks at, besides the row itself.
@@ -61,6 +77,14 @@ pub enum WindowFrame {
     Span(i64),
     /// All rows of the group up to and with this one.
     Growing,
+    /// The `n` rows before the row, without it.
+    RowsBefore(usize),
+    /// Rows with `at - duration <= t < at`, so that neither the row itself nor another of its time is seen; units as in `Span`.
+    SpanBefore(i64),
+    /// All rows of the group with an earlier time.
+    GrowingBefore,
+    /// The row and the `n - 1` rows after it, in the order of the `over` column.
+    RowsFrom(usize),
 }
 
 /// A closure for the local engine only, for what has no relational form.
@@ -70,7 +94,8 @@ pub struct Local {
     pub name: &'static str,
     /// Columns it reads.
     pub reads: BTreeSet<String>,
-    /// Whether each row stays, in its place.
+    /// Whether each row stays, in its place. It then changes only columns that it reads, and passes on columns that it does
+    /// not know: the engine sends what columns were before along with them, to tell what a stage changed.
     pub keeps_rows: bool,
     /// The schema after it.
     pub schema: Schema,
@@ -105,7 +130,7 @@ pub enum Operation {
         /// Which row stays.
         keep: Keep,
     },
-    /// Joined with another input on equal keys; a right column whose name is taken gets the suffix.
+    /// Joined with another input on equal keys; null equals nothing. Keys of the right are read as the types of the left.
     Join {
         /// The right side: an index among the stage's inputs.
         right: usize,
@@ -113,23 +138,43 @@ pub enum Operation {
         on: Vec<(String, String)>,
         /// How.
         kind: JoinKind,
-        /// For right columns whose name is taken.
-        suffix: String,
+        /// Columns of the right and the names they get; none for semi and anti joins.
+        columns: Vec<(String, String)>,
+        /// How many partners a row may have.
+        expect: Cardinality,
     },
-    /// Each row joined with its neighbour in time of another input.
+    /// Each row joined with its neighbour in time of another input; rows without a time have none.
     AsOfJoin {
         /// The right side: an index among the stage's inputs.
         right: usize,
         /// Left and right time columns.
         on: (String, String),
-        /// Left and right columns that must be equal.
+        /// Left and right columns that must be equal; null equals nothing.
         by: Vec<(String, String)>,
         /// Which neighbour.
         direction: AsOfDirection,
-        /// No farther than this, in microseconds.
+        /// Whether a neighbour of the very same time counts.
+        allow_equal: bool,
+        /// No farther than this, in microseconds; for whole-number times, in their own unit.
         tolerance: Option<i64>,
-        /// For right columns whose name is taken.
-        suffix: String,
+        /// Columns of the right and the names they get; its time among them, if it is wanted.
+        columns: Vec<(String, String)>,
+    },
+    /// A truth column: whether another input has a row with these keys; rows stay. Null equals nothing.
+    Mark {
+        /// The right side: an index among the stage's inputs.
+        right: usize,
+        /// Left and right key columns.
+        on: Vec<(String, String)>,
+        /// The new column.
+        name: String,
+    },
+    /// Each row with the row of the same number of another input; different numbers of rows are an error.
+    Beside {
+        /// The right side: an index among the stage's inputs.
+        right: usize,
+        /// Columns of the right and the names they get.
+        columns: Vec<(String, String)>,
     },
     /// One row a group, in order of first appearance: the keys and these aggregates.
     Aggregate {
@@ -149,9 +194,9 @@ pub enum Operation {
         /// Output name and aggregate expression.
         aggregates: Vec<(String, Expression)>,
     },
-    /// Sorted; equal rows keep their order. Nulls last.
+    /// Sorted; equal rows keep their order.
     Sort(Vec<SortKey>),
-    /// The rows of all inputs, one after the other, columns matched by name.
+    /// The rows of all inputs, one after the other, columns matched by name; null where an input lacks a column of the first.
     Union {
         /// Indices among the stage's inputs.
         others: Vec<usize>,
@@ -171,9 +216,13 @@ impl Operation {
     /// Whether each row stays, in its place.
     pub fn keeps_rows(&self) -> bool {
         match self {
-            Self::Project(_) | Self::With(_) | Self::Window { .. } => true,
+            Self::Project(_)
+            | Self::With(_)
+            | Self::Window { .. }
+            | Self::AsOfJoin { .. }
+            | Self::Mark { .. }
+            | Self::Beside { .. } => true,
             Self::Local(local) => local.keeps_rows,
-            Self::AsOfJoin { .. } => true,
             _ => false,
         }
     }
@@ -190,7 +239,9 @@ impl Operation {
             Self::Project(columns) | Self::With(columns) => of(columns),
             Self::Filter(condition) => condition.columns(),
             Self::Distinct { on, .. } => on.iter().cloned().collect(),
-            Self::Join { on, .. } => on.iter().map(|(left, _)| left.clone()).collect(),
+            Self::Join { on, .. } | Self::Mark { on, .. } => {
+                on.iter().map(|(left, _)| left.clone()).collect()
+            }
             Self::AsOfJoin { on, by, .. } => by
                 .iter()
                 .map(|(left, _)| left)
@@ -212,7 +263,7 @@ impl Operation {
                 .chain(of(aggregates))
                 .collect(),
             Self::Sort(keys) => keys.iter().map(|key| key.column.clone()).collect(),
-            Self::Union { .. } | Self::Sample { .. } => BTreeSet::new(),
+            Self::Union { .. } | Self::Sample { .. } | Self::Beside { .. } => BTreeSet::new(),
             Self::Local(local) => local.reads.clone(),
         }
     }
@@ -255,30 +306,35 @@ fn step(operation: &Operation, mut schema: Schema, inputs: &[Schema]) -> Schema 
         | Operation::Sample { .. } => schema,
         Operation::Join {
             right,
-            on,
             kind,
-            suffix,
+            columns,
+            ..
         } => {
-            if matches!(kind, JoinKind::Semi | JoinKind::Anti) {
-                return schema;
+            if !matches!(kind, JoinKind::Semi | JoinKind::Anti) {
+                append_right(&mut schema, inputs.get(*right), columns);
             }
-            let keys: BTreeSet<&str> = on.iter().map(|(_, right)| right.as_str()).collect();
-            append_right(&mut schema, inputs.get(*right), &keys, suffix);
             schema
         }
         Operation::AsOfJoin {
-            right,
-            on,
-            by,
-            suffix,
-            ..
+            right, on, columns, ..
         } => {
-            let keys: BTreeSet<&str> = by
-                .iter()
-                .map(|(_, right)| right.as_str())
-                .chain([on.1.as_str()])
-                .collect();
-            append_right(&mut schema, inputs.get(*right), &keys, suffix);
+            append_right(&mut schema, inputs.get(*right), columns);
+            // The frame goes on being ordered by its own time.
+            for (_, name) in columns.iter().filter(|(column, _)| *column == on.1) {
+                if let Some(column) = schema.column_mut(name)
+                    && column.role == Role::Time
+                {
+                    column.role = Role::Ignore;
+                }
+            }
+            schema
+        }
+        Operation::Beside { right, columns } => {
+            append_right(&mut schema, inputs.get(*right), columns);
+            schema
+        }
+        Operation::Mark { name, .. } => {
+            schema.set(Column::new(name, DataType::Boolean));
             schema
         }
         Operation::Aggregate { by, aggregates } => {
@@ -295,10 +351,18 @@ fn step(operation: &Operation, mut schema: Schema, inputs: &[Schema]) -> Schema 
             }
             next
         }
-        Operation::Window { aggregates, .. } => {
+        Operation::Window {
+            aggregates, frame, ..
+        } => {
             let before = schema.clone();
             for (name, expression) in aggregates {
-                add(&mut schema, computed(name, expression, &before));
+                let mut column = computed(name, expression, &before);
+                // What comes later is not known when the row happens: it, and what is computed from it, is no feature.
+                if let (WindowFrame::RowsFrom(_), Some(column)) = (frame, &mut column) {
+                    column.role = Role::Ignore;
+                    column.from_target.insert(name.clone());
+                }
+                add(&mut schema, column);
             }
             schema
         }
@@ -330,21 +394,15 @@ fn add(schema: &mut Schema, column: Option<Column>) {
     }
 }
 
-fn append_right(schema: &mut Schema, right: Option<&Schema>, keys: &BTreeSet<&str>, suffix: &str) {
-    let Some(right) = right else {
-        schema.incomplete = true;
-        return;
-    };
-    for column in right
-        .columns
-        .iter()
-        .filter(|column| !keys.contains(column.name.as_str()))
-    {
-        let mut column = column.clone();
-        if schema.column(&column.name).is_some() {
-            column.name.push_str(suffix);
+fn append_right(schema: &mut Schema, right: Option<&Schema>, columns: &[(String, String)]) {
+    for (name, wanted) in columns {
+        match right.and_then(|right| right.column(name)) {
+            Some(column) => schema.set(Column {
+                name: wanted.clone(),
+                ..column.clone()
+            }),
+            None => schema.incomplete = true,
         }
-        schema.columns.push(column);
     }
 }
 

@@ -144,8 +144,13 @@ impl Column {
 /// What the stages above have established, besides columns.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Facts {
+    /// The id of the stage that the rows come out of; empty before the planner has set it.
+    pub stage: String,
     /// A `split.*` stage has labelled the rows with these parts.
     pub partitions: Vec<Partition>,
+    /// The stage that gave the training part rows made from other training rows: what is learned on some of them does not
+    /// leave out the answers of the others.
+    pub multiplied_by: Option<String>,
     /// The target of the model above, once there is one.
     pub model_target: Option<String>,
     /// The class labels of the model above, where they are known before training.

@@ -1,8 +1,9 @@
 //! SQL expressions: text to [`Expression`], checked against a schema.
 //!
 //! The grammar is sqlparser's (PostgreSQL); what is understood of it is [`functions`], arithmetic, comparisons, `and`, `or`,
-//! `not`, `is null`, `between`, `in` with constants, `like`, `case`, `cast`, `try_cast`, `::`, `extract`, and constants of
-//! date, timestamp and interval. Column names are case-sensitive; double quotes hold names that are not plain words.
+//! `not`, `is null`, `is distinct from`, `between`, `in` with constants, `like`, `ilike`, `case`, `cast`, `try_cast`, `::`,
+//! `extract`, `at time zone`, and constants of date, timestamp and interval. Column names are case-sensitive; double quotes
+//! hold names that are not plain words.
 
 use std::ops::Range;
 
@@ -13,13 +14,18 @@ use crate::{Expression, ParamPath, Problem, Schema};
 mod compiler;
 mod constants;
 mod functions;
+mod operands;
+mod shapes;
 #[cfg(test)]
 mod tests;
 
 pub use constants::{date, timestamp};
 pub use functions::{functions, type_named};
 
-pub(crate) use functions::{aggregate_name, function_name, pattern_problem, signature_of};
+pub(crate) use functions::{
+    aggregate_name, function_name, is_time_format, pair_aggregate_name, pattern_groups,
+    pattern_problem, signature_of,
+};
 
 use compiler::{Compiler, Place};
 

@@ -86,6 +86,18 @@ pub trait Source: Send + Sync {
     fn scan(&self, cx: &SourceContext<'_>) -> Result<LazyFrame>;
     /// What the content depends on.
     fn fingerprint(&self, cx: &SourceContext<'_>) -> Result<Fingerprint>;
+    /// The files that it reads, so that no sink of the same pipeline replaces one. Asked by `takt check`: it must not read rows.
+    fn files(&self, cx: &SourceContext<'_>) -> Result<Vec<PathBuf>> {
+        match self.fingerprint(cx)? {
+            Fingerprint::Files(files) => Ok(files),
+            _ => Ok(Vec::new()),
+        }
+    }
+    /// Forgets what earlier runs fetched and the next would build on: `takt run --fresh` reads everything again.
+    fn forget(&self, cx: &SourceContext<'_>) -> Result<()> {
+        let _ = cx;
+        Ok(())
+    }
     /// Says more about an error of a query over this source's data, where it can: the line and column of a value that does
     /// not parse. The engine calls it after such an error, with the sources of that query; it may read the data again.
     fn explain(&self, error: crate::Error, cx: &SourceContext<'_>) -> crate::Error {
@@ -118,6 +130,9 @@ pub struct Expectation {
     pub examples: Vec<String>,
     /// Whether a break stops the run.
     pub is_error: bool,
+    /// Whether the rule is about all rows together (their number, a mean) and not about each; `violations` is then 0 or 1.
+    #[serde(default)]
+    pub about_all: bool,
     /// All rows that break it, by their number from 0, where the rule is about rows: for the quarantine file.
     #[serde(skip)]
     pub violating: Vec<usize>,
@@ -127,6 +142,11 @@ pub struct Expectation {
 pub trait Expect: Send + Sync {
     /// Columns it looks at.
     fn reads(&self, input: &Schema) -> BTreeSet<String>;
+    /// Whether it compares with the time of the run, so that the same rows may be as expected today and not tomorrow: what
+    /// it finds is never reused.
+    fn looks_at_clock(&self) -> bool {
+        false
+    }
     /// Operations whose result `examine` looks at: conditions in SQL become columns. The stage's rows are those before.
     fn prepare(&self, input: &Schema) -> Result<Vec<Operation>> {
         let _ = input;
@@ -153,6 +173,10 @@ pub trait Estimator: Send + Sync {
     fn fit(&self, train: &Frame, cx: &mut FitContext<'_>) -> Result<State>;
     /// The operations that apply what was learned.
     fn lower(&self, state: &State, inputs: &[Schema]) -> Result<Vec<Operation>>;
+    /// Whether each row stays when it is applied. Where not, scoring starts below it, as below a filter.
+    fn keeps_rows(&self) -> bool {
+        true
+    }
 }
 
 /// Learns to predict.
@@ -211,6 +235,12 @@ pub trait Sink: Send + Sync {
     /// The file that it replaces, where it is known before; no other stage of the pipeline may read or write it.
     fn target(&self, cx: &SourceContext<'_>) -> Option<PathBuf> {
         let _ = cx;
+        None
+    }
+    /// Writes the rows while they go by, never holding all of them, by running the query with polars' streaming engine. As with
+    /// [`Sink::write`], all rows appear at once or none do. `None` where the sink needs all rows first: `write` is called then.
+    fn stream(&self, rows: LazyFrame, cx: &SourceContext<'_>) -> Option<Result<Output>> {
+        let _ = (rows, cx);
         None
     }
     /// Writes all rows, at once or not at all (a temporary name, then renamed); answers where they are.

@@ -2,10 +2,11 @@
 
 use std::ops::RangeInclusive;
 
-use polars::prelude::{DataType, TimeUnit};
+use polars::prelude::{DataType, TimeUnit, TimeZone};
 
 use crate::{
-    Aggregate, BinaryOperator, Expression, Function, Literal, Schema, UnaryOperator, type_name,
+    Aggregate, BinaryOperator, Expression, Function, Literal, Schema, UnaryOperator, counted,
+    type_name,
 };
 
 /// A datetime without a zone, as literals and `cast(… as timestamp)` give it.
@@ -100,6 +101,12 @@ pub(crate) fn type_of_parts(
         }
         Expression::Call(function, arguments) => call(*function, arguments, parts),
         Expression::Aggregate(aggregate, _) => aggregate_type(*aggregate, parts.first()),
+        Expression::AggregatePair(aggregate, ..) => {
+            let what = format!("`{}`", crate::sql::pair_aggregate_name(*aggregate));
+            expect_number(0, &parts[0], &what)?;
+            expect_number(1, &parts[1], &what)?;
+            Ok(DataType::Float64)
+        }
         Expression::Case {
             branches,
             otherwise,
@@ -290,6 +297,13 @@ fn binary(
             Ok(DataType::Boolean)
         }
         Op::Concat => {
+            if *left.1 == DataType::Boolean && *right.1 == DataType::Boolean {
+                return Err(Mismatch::types(
+                    None,
+                    "`||` puts text after text, and both sides are truth values",
+                )
+                .help("one or the other is written `or`"));
+            }
             expect_text(0, left.1, &what)?;
             expect_text(1, right.1, &what)?;
             Ok(DataType::String)
@@ -526,21 +540,32 @@ pub(crate) fn arity(function: Function) -> RangeInclusive<usize> {
     use Function as F;
     match function {
         F::Least | F::Greatest | F::Coalesce => 1..=usize::MAX,
-        F::Round => 1..=2,
-        F::Substr => 2..=3,
-        F::Replace => 3..=3,
+        F::Round | F::Trunc => 1..=2,
+        F::Substr | F::PadStart | F::PadEnd | F::RegexpExtract => 2..=3,
+        F::Replace | F::SplitPart | F::DateDiff => 3..=3,
+        F::RegexpReplace => 3..=4,
         F::Power
+        | F::Atan2
         | F::NullIf
         | F::StartsWith
         | F::EndsWith
         | F::Contains
+        | F::Left
+        | F::Right
+        | F::Position
         | F::RegexpLike
-        | F::DateTrunc => 2..=2,
+        | F::DateTrunc
+        | F::AddMonths
+        | F::ToDate
+        | F::TryToDate
+        | F::ToTimestamp
+        | F::TryToTimestamp
+        | F::Strftime => 2..=2,
         _ => 1..=1,
     }
 }
 
-/// The words that `date_trunc` knows.
+/// The words that `date_trunc` and `date_diff` know.
 pub(crate) const TRUNCATION_UNITS: [&str; 8] = [
     "year", "quarter", "month", "week", "day", "hour", "minute", "second",
 ];
@@ -565,23 +590,31 @@ fn call(
         F::Abs | F::Floor | F::Ceil | F::Sign => {
             expect_number(0, &parts[0], &what).map(|()| arithmetic_type(&parts[0]))
         }
-        F::Ln | F::Log10 | F::Log2 | F::Exp | F::Sqrt | F::Sin | F::Cos => {
-            expect_number(0, &parts[0], &what).map(|()| DataType::Float64)
-        }
+        F::Ln
+        | F::Log10
+        | F::Log2
+        | F::Exp
+        | F::Sqrt
+        | F::Sin
+        | F::Cos
+        | F::Tan
+        | F::Asin
+        | F::Acos
+        | F::Atan => expect_number(0, &parts[0], &what).map(|()| DataType::Float64),
         F::IsNan => expect_number(0, &parts[0], &what).map(|()| DataType::Boolean),
-        F::Power => {
+        F::Power | F::Atan2 => {
             expect_number(0, &parts[0], &what)?;
             expect_number(1, &parts[1], &what)?;
             Ok(DataType::Float64)
         }
-        F::Round => {
+        F::Round | F::Trunc => {
             expect_number(0, &parts[0], &what)?;
             let is_small =
                 |digits: &Expression| matches!(digits, Expression::Literal(Literal::Int(0..=15)));
             if !arguments.get(1).is_none_or(is_small) {
                 return Err(Mismatch::arguments(
                     1,
-                    "the digits of `round` must be a constant from 0 to 15",
+                    format!("the digits of {what} must be a constant from 0 to 15"),
                 ));
             }
             Ok(arithmetic_type(&parts[0]))
@@ -613,21 +646,40 @@ fn call(
             }
             Ok(common)
         }
-        F::Lower | F::Upper | F::Trim => {
+        F::Lower | F::Upper | F::Trim | F::TrimStart | F::TrimEnd => {
             expect_text(0, &parts[0], &what).map(|()| DataType::String)
         }
         F::Length => expect_text(0, &parts[0], &what).map(|()| DataType::Int64),
-        F::Substr => {
+        F::Substr | F::Left | F::Right => {
             expect_text(0, &parts[0], &what)?;
             for (index, dtype) in parts.iter().enumerate().skip(1) {
-                if !dtype.is_integer() && *dtype != DataType::Null {
-                    return Err(Mismatch::types(
-                        index,
-                        format!("{what} counts in whole numbers, not {}", type_name(dtype)),
-                    ));
-                }
+                expect_count(index, dtype, &what)?;
             }
             Ok(DataType::String)
+        }
+        F::PadStart | F::PadEnd => {
+            expect_text(0, &parts[0], &what)?;
+            expect_count(1, &parts[1], &what)?;
+            if let Some(fill) = parts.get(2) {
+                expect_text(2, fill, &what)?;
+            }
+            Ok(DataType::String)
+        }
+        F::SplitPart => {
+            expect_text(0, &parts[0], &what)?;
+            expect_text(1, &parts[1], &what)?;
+            expect_count(2, &parts[2], &what)?;
+            match arguments[2] {
+                Expression::Literal(Literal::Int(0)) => Err(Mismatch::arguments(
+                    2,
+                    "the parts of `split_part` count from 1, or with a negative number from the end",
+                )),
+                _ => Ok(DataType::String),
+            }
+        }
+        F::Position => {
+            expect_text(0, &parts[0], &what)?;
+            expect_text(1, &parts[1], &what).map(|()| DataType::Int64)
         }
         F::Replace => {
             for (index, dtype) in parts.iter().enumerate() {
@@ -642,18 +694,53 @@ fn call(
         }
         F::RegexpLike => {
             expect_text(0, &parts[0], &what)?;
-            let Expression::Literal(Literal::Text(pattern)) = &arguments[1] else {
-                return Err(Mismatch::arguments(
-                    1,
-                    "the pattern of `regexp_like` must be a constant text",
-                ));
-            };
-            match crate::sql::pattern_problem(pattern) {
-                None => Ok(DataType::Boolean),
-                Some(reason) => Err(Mismatch::arguments(
-                    1,
-                    format!("this is not a regular expression: {reason}"),
+            expect_pattern(arguments, &what).map(|_| DataType::Boolean)
+        }
+        F::RegexpExtract => {
+            expect_text(0, &parts[0], &what)?;
+            let pattern = expect_pattern(arguments, &what)?;
+            let groups = crate::sql::pattern_groups(pattern);
+            match arguments.get(2) {
+                None => Ok(DataType::String),
+                Some(Expression::Literal(Literal::Int(group)))
+                    if usize::try_from(*group).is_ok_and(|group| group <= groups) =>
+                {
+                    Ok(DataType::String)
+                }
+                Some(_) => Err(Mismatch::arguments(
+                    2,
+                    match groups {
+                        0 => {
+                            "the pattern has no group in brackets, so that the group can only be 0"
+                                .to_owned()
+                        }
+                        groups => format!(
+                            "the group must be a constant from 0, the whole match, to {groups}"
+                        ),
+                    },
                 )),
+            }
+        }
+        F::RegexpReplace => {
+            expect_text(0, &parts[0], &what)?;
+            expect_pattern(arguments, &what)?;
+            if !matches!(arguments[2], Expression::Literal(Literal::Text(_))) {
+                return Err(Mismatch::arguments(
+                    2,
+                    "the replacement of `regexp_replace` must be a constant text",
+                )
+                .help("a group of the pattern is written `\\1`"));
+            }
+            match arguments.get(3) {
+                None => Ok(DataType::String),
+                Some(Expression::Literal(Literal::Text(flag))) if flag == "g" => {
+                    Ok(DataType::String)
+                }
+                Some(_) => Err(Mismatch::arguments(
+                    3,
+                    "the only flag of `regexp_replace` is `'g'`: every match",
+                )
+                .help("`(?i)` at the start of the pattern passes over the case of letters")),
             }
         }
         F::Year
@@ -680,33 +767,134 @@ fn call(
             other => Err(not_a_time(&what, other)),
         },
         F::DateTrunc => {
-            let known = |unit: &str| TRUNCATION_UNITS.contains(&unit.to_lowercase().as_str());
-            match &arguments[0] {
-                Expression::Literal(Literal::Text(unit)) if known(unit) => {}
-                Expression::Literal(Literal::Text(unit)) => {
-                    return Err(Mismatch::arguments(
-                        0,
-                        format!("`date_trunc` does not know the unit `{unit}`"),
-                    )
-                    .help_if(crate::did_you_mean(unit, TRUNCATION_UNITS)));
-                }
-                _ => {
-                    return Err(Mismatch::arguments(
-                        0,
-                        "the unit of `date_trunc` must be a constant text",
-                    )
-                    .help("written `date_trunc('day', at)`"));
-                }
-            }
+            expect_unit(arguments, "date_trunc('day', at)", &what)?;
             match &parts[1] {
                 DataType::Date => Ok(DATETIME),
                 DataType::Datetime(..) | DataType::Null => Ok(parts[1].clone()),
-                other => Err(Mismatch {
-                    part: Some(1),
-                    ..not_a_time(&what, other)
-                }),
+                other => Err(not_a_time_at(1, &what, other)),
             }
         }
+        F::DateDiff => {
+            expect_unit(arguments, "date_diff('day', start, end)", &what)?;
+            for part in [1, 2] {
+                if !is_point(&parts[part]) {
+                    return Err(not_a_time_at(part, &what, &parts[part]));
+                }
+            }
+            comparison_type((&arguments[1], &parts[1]), (&arguments[2], &parts[2]))
+                .map(|_| DataType::Int64)
+                .map_err(|clash| {
+                    Mismatch::types(
+                        None,
+                        format!("{what} needs values of one type: {}", clash.message),
+                    )
+                    .help_if(clash.help)
+                })
+        }
+        F::AddMonths => {
+            expect_count(1, &parts[1], &what)?;
+            if is_point(&parts[0]) {
+                Ok(parts[0].clone())
+            } else {
+                Err(not_a_time(&what, &parts[0]))
+            }
+        }
+        F::ToDate | F::TryToDate | F::ToTimestamp | F::TryToTimestamp => {
+            expect_text(0, &parts[0], &what)?;
+            expect_format(arguments, &DATETIME_UTC, &what)?;
+            Ok(match function {
+                F::ToDate | F::TryToDate => DataType::Date,
+                _ => DATETIME,
+            })
+        }
+        F::Strftime => {
+            if !is_point(&parts[0]) {
+                return Err(not_a_time(&what, &parts[0]));
+            }
+            expect_format(arguments, &parts[0], &what).map(|()| DataType::String)
+        }
+    }
+}
+
+/// The longest zone-aware type of time: every part of a format has a meaning for it.
+const DATETIME_UTC: DataType = DataType::Datetime(TimeUnit::Microseconds, Some(TimeZone::UTC));
+
+/// Whether values are points in time, or unknown.
+fn is_point(dtype: &DataType) -> bool {
+    matches!(
+        dtype,
+        DataType::Date | DataType::Datetime(..) | DataType::Null
+    )
+}
+
+fn expect_count(part: usize, dtype: &DataType, what: &str) -> Result<(), Mismatch> {
+    if dtype.is_integer() || *dtype == DataType::Null {
+        return Ok(());
+    }
+    Err(Mismatch::types(
+        part,
+        format!("{what} counts in whole numbers, not {}", type_name(dtype)),
+    ))
+}
+
+/// The second argument as a regular expression.
+fn expect_pattern<'a>(arguments: &'a [Expression], what: &str) -> Result<&'a str, Mismatch> {
+    let Expression::Literal(Literal::Text(pattern)) = &arguments[1] else {
+        return Err(Mismatch::arguments(
+            1,
+            format!("the pattern of {what} must be a constant text"),
+        ));
+    };
+    match crate::sql::pattern_problem(pattern) {
+        None => Ok(pattern),
+        Some(reason) => Err(Mismatch::arguments(
+            1,
+            format!("this is not a regular expression: {reason}"),
+        )),
+    }
+}
+
+/// The second argument as a format of dates and times.
+fn expect_format(arguments: &[Expression], dtype: &DataType, what: &str) -> Result<(), Mismatch> {
+    let help = "written like `'%Y-%m-%d %H:%M:%S'`; `%d/%m/%Y` reads 31/01/2024";
+    let Expression::Literal(Literal::Text(format)) = &arguments[1] else {
+        return Err(Mismatch::arguments(
+            1,
+            format!("the format of {what} must be a constant text"),
+        )
+        .help(help));
+    };
+    if crate::sql::is_time_format(format, dtype) {
+        Ok(())
+    } else {
+        Err(Mismatch::arguments(
+            1,
+            match dtype {
+                DataType::Date => format!("`{format}` is not a format of a date"),
+                DataType::Datetime(_, None) => {
+                    format!("`{format}` is not a format of a datetime without a zone")
+                }
+                _ => format!("`{format}` is not a format of dates and times"),
+            },
+        )
+        .help(help))
+    }
+}
+
+/// The first argument as a unit of time; `example` shows how the function is written.
+fn expect_unit(arguments: &[Expression], example: &str, what: &str) -> Result<(), Mismatch> {
+    let known = |unit: &str| TRUNCATION_UNITS.contains(&unit.to_lowercase().as_str());
+    match &arguments[0] {
+        Expression::Literal(Literal::Text(unit)) if known(unit) => Ok(()),
+        Expression::Literal(Literal::Text(unit)) => Err(Mismatch::arguments(
+            0,
+            format!("{what} does not know the unit `{unit}`"),
+        )
+        .help_if(crate::did_you_mean(unit, TRUNCATION_UNITS))),
+        _ => Err(
+            Mismatch::arguments(0, format!("the unit of {what} must be a constant text"))
+                .help(format!("written `{example}`")),
+        ),
     }
 }
 
@@ -714,20 +902,20 @@ fn call(
 pub(crate) fn wrong_count(name: &str, expected: &RangeInclusive<usize>, found: usize) -> String {
     let expected = match (*expected.start(), *expected.end()) {
         (0, 0) => "no argument".to_owned(),
-        (1, 1) => "1 argument".to_owned(),
-        (least, most) if least == most => format!("{least} arguments"),
-        (least, usize::MAX) => format!(
-            "at least {least} argument{}",
-            if least == 1 { "" } else { "s" }
-        ),
+        (least, most) if least == most => counted(least, "argument"),
+        (least, usize::MAX) => format!("at least {}", counted(least, "argument")),
         (least, most) => format!("{least} to {most} arguments"),
     };
     format!("`{name}` takes {expected}, not {found}")
 }
 
 fn not_a_time(what: &str, found: &DataType) -> Mismatch {
+    not_a_time_at(0, what, found)
+}
+
+fn not_a_time_at(part: usize, what: &str, found: &DataType) -> Mismatch {
     let mismatch = Mismatch::types(
-        0,
+        part,
         format!("{what} needs a date or datetime, not {}", type_name(found)),
     );
     match found {
@@ -766,18 +954,27 @@ fn aggregate_type(aggregate: Aggregate, part: Option<&DataType>) -> Result<DataT
                 arithmetic_type(part)
             })
         }
-        Aggregate::Mean | Aggregate::StdDev | Aggregate::Variance | Aggregate::Median => {
-            expect_number(0, part, &what).map(|()| DataType::Float64)
+        Aggregate::Mean
+        | Aggregate::StdDev
+        | Aggregate::Variance
+        | Aggregate::Median
+        | Aggregate::Quantile(_) => expect_number(0, part, &what).map(|()| DataType::Float64),
+        Aggregate::Min | Aggregate::Max | Aggregate::Mode if part.is_nested() => {
+            Err(Mismatch::types(
+                0,
+                format!(
+                    "{what} needs an order, which {} does not have",
+                    type_name(part)
+                ),
+            ))
         }
-        Aggregate::Min | Aggregate::Max if part.is_nested() => Err(Mismatch::types(
-            0,
-            format!(
-                "{what} needs an order, which {} does not have",
-                type_name(part)
-            ),
-        )),
-        Aggregate::Min | Aggregate::Max if is_text(part) => Ok(DataType::String),
-        Aggregate::Min | Aggregate::Max | Aggregate::First | Aggregate::Last => Ok(part.clone()),
+        Aggregate::Min | Aggregate::Max | Aggregate::Mode if is_text(part) => Ok(DataType::String),
+        Aggregate::Min
+        | Aggregate::Max
+        | Aggregate::Mode
+        | Aggregate::First
+        | Aggregate::Last
+        | Aggregate::AnyValue => Ok(part.clone()),
     }
 }
 

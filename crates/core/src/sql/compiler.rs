@@ -12,10 +12,11 @@ use sqlparser::{
 
 use super::{
     Compiled, SqlProblem,
-    constants::{IntervalProblem, date, like_function, span_of_time, timestamp},
+    constants::{Interval, date, interval, like_function, timestamp},
     functions::{
         Callable, Entry, FUNCTIONS, TYPE_NAMES, entry, function_name, signature_of, type_named,
     },
+    operands,
 };
 use crate::{
     Aggregate, BinaryOperator, Expression, Function, Literal, Schema, UnaryOperator, closest,
@@ -48,7 +49,7 @@ pub(super) enum Place {
 }
 
 /// What a part of the text became; `None` where a problem has been noted.
-type Part = Option<Compiled>;
+pub(super) type Part = Option<Compiled>;
 
 pub(super) struct Compiler<'a> {
     text: &'a str,
@@ -143,6 +144,9 @@ impl<'a> Compiler<'a> {
             .help("split it over several columns")
             .into());
         }
+        if let Some(lack) = operands::lacking(&tokens) {
+            return Err(SqlProblem::bad(self.range(lack.span), lack.message).into());
+        }
         let mut parser = Parser::new(&dialect).with_tokens_with_locations(tokens);
         let parsed = parser.parse_expr().map_err(|error| self.syntax(error))?;
         match parser.next_token() {
@@ -219,7 +223,7 @@ impl<'a> Compiler<'a> {
         )
     }
 
-    fn range(&self, span: Span) -> Option<Range<usize>> {
+    pub(super) fn range(&self, span: Span) -> Option<Range<usize>> {
         let range = self.offset(span.start)?..self.offset(span.end)?;
         (range.start < range.end).then_some(range)
     }
@@ -239,19 +243,19 @@ impl<'a> Compiler<'a> {
         Some(start..start + length)
     }
 
-    fn range_of(&self, expr: &Expr) -> Option<Range<usize>> {
+    pub(super) fn range_of(&self, expr: &Expr) -> Option<Range<usize>> {
         self.range(expr.span())
     }
 
     // ---- syntax tree → expression
 
-    fn report(&mut self, problem: SqlProblem) -> Part {
+    pub(super) fn report(&mut self, problem: SqlProblem) -> Part {
         self.problems.push(problem);
         None
     }
 
     /// Checks how the parts fit together; `spots` are the places of the parts, in order.
-    fn checked(
+    pub(super) fn checked(
         &mut self,
         expression: Expression,
         types: &[DataType],
@@ -283,7 +287,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn part(&mut self, expr: &Expr, place: Place) -> Part {
+    pub(super) fn part(&mut self, expr: &Expr, place: Place) -> Part {
         if self.depth == DEEPEST {
             let range = self.range_of(expr);
             return self.report(too_deep(range));
@@ -331,6 +335,12 @@ impl<'a> Compiler<'a> {
             Expr::IsNotTrue(operand) => self.truth(operand, true, true, place),
             Expr::IsFalse(operand) => self.truth(operand, false, false, place),
             Expr::IsNotFalse(operand) => self.truth(operand, false, true, place),
+            Expr::IsDistinctFrom(left, right) => self.distinct(left, right, false, place, expr),
+            Expr::IsNotDistinctFrom(left, right) => self.distinct(left, right, true, place, expr),
+            Expr::AtTimeZone {
+                timestamp,
+                time_zone,
+            } => self.at_time_zone(timestamp, time_zone, place),
             Expr::Between {
                 expr: operand,
                 negated,
@@ -468,18 +478,30 @@ impl<'a> Compiler<'a> {
                 self.call(Function::Substr, &arguments, place, self.range_of(expr))
             }
             Expr::Trim {
-                trim_where: None | Some(ast::TrimWhereField::Both),
+                trim_where,
                 trim_what: None,
                 expr: operand,
                 trim_characters: None,
-            } => self.call(Function::Trim, &[operand], place, self.range_of(expr)),
+            } => {
+                let function = match trim_where {
+                    None | Some(ast::TrimWhereField::Both) => Function::Trim,
+                    Some(ast::TrimWhereField::Leading) => Function::TrimStart,
+                    Some(ast::TrimWhereField::Trailing) => Function::TrimEnd,
+                };
+                self.call(function, &[operand], place, self.range_of(expr))
+            }
+            Expr::Position { expr: part, r#in } => self.call(
+                Function::Position,
+                &[r#in, part],
+                place,
+                self.range_of(expr),
+            ),
             Expr::Function(function) => self.function(function, place, expr),
             other => {
                 let what = match other {
                     Expr::Subquery(_) | Expr::Exists { .. } | Expr::In { .. } => {
                         "a query inside an expression".to_owned()
                     }
-                    Expr::AtTimeZone { .. } => "`at time zone`".to_owned(),
                     Expr::Trim { .. } => "`trim` with characters".to_owned(),
                     Expr::Tuple(_) => "a list of values".to_owned(),
                     Expr::Array(_) => "an array".to_owned(),
@@ -606,7 +628,7 @@ impl<'a> Compiler<'a> {
         match literal {
             Some(literal) => Some(constant(literal)),
             None => self.report(
-                SqlProblem::bad(range, format!("`{text}` is not a {}", dtype.to_lowercase())).help(
+                SqlProblem::bad(range, format!("`{text}` is no {}", dtype.to_lowercase())).help(
                     if dtype.eq_ignore_ascii_case("date") {
                         "written `date '2024-01-31'`"
                     } else {
@@ -617,30 +639,18 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn interval(&mut self, interval: &ast::Interval, range: Option<Range<usize>>) -> Part {
-        let written = match &*interval.value {
-            Expr::Value(value) => match &value.value {
-                Value::SingleQuotedString(text) => Some(text.clone()),
-                Value::Number(digits, _) => Some(digits.clone()),
-                _ => None,
-            },
-            _ => None,
-        };
-        let text = match (&interval.leading_field, written) {
-            (None, Some(text)) => Some(text),
-            (Some(unit), Some(text)) => Some(format!("{text} {unit}")),
-            (_, None) => None,
-        };
-        let microseconds = text
-            .as_deref()
-            .map_or(Err(IntervalProblem::Unreadable), span_of_time);
-        match microseconds {
-            Ok(microseconds) => Some(constant(Literal::Interval(microseconds))),
-            Err(IntervalProblem::Calendar) => self.report(
-                SqlProblem::bad(range, "an interval of months or years has no fixed length")
-                    .help("count days: `interval '30 days'`"),
+    fn interval(&mut self, written: &ast::Interval, range: Option<Range<usize>>) -> Part {
+        match interval_of(written) {
+            Some(Interval {
+                months: 0,
+                microseconds,
+            }) => Some(constant(Literal::Interval(microseconds))),
+            Some(_) => self.report(
+                SqlProblem::bad(range, "an interval of months or years has no fixed length").help(
+                    "add it to a date or datetime, `at + interval '1 month'`, or count days: `interval '30 days'`",
+                ),
             ),
-            Err(IntervalProblem::Unreadable) => self.report(
+            None => self.report(
                 SqlProblem::bad(range, "this is not an interval")
                     .help("written `interval '24 hours'`, `interval '7 days'`, `interval '1 hour 30 minutes'`"),
             ),
@@ -727,8 +737,27 @@ impl<'a> Compiler<'a> {
             links.push((first, left, op, right));
             first = left;
         }
-        let mut part = self.part(first, place);
-        for (whole, left, operator, right) in links.into_iter().rev() {
+        let mut links = links.into_iter().rev().peekable();
+        // `interval '1 month' + at` is the same the other way round.
+        let mut part = match (with_months(first), links.peek()) {
+            (Some(interval), Some((whole, _, ast::BinaryOperator::Plus, right))) => {
+                let (whole, right) = (*whole, *right);
+                links.next();
+                let point = self.part(right, place);
+                self.moved(point, interval, 1, whole, right)
+            }
+            _ => self.part(first, place),
+        };
+        for (whole, left, operator, right) in links {
+            let sign = match operator {
+                ast::BinaryOperator::Plus => 1,
+                ast::BinaryOperator::Minus => -1,
+                _ => 0,
+            };
+            if let Some(interval) = with_months(right).filter(|_| sign != 0) {
+                part = self.moved(part, interval, sign, whole, left);
+                continue;
+            }
             let right_part = self.part(right, place);
             part = match self.operator(operator, whole) {
                 Some(operator) => match (part, right_part) {
@@ -773,6 +802,7 @@ impl<'a> Compiler<'a> {
                     ast::BinaryOperator::PGRegexMatch => {
                         problem.help("written `regexp_like(text, 'pattern')`")
                     }
+                    ast::BinaryOperator::PGOverlap => problem.help("both is written `and`"),
                     _ => problem,
                 });
                 return None;
@@ -780,7 +810,7 @@ impl<'a> Compiler<'a> {
         })
     }
 
-    fn compared(
+    pub(super) fn compared(
         &mut self,
         operator: BinaryOperator,
         left: Compiled,
@@ -1026,7 +1056,7 @@ impl<'a> Compiler<'a> {
         self.call(function, &[operand], place, self.range_of(operand))
     }
 
-    fn call(
+    pub(super) fn call(
         &mut self,
         function: Function,
         arguments: &[&Expr],
@@ -1137,6 +1167,10 @@ impl<'a> Compiler<'a> {
             Callable::Many(aggregate) => {
                 self.aggregate(aggregate, function, entry, place, name_range, whole)
             }
+            Callable::Pair(aggregate) => {
+                self.pair_aggregate(aggregate, function, entry, place, name_range, whole)
+            }
+            Callable::Short(short) => self.short(short, function, entry, place, name_range, whole),
             Callable::Syntax => self.report(
                 SqlProblem::new(
                     "wrong-arguments",
@@ -1160,34 +1194,7 @@ impl<'a> Compiler<'a> {
         let name = entry.name;
         let arguments = self.arguments(function, name)?;
         if place != Place::Around {
-            let values = arguments.iter().filter_map(|argument| match argument {
-                Argument::Value(argument) => Some(*argument),
-                Argument::Star => None,
-            });
-            for argument in values.collect::<Vec<_>>() {
-                self.part(argument, Place::Inside);
-            }
-            let problem = SqlProblem::new(
-                "aggregate-not-allowed",
-                name_range,
-                if place == Place::Row {
-                    format!("`{name}` looks at many rows, and this is computed row by row")
-                } else {
-                    format!("`{name}` stands inside another aggregate")
-                },
-            );
-            return self.report(match (place, aggregate) {
-                (Place::Row, Aggregate::Min) => {
-                    problem.help("the smallest of several values of a row is `least(…)`")
-                }
-                (Place::Row, Aggregate::Max) => {
-                    problem.help("the largest of several values of a row is `greatest(…)`")
-                }
-                (Place::Row, _) => {
-                    problem.help("`features.rolling` computes aggregates over windows of rows")
-                }
-                _ => problem.help("compute the inner one in a stage above"),
-            });
+            return self.misplaced(name, &arguments, place, name_range);
         }
         let distinct = is_distinct(function);
         if distinct && aggregate != Aggregate::Count {
@@ -1200,6 +1207,10 @@ impl<'a> Compiler<'a> {
                 .help("only `count(distinct value)` does"),
             );
         }
+        let (aggregate, arguments) = match aggregate {
+            Aggregate::Quantile(_) => self.quantile(arguments, entry, whole.clone())?,
+            other => (other, arguments),
+        };
         if arguments.len() > 1 {
             let problem = SqlProblem::new(
                 "wrong-arguments",
@@ -1212,25 +1223,18 @@ impl<'a> Compiler<'a> {
                 _ => problem.help(format!("written `{}`", entry.signature)),
             });
         }
+        if function.filter.is_some() && matches!(aggregate, Aggregate::First | Aggregate::Last) {
+            return self.report(
+                SqlProblem::bad(
+                    name_range,
+                    format!("`filter` is not supported after `{name}`"),
+                )
+                .help("`any_value(value) filter (where …)` takes the first value that is not null"),
+            );
+        }
         let condition = match &function.filter {
             None => None,
-            Some(filter) => {
-                if matches!(aggregate, Aggregate::First | Aggregate::Last) {
-                    return self.report(SqlProblem::bad(
-                        name_range,
-                        format!("`filter` is not supported after `{name}`"),
-                    ));
-                }
-                let part = self.part(filter, Place::Inside)?;
-                let spot = self.range_of(filter);
-                self.checked(
-                    part.expression.clone().unary(UnaryOperator::Not),
-                    std::slice::from_ref(&part.dtype),
-                    spot.clone(),
-                    &[spot],
-                )?;
-                Some(part.expression)
-            }
+            Some(filter) => Some(self.condition(filter)?),
         };
         let (value, spot) = match arguments.first() {
             None => (None, None),
@@ -1270,12 +1274,8 @@ impl<'a> Compiler<'a> {
             // `count() filter (where …)` counts the rows for which the condition holds.
             (Some(condition), value) => {
                 let value = value.unwrap_or_else(|| constant(Literal::Int(1)));
-                let kept = Expression::Case {
-                    branches: vec![(condition, value.expression)],
-                    otherwise: Box::new(Expression::Literal(Literal::Null)),
-                };
                 Some(Compiled {
-                    expression: kept,
+                    expression: kept_where(condition, value.expression),
                     dtype: value.dtype,
                 })
             }
@@ -1292,7 +1292,7 @@ impl<'a> Compiler<'a> {
         )
     }
 
-    fn arguments<'e>(
+    pub(super) fn arguments<'e>(
         &mut self,
         function: &'e ast::Function,
         name: &str,
@@ -1347,12 +1347,12 @@ impl<'a> Compiler<'a> {
     }
 }
 
-enum Argument<'e> {
+pub(super) enum Argument<'e> {
     Value(&'e Expr),
     Star,
 }
 
-fn is_distinct(function: &ast::Function) -> bool {
+pub(super) fn is_distinct(function: &ast::Function) -> bool {
     matches!(
         &function.args,
         ast::FunctionArguments::List(list)
@@ -1368,7 +1368,7 @@ fn counts(aggregate: Aggregate) -> RangeInclusive<usize> {
     }
 }
 
-fn constant(literal: Literal) -> Compiled {
+pub(super) fn constant(literal: Literal) -> Compiled {
     let dtype = typing::literal_type(&literal);
     Compiled {
         expression: Expression::Literal(literal),
@@ -1376,7 +1376,7 @@ fn constant(literal: Literal) -> Compiled {
     }
 }
 
-fn truth_value(expression: Expression, negated: bool) -> Compiled {
+pub(super) fn truth_value(expression: Expression, negated: bool) -> Compiled {
     let expression = if negated {
         expression.unary(UnaryOperator::Not)
     } else {
@@ -1385,6 +1385,39 @@ fn truth_value(expression: Expression, negated: bool) -> Compiled {
     Compiled {
         expression,
         dtype: DataType::Boolean,
+    }
+}
+
+/// The value where the condition is true, else null.
+pub(super) fn kept_where(condition: Expression, value: Expression) -> Expression {
+    Expression::Case {
+        branches: vec![(condition, value)],
+        otherwise: Box::new(Expression::Literal(Literal::Null)),
+    }
+}
+
+/// `interval '24 hours'`, `interval '24' hour`.
+fn interval_of(written: &ast::Interval) -> Option<Interval> {
+    let Expr::Value(value) = &*written.value else {
+        return None;
+    };
+    let text = match &value.value {
+        Value::SingleQuotedString(text) => text,
+        Value::Number(digits, _) => digits,
+        _ => return None,
+    };
+    match &written.leading_field {
+        None => interval(text),
+        Some(unit) => interval(&format!("{text} {unit}")),
+    }
+}
+
+/// The interval that this is, where it counts months: by itself it has no length.
+pub(super) fn with_months(expr: &Expr) -> Option<Interval> {
+    match expr {
+        Expr::Nested(inner) => with_months(inner),
+        Expr::Interval(written) => interval_of(written).filter(|interval| interval.months != 0),
+        _ => None,
     }
 }
 

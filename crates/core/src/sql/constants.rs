@@ -145,54 +145,57 @@ pub fn timestamp(text: &str) -> Option<i64> {
     Some(seconds * 1_000_000 + microseconds)
 }
 
+/// A span of time as SQL writes it: months differ in length, so that they stand apart from the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum IntervalProblem {
-    /// Months and years differ in length.
-    Calendar,
-    Unreadable,
+pub(super) struct Interval {
+    pub(super) months: i64,
+    pub(super) microseconds: i64,
 }
 
-/// Microseconds of `24 hours`, `1 day 12:00` is not among them, `1 hour 30 minutes` and `90m` are.
-pub(super) fn span_of_time(text: &str) -> Result<i64, IntervalProblem> {
+/// `24 hours`, `1 hour 30 minutes`, `90m`, `1 month 3 days`; `1 day 12:00` is not among them. `None` where the text is no
+/// such span.
+pub(super) fn interval(text: &str) -> Option<Interval> {
     let mut rest = text.trim();
-    let mut total = 0.0_f64;
+    let (mut months, mut microseconds) = (0.0_f64, 0.0_f64);
     if rest.is_empty() {
-        return Err(IntervalProblem::Unreadable);
+        return None;
     }
     while !rest.is_empty() {
-        let end = rest
-            .find(|character: char| {
-                !character.is_ascii_digit() && !matches!(character, '.' | '-' | '+')
-            })
-            .ok_or(IntervalProblem::Unreadable)?;
-        let amount: f64 = rest[..end]
-            .parse()
-            .map_err(|_| IntervalProblem::Unreadable)?;
+        let end = rest.find(|character: char| {
+            !character.is_ascii_digit() && !matches!(character, '.' | '-' | '+')
+        })?;
+        let amount: f64 = rest[..end].parse().ok()?;
         rest = rest[end..].trim_start();
         let end = rest
             .find(|character: char| !character.is_alphabetic())
             .unwrap_or(rest.len());
-        let unit = match rest[..end].to_lowercase().as_str() {
-            "us" | "microsecond" | "microseconds" => 1.0,
-            "ms" | "millisecond" | "milliseconds" => 1e3,
-            "s" | "sec" | "secs" | "second" | "seconds" => 1e6,
-            "m" | "min" | "mins" | "minute" | "minutes" => 6e7,
-            "h" | "hour" | "hours" => 3.6e9,
-            "d" | "day" | "days" => 8.64e10,
-            "w" | "week" | "weeks" => 6.048e11,
-            "mon" | "mons" | "month" | "months" | "quarter" | "quarters" | "y" | "year"
-            | "years" => {
-                return Err(IntervalProblem::Calendar);
-            }
-            _ => return Err(IntervalProblem::Unreadable),
-        };
-        total += amount * unit;
+        let unit = rest[..end].to_lowercase();
+        match unit.as_str() {
+            "mon" | "mons" | "month" | "months" => months += amount,
+            "quarter" | "quarters" => months += 3.0 * amount,
+            "y" | "year" | "years" => months += 12.0 * amount,
+            unit => microseconds += amount * length_of(unit)?,
+        }
         rest = rest[end..].trim_start_matches([' ', ',']);
     }
     // Beyond 2^53 a real number no longer tells microseconds apart: about 285 years.
-    if total.abs() < 9.0e15 {
-        Ok(total.round() as i64)
-    } else {
-        Err(IntervalProblem::Unreadable)
-    }
+    let fits = microseconds.abs() < 9.0e15 && months.abs() < 1e6 && months.fract() == 0.0;
+    fits.then(|| Interval {
+        months: months as i64,
+        microseconds: microseconds.round() as i64,
+    })
+}
+
+/// The microseconds of a unit of fixed length.
+fn length_of(unit: &str) -> Option<f64> {
+    Some(match unit {
+        "us" | "microsecond" | "microseconds" => 1.0,
+        "ms" | "millisecond" | "milliseconds" => 1e3,
+        "s" | "sec" | "secs" | "second" | "seconds" => 1e6,
+        "m" | "min" | "mins" | "minute" | "minutes" => 6e7,
+        "h" | "hour" | "hours" => 3.6e9,
+        "d" | "day" | "days" => 8.64e10,
+        "w" | "week" | "weeks" => 6.048e11,
+        _ => return None,
+    })
 }

@@ -1,16 +1,36 @@
 //! The names that expressions may use: functions, aggregates and types.
 
-use polars::prelude::{DataType, NewChunkedArray, StringChunked, StringNameSpaceImpl, TimeUnit};
+use polars::prelude::{
+    DataType, Int32Chunked, Int64Chunked, NewChunkedArray, StringChunked, StringNameSpaceImpl,
+    TimeUnit, TimeZone,
+};
 
-use crate::{Aggregate, Function};
+use crate::{Aggregate, Function, PairAggregate};
 
 /// What a name in front of parentheses stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Callable {
     Row(Function),
     Many(Aggregate),
+    Pair(PairAggregate),
+    /// Short for an expression that can be written with the others.
+    Short(Short),
     /// Written with words instead of commas: `extract(hour from at)`.
     Syntax,
+}
+
+/// Functions that are short for an expression of others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Short {
+    Pi,
+    Mod,
+    Degrees,
+    Radians,
+    WidthBucket,
+    Concat,
+    DateAdd,
+    DateSub,
+    CountIf,
 }
 
 pub(super) struct Entry {
@@ -48,6 +68,38 @@ const fn many(
         name,
         aliases,
         callable: Callable::Many(aggregate),
+        signature,
+        about,
+    }
+}
+
+const fn pair(
+    name: &'static str,
+    aliases: &'static [&'static str],
+    aggregate: PairAggregate,
+    signature: &'static str,
+    about: &'static str,
+) -> Entry {
+    Entry {
+        name,
+        aliases,
+        callable: Callable::Pair(aggregate),
+        signature,
+        about,
+    }
+}
+
+const fn short(
+    name: &'static str,
+    aliases: &'static [&'static str],
+    what: Short,
+    signature: &'static str,
+    about: &'static str,
+) -> Entry {
+    Entry {
+        name,
+        aliases,
+        callable: Callable::Short(what),
         signature,
         about,
     }
@@ -129,6 +181,20 @@ pub(super) static FUNCTIONS: &[Entry] = &[
         "round(number[, digits])",
         "half away from zero; digits is a constant from 0 to 15",
     ),
+    row(
+        "trunc",
+        &["truncate"],
+        Function::Trunc,
+        "trunc(number[, digits])",
+        "towards zero; digits is a constant from 0 to 15",
+    ),
+    short(
+        "mod",
+        &[],
+        Short::Mod,
+        "mod(number, divisor)",
+        "the remainder, as `number % divisor`: it has the sign of the number",
+    ),
     row("sign", &[], Function::Sign, "sign(number)", "-1, 0 or 1"),
     row(
         "isnan",
@@ -144,6 +210,63 @@ pub(super) static FUNCTIONS: &[Entry] = &[
         Function::Cos,
         "cos(number)",
         "cosine of radians",
+    ),
+    row(
+        "tan",
+        &[],
+        Function::Tan,
+        "tan(number)",
+        "tangent of radians",
+    ),
+    row(
+        "asin",
+        &[],
+        Function::Asin,
+        "asin(number)",
+        "the angle of a sine, in radians; not a number outside -1 to 1",
+    ),
+    row(
+        "acos",
+        &[],
+        Function::Acos,
+        "acos(number)",
+        "the angle of a cosine, in radians; not a number outside -1 to 1",
+    ),
+    row(
+        "atan",
+        &[],
+        Function::Atan,
+        "atan(number)",
+        "the angle of a tangent, in radians",
+    ),
+    row(
+        "atan2",
+        &[],
+        Function::Atan2,
+        "atan2(y, x)",
+        "the angle of the point, in radians from -π to π",
+    ),
+    short("pi", &[], Short::Pi, "pi()", "3.14159…"),
+    short(
+        "degrees",
+        &[],
+        Short::Degrees,
+        "degrees(number)",
+        "radians as degrees",
+    ),
+    short(
+        "radians",
+        &[],
+        Short::Radians,
+        "radians(number)",
+        "degrees as radians",
+    ),
+    short(
+        "width_bucket",
+        &[],
+        Short::WidthBucket,
+        "width_bucket(number, low, high, count)",
+        "which of so many equal parts between two constants, from 1; 0 below, count + 1 from `high` on and for not a number",
     ),
     row(
         "least",
@@ -195,6 +318,20 @@ pub(super) static FUNCTIONS: &[Entry] = &[
         "without white space at both ends",
     ),
     row(
+        "ltrim",
+        &[],
+        Function::TrimStart,
+        "ltrim(text)",
+        "without white space at the start",
+    ),
+    row(
+        "rtrim",
+        &[],
+        Function::TrimEnd,
+        "rtrim(text)",
+        "without white space at the end",
+    ),
+    row(
         "length",
         &["char_length", "character_length"],
         Function::Length,
@@ -207,6 +344,55 @@ pub(super) static FUNCTIONS: &[Entry] = &[
         Function::Substr,
         "substr(text, start[, length])",
         "a part; start counts from 1",
+    ),
+    row(
+        "left",
+        &[],
+        Function::Left,
+        "left(text, count)",
+        "the first characters; with a negative count, all but the last ones",
+    ),
+    row(
+        "right",
+        &[],
+        Function::Right,
+        "right(text, count)",
+        "the last characters; with a negative count, all but the first ones",
+    ),
+    row(
+        "lpad",
+        &[],
+        Function::PadStart,
+        "lpad(text, length[, fill])",
+        "filled up at the start, by blanks unless told; what is longer is cut at the end",
+    ),
+    row(
+        "rpad",
+        &[],
+        Function::PadEnd,
+        "rpad(text, length[, fill])",
+        "filled up at the end, by blanks unless told; what is longer is cut there",
+    ),
+    row(
+        "strpos",
+        &["instr"],
+        Function::Position,
+        "strpos(text, part)",
+        "where the part starts, from 1, and 0 where it does not occur; also written `position(part in text)`",
+    ),
+    row(
+        "split_part",
+        &[],
+        Function::SplitPart,
+        "split_part(text, separator, number)",
+        "the part of that number, from 1, or with a negative one from the end; empty where there are fewer",
+    ),
+    short(
+        "concat",
+        &[],
+        Short::Concat,
+        "concat(value, …)",
+        "one text of all of them; nulls are passed over",
     ),
     row(
         "replace",
@@ -243,6 +429,20 @@ pub(super) static FUNCTIONS: &[Entry] = &[
         "regexp_like(text, pattern)",
         "whether the pattern, a constant regular expression, matches somewhere",
     ),
+    row(
+        "regexp_extract",
+        &["regexp_substr"],
+        Function::RegexpExtract,
+        "regexp_extract(text, pattern[, group])",
+        "what the constant pattern, or a group in brackets of it, first matches; null where nothing does",
+    ),
+    row(
+        "regexp_replace",
+        &[],
+        Function::RegexpReplace,
+        "regexp_replace(text, pattern, replacement[, 'g'])",
+        "with the first match replaced, or with 'g' every one; `\\1` in the replacement is the first group",
+    ),
     syntax(
         "extract",
         "extract(part from at)",
@@ -255,6 +455,69 @@ pub(super) static FUNCTIONS: &[Entry] = &[
         "date_trunc('unit', at)",
         "the start of its year, quarter, month, week (Monday), day, hour, minute or second",
     ),
+    row(
+        "date_diff",
+        &["datediff"],
+        Function::DateDiff,
+        "date_diff('unit', start, end)",
+        "how many starts of a year, quarter, month, week (Monday), day, hour, minute or second lie between; negative backwards",
+    ),
+    short(
+        "date_add",
+        &[],
+        Short::DateAdd,
+        "date_add(at, interval)",
+        "later by the interval, as `at + interval '1 month'`",
+    ),
+    short(
+        "date_sub",
+        &[],
+        Short::DateSub,
+        "date_sub(at, interval)",
+        "earlier by the interval, as `at - interval '1 month'`",
+    ),
+    row(
+        "add_months",
+        &[],
+        Function::AddMonths,
+        "add_months(at, months)",
+        "the same day so many months later; the last of the month where it has no such day",
+    ),
+    row(
+        "to_date",
+        &[],
+        Function::ToDate,
+        "to_date(text, format)",
+        "a date in a constant format, `'%d.%m.%Y'`; what does not fit is an error, with try_to_date null",
+    ),
+    row(
+        "try_to_date",
+        &[],
+        Function::TryToDate,
+        "try_to_date(text, format)",
+        "as to_date, and null for what does not fit",
+    ),
+    row(
+        "to_timestamp",
+        &["strptime"],
+        Function::ToTimestamp,
+        "to_timestamp(text, format)",
+        "a point in time in a constant format, `'%d.%m.%Y %H:%M'`; with an offset (%z) in UTC; what does not fit is an error, with try_to_timestamp null",
+    ),
+    row(
+        "try_to_timestamp",
+        &["try_strptime"],
+        Function::TryToTimestamp,
+        "try_to_timestamp(text, format)",
+        "as to_timestamp, and null for what does not fit",
+    ),
+    row(
+        "strftime",
+        &[],
+        Function::Strftime,
+        "strftime(at, format)",
+        "as text in a constant format, `'%Y-%m'`",
+    ),
     syntax(
         "cast",
         "cast(value as type)",
@@ -266,6 +529,13 @@ pub(super) static FUNCTIONS: &[Entry] = &[
         Aggregate::Count,
         "count([distinct ][value])",
         "rows; of a value, those where it is not null; distinct, how many different",
+    ),
+    short(
+        "count_if",
+        &["countif"],
+        Short::CountIf,
+        "count_if(condition)",
+        "rows for which the condition is true",
     ),
     many("sum", &[], Aggregate::Sum, "sum(number)", "0 of nothing"),
     many(
@@ -297,6 +567,41 @@ pub(super) static FUNCTIONS: &[Entry] = &[
         Aggregate::Median,
         "median(number)",
         "the middle; the mean of the two middle ones",
+    ),
+    many(
+        "quantile",
+        &["percentile", "quantile_cont"],
+        Aggregate::Quantile(0.5),
+        "quantile(number, share)",
+        "the value below which a constant share of the values lies, from 0 to 1: `quantile(amount, 0.95)`; between two values, on the line between them",
+    ),
+    many(
+        "mode",
+        &[],
+        Aggregate::Mode,
+        "mode(value)",
+        "the most frequent; of several, the smallest",
+    ),
+    pair(
+        "corr",
+        &[],
+        PairAggregate::Correlation,
+        "corr(number, number)",
+        "Pearson's correlation of pairs without null; null of one pair, or where one side does not vary",
+    ),
+    pair(
+        "covar",
+        &["covar_samp"],
+        PairAggregate::Covariance,
+        "covar(number, number)",
+        "covariance of pairs without null, of a sample (n - 1)",
+    ),
+    many(
+        "any_value",
+        &[],
+        Aggregate::AnyValue,
+        "any_value(value)",
+        "the first in row order that is not null",
     ),
     many(
         "first",
@@ -345,10 +650,21 @@ pub(crate) fn function_name(function: Function) -> &'static str {
 
 /// The name of an aggregate, as users write it.
 pub(crate) fn aggregate_name(aggregate: Aggregate) -> &'static str {
+    if matches!(aggregate, Aggregate::Quantile(_)) {
+        return "quantile";
+    }
     FUNCTIONS
         .iter()
         .find(|entry| entry.callable == Callable::Many(aggregate))
         .map_or("count(distinct …)", |entry| entry.name)
+}
+
+/// The name of an aggregate of pairs, as users write it.
+pub(crate) fn pair_aggregate_name(aggregate: PairAggregate) -> &'static str {
+    FUNCTIONS
+        .iter()
+        .find(|entry| entry.callable == Callable::Pair(aggregate))
+        .map_or("corr", |entry| entry.name)
 }
 
 /// Why a text is not a regular expression, if it is none.
@@ -358,6 +674,48 @@ pub(crate) fn pattern_problem(pattern: &str) -> Option<String> {
     // The engine draws a picture over several lines; the last one says it in words.
     let reason = problem.lines().last().unwrap_or(&problem);
     Some(reason.trim().trim_start_matches("error: ").to_owned())
+}
+
+/// How many groups in brackets a regular expression has.
+pub(crate) fn pattern_groups(pattern: &str) -> usize {
+    let (mut groups, mut class_depth) = (0, 0_usize);
+    let mut rest = pattern.chars();
+    while let Some(character) = rest.next() {
+        match character {
+            '\\' => {
+                rest.next();
+            }
+            '[' => class_depth += 1,
+            ']' => class_depth = class_depth.saturating_sub(1),
+            '(' if class_depth == 0 => {
+                // `(?:…)` and `(?i)` remember nothing; `(?P<name>…)` and `(?<name>…)` do.
+                let inner = rest.as_str();
+                groups += usize::from(
+                    !inner.starts_with('?') || inner.starts_with("?P<") || inner.starts_with("?<"),
+                );
+            }
+            _ => {}
+        }
+    }
+    groups
+}
+
+/// Whether a text is a format that values of this type can be written in, such as `%Y-%m-%d`.
+pub(crate) fn is_time_format(format: &str, dtype: &DataType) -> bool {
+    let date = || Int32Chunked::from_slice("probe".into(), &[0]).into_date();
+    let point = |zone| {
+        Int64Chunked::from_slice("probe".into(), &[0])
+            .into_datetime(TimeUnit::Microseconds, zone)
+            .to_string(format)
+            .is_ok()
+    };
+    // Without a sign it would be the same text for every row: `YYYY-MM-DD` is meant for other tools.
+    format.contains('%')
+        && match dtype {
+            DataType::Date => date().to_string(format).is_ok(),
+            DataType::Datetime(_, None) => point(None),
+            _ => point(Some(TimeZone::UTC)),
+        }
 }
 
 /// The types that `cast` takes, by their first name.

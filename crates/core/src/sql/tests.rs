@@ -3,7 +3,7 @@
 use polars::prelude::TimeUnit;
 
 use super::{
-    constants::{IntervalProblem, like_function, span_of_time},
+    constants::{Interval, interval, like_function},
     *,
 };
 use crate::{Aggregate, Column, Function, Literal};
@@ -82,7 +82,7 @@ fn types_of_the_documented_set() {
         ("at + step * interval '1 hour'", datetime.clone()),
         ("day + interval '1 day'", datetime.clone()),
         ("day = date '2024-01-31'", Boolean),
-        ("date_trunc('day', at)", datetime),
+        ("date_trunc('day', at)", datetime.clone()),
         ("case when amount > 10 then 1 else 0 end", Int64),
         ("case kind when 'a' then 1.5 when 'b' then 2 end", Float64),
         ("cast(kind as double)", Float64),
@@ -100,6 +100,54 @@ fn types_of_the_documented_set() {
         ("length(trim(kind))", Int64),
         ("position", Int64),
         ("power(count, 2)", Float64),
+        ("trunc(amount, 2)", Float64),
+        ("trunc(count)", Int64),
+        ("mod(count, 3)", Int64),
+        ("atan2(amount, count)", Float64),
+        ("degrees(acos(0.5)) * pi()", Float64),
+        ("width_bucket(amount, 0, 100, 10)", Int64),
+        ("left(kind, 3) || right(kind, -1)", String),
+        ("lpad(kind, 8, '0')", String),
+        ("rpad(kind, count)", String),
+        ("strpos(kind, 'a')", Int64),
+        ("position('a' in kind)", Int64),
+        ("split_part(kind, '_', -1)", String),
+        ("concat(kind, count, day)", String),
+        ("ltrim(rtrim(kind))", String),
+        ("trim(leading from kind)", String),
+        ("regexp_extract(kind, '([A-Z]+)_([A-Z]+)', 2)", String),
+        ("regexp_replace(kind, '[aeiou]', '', 'g')", String),
+        ("date_diff('day', day, at)", Int64),
+        ("date_diff('MONTH', day, date '2024-01-31')", Int64),
+        ("add_months(day, count)", DataType::Date),
+        ("day + interval '1 month'", datetime.clone()),
+        ("interval '1 year 2 months 3 days' + at", datetime.clone()),
+        (
+            "(at - interval '1' month) - timestamp '2024-01-01'",
+            duration.clone(),
+        ),
+        ("date_add(at, interval '3 days')", datetime.clone()),
+        ("date_sub(at, interval '1 quarter')", datetime.clone()),
+        ("to_date(kind, '%d.%m.%Y')", DataType::Date),
+        (
+            "try_to_timestamp(kind, '%Y-%m-%dT%H:%M:%S%z')",
+            datetime.clone(),
+        ),
+        ("strptime(kind, '%d/%m/%Y')", datetime.clone()),
+        ("strftime(at, '%Y-%m')", String),
+        (
+            "at at time zone 'Europe/Berlin'",
+            DataType::Datetime(
+                TimeUnit::Microseconds,
+                polars::prelude::TimeZone::opt_try_new(Some("Europe/Berlin")).expect("a zone"),
+            ),
+        ),
+        (
+            "extract(hour from at at time zone 'UTC' at time zone 'Asia/Shanghai')",
+            Int64,
+        ),
+        ("kind is distinct from 'TRANSFER'", Boolean),
+        ("count is not distinct from null", Boolean),
         ("is_fraud is not true", Boolean),
         ("null", DataType::Null),
         ("((amount))", Float64),
@@ -207,6 +255,85 @@ fn mistakes_have_codes_places_and_advice() {
             "bad-expression",
             "'1 month'",
         ),
+        (
+            "at + interval '1.5 months'",
+            "bad-expression",
+            "'1.5 months'",
+        ),
+        ("amount + interval '1 month'", "type-mismatch", "amount"),
+        ("add_months(at, amount)", "type-mismatch", "amount"),
+        ("trunc(amount, 1.5)", "wrong-arguments", "1.5"),
+        ("pi(2)", "wrong-arguments", "pi(2"),
+        ("degrees(kind)", "type-mismatch", "kind"),
+        ("mod(kind, 2)", "type-mismatch", "kind"),
+        (
+            "width_bucket(amount, 0, step, 3)",
+            "wrong-arguments",
+            "step",
+        ),
+        (
+            "width_bucket(amount, 5, 1, 3)",
+            "wrong-arguments",
+            "width_bucket(amount, 5, 1, 3",
+        ),
+        ("split_part(kind, '_', 0)", "wrong-arguments", "0"),
+        ("left(kind, 1.5)", "type-mismatch", "1.5"),
+        ("strpos(kind, 1)", "type-mismatch", "1"),
+        ("regexp_extract(kind, kind)", "wrong-arguments", "kind"),
+        ("regexp_extract(kind, 'a(b', 0)", "wrong-arguments", "'a(b'"),
+        (
+            "regexp_extract(kind, '(?:a)[(]\\(', 1)",
+            "wrong-arguments",
+            "1",
+        ),
+        ("regexp_replace(kind, 'a', kind)", "wrong-arguments", "kind"),
+        (
+            "regexp_replace(kind, 'a', 'b', 'i')",
+            "wrong-arguments",
+            "'i'",
+        ),
+        ("date_diff('days', day, at)", "wrong-arguments", "'days'"),
+        ("date_diff('day', day, kind)", "type-mismatch", "kind"),
+        (
+            "to_date(kind, 'YYYY-MM-DD')",
+            "wrong-arguments",
+            "'YYYY-MM-DD'",
+        ),
+        ("to_date(kind, '%Q')", "wrong-arguments", "'%Q'"),
+        ("to_date(kind, kind)", "wrong-arguments", "kind"),
+        ("strftime(day, '%H')", "wrong-arguments", "'%H'"),
+        ("strftime(at, '%z')", "wrong-arguments", "'%z'"),
+        ("strftime(kind, '%Y')", "type-mismatch", "kind"),
+        (
+            "at at time zone 'Moon/Base'",
+            "bad-expression",
+            "'Moon/Base'",
+        ),
+        ("kind at time zone 'UTC'", "type-mismatch", "kind"),
+        (
+            "kind is distinct from 3",
+            "type-mismatch",
+            "kind is distinct from 3",
+        ),
+        (
+            "is_fraud || is_fraud",
+            "type-mismatch",
+            "is_fraud || is_fraud",
+        ),
+        ("corr(amount, step)", "aggregate-not-allowed", "corr"),
+        ("count_if(is_fraud)", "aggregate-not-allowed", "count_if"),
+        ("amount > and step > 1", "bad-expression", "and"),
+        ("and is_fraud", "bad-expression", "and"),
+        ("is_fraud and or is_fraud", "bad-expression", "or"),
+        ("is_fraud and", "bad-expression", "and"),
+        ("abs(> 1)", "bad-expression", ">"),
+        ("(amount + ) * 2", "bad-expression", ")"),
+        (
+            "case when is_fraud then else 2 end",
+            "bad-expression",
+            "else",
+        ),
+        ("least(amount, , step)", "bad-expression", ","),
         ("date '2023-02-29' = day", "bad-expression", "'2023-02-29'"),
         (
             "99999999999999999999",
@@ -222,7 +349,7 @@ fn mistakes_have_codes_places_and_advice() {
         ("avg(amount) over (order by at)", "bad-expression", "avg"),
         ("(select 1)", "bad-expression", "select 1"),
         ("amount ^ 2", "bad-expression", "amount ^ 2"),
-        ("amount +", "bad-expression", ""),
+        ("amount +", "bad-expression", "+"),
         ("(amount", "bad-expression", ""),
         ("amount step", "bad-expression", "step"),
         ("", "bad-expression", ""),
@@ -292,6 +419,19 @@ fn aggregates_stand_around_columns() {
             DataType::Float64,
         ),
         ("coalesce(max(step), 0)", DataType::Int64),
+        ("quantile(amount, 0.95)", DataType::Float64),
+        ("percentile(step, 1)", DataType::Float64),
+        ("mode(kind)", DataType::String),
+        ("mode(count)", DataType::Int32),
+        ("any_value(kind) filter (where is_fraud)", DataType::String),
+        ("count_if(kind = 'a') / count()", DataType::Float64),
+        ("corr(amount, step)", DataType::Float64),
+        (
+            "covar_samp(count, step) filter (where is_fraud)",
+            DataType::Float64,
+        ),
+        ("abs(corr(amount, count)) > 0.5", DataType::Boolean),
+        ("greatest(pi(), max(amount))", DataType::Float64),
     ] {
         let compiled =
             compile_aggregate(text, &schema).unwrap_or_else(|found| panic!("{text}: {found:?}"));
@@ -313,6 +453,24 @@ fn aggregates_stand_around_columns() {
             "sum(distinct amount",
         ),
         ("max(amount, step)", "wrong-arguments", "max(amount, step"),
+        ("quantile(amount)", "wrong-arguments", "quantile(amount"),
+        ("quantile(amount, 95)", "wrong-arguments", "95"),
+        ("quantile(amount, step)", "wrong-arguments", "step"),
+        ("quantile(kind, 0.5)", "type-mismatch", "kind"),
+        ("corr(amount)", "wrong-arguments", "corr(amount"),
+        ("corr(amount, kind)", "type-mismatch", "kind"),
+        (
+            "corr(distinct amount, step)",
+            "wrong-arguments",
+            "corr(distinct amount, step",
+        ),
+        ("count_if(amount)", "type-mismatch", "amount"),
+        (
+            "first(amount) filter (where is_fraud)",
+            "bad-expression",
+            "first",
+        ),
+        ("pi()", "bad-expression", "pi()"),
         ("summ(amount)", "unknown-function", "summ"),
     ] {
         let found = compile_aggregate(text, &schema).expect_err(text);
@@ -391,25 +549,28 @@ fn constants_of_time() {
     ] {
         assert_eq!(timestamp(wrong), None, "{wrong}");
     }
-    assert_eq!(span_of_time("24 hours"), Ok(86_400_000_000));
-    assert_eq!(span_of_time("1 hour 30 minutes"), Ok(5_400_000_000));
-    assert_eq!(span_of_time("90m"), Ok(5_400_000_000));
-    assert_eq!(span_of_time("1.5 h"), Ok(5_400_000_000));
-    assert_eq!(span_of_time("-1 day"), Ok(-86_400_000_000));
-    assert_eq!(span_of_time("2 months"), Err(IntervalProblem::Calendar));
-    for wrong in ["", "24", "hours", "1 fortnight", "1..5 h"] {
+    let span = |months, microseconds| {
+        Some(Interval {
+            months,
+            microseconds,
+        })
+    };
+    assert_eq!(interval("24 hours"), span(0, 86_400_000_000));
+    assert_eq!(interval("1 hour 30 minutes"), span(0, 5_400_000_000));
+    assert_eq!(interval("90m"), span(0, 5_400_000_000));
+    assert_eq!(interval("1.5 h"), span(0, 5_400_000_000));
+    assert_eq!(interval("-1 day"), span(0, -86_400_000_000));
+    assert_eq!(interval("2 months"), span(2, 0));
+    assert_eq!(interval("1 year -1 quarter 1s"), span(9, 1_000_000));
+    for wrong in ["", "24", "hours", "1 fortnight", "1..5 h", "0.5 months"] {
+        assert_eq!(interval(wrong), None, "{wrong}");
+    }
+    for text in ["interval '24 hours'", "interval '24' hour"] {
         assert_eq!(
-            span_of_time(wrong),
-            Err(IntervalProblem::Unreadable),
-            "{wrong}"
+            expression(text),
+            Expression::Literal(Literal::Interval(86_400_000_000))
         );
     }
-    let interval = |text| match expression(text) {
-        Expression::Literal(Literal::Interval(microseconds)) => microseconds,
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(interval("interval '24 hours'"), 86_400_000_000);
-    assert_eq!(interval("interval '24' hour"), 86_400_000_000);
 }
 
 #[test]
@@ -431,6 +592,43 @@ fn a_column_that_stands_for_several_has_no_value() {
 }
 
 #[test]
+fn what_an_operator_lacks_is_told() {
+    let message = |text: &str| problem(text).2.message;
+    assert_eq!(
+        message("amount > and step > 1"),
+        "`>` needs a value on its right, and `and` comes next"
+    );
+    assert_eq!(
+        message("amount * 2 >"),
+        "`>` needs a value on its right, and the expression ends"
+    );
+    assert_eq!(message("or is_fraud"), "`or` needs a value on its left");
+    // What only looks like it.
+    for text in [
+        "not is_fraud and kind not in ('a') and kind not like 'b' and amount not between 0 and 1",
+        "- amount > -1 and + step > +1",
+        "kind is not null and kind is not distinct from 'a'",
+        "case when not is_fraud then -1 else +1 end",
+        "\"orig balance\" / -2 > 3",
+    ] {
+        typed(text);
+    }
+    assert!(compile_aggregate("count(*) * 2", &payments()).is_ok());
+}
+
+#[test]
+fn groups_of_a_pattern_are_counted() {
+    for (pattern, groups) in [
+        ("abc", 0),
+        ("(a)(b(c))", 3),
+        ("(?:a)(?P<name>b)(?<other>c)(?i)", 2),
+        ("\\((a)[()]", 1),
+    ] {
+        assert_eq!(pattern_groups(pattern), groups, "{pattern}");
+    }
+}
+
+#[test]
 fn every_function_is_documented_and_known() {
     for (name, signature, about) in functions() {
         assert!(signature.starts_with(name), "{signature}");
@@ -445,6 +643,15 @@ fn never_panics_on_mutated_text() {
     // Every cut and every doubled piece of a text that uses all of the grammar.
     let text = "case when größe between -1 and 2e3 then extract(hour from at) else cast('x' as int) end + count::f32 \
                 * round(amount, 2) in (1, null) or kind like '%\\_a' escape '!' and interval '1 day' > at - date '2024-01-01'";
+    let newer = "width_bucket(größe, 0, 9, 3) > mod(strpos(kind, 'é'), 2) and at - interval '2 months 1 day' is distinct from \
+                 to_timestamp(regexp_replace(kind, '(a)', '\\1', 'g'), '%Y %d') at time zone 'Asia/Shanghai' \
+                 or count_if(kind ilike 'é%') + quantile(amount, 0.5) filter (where trim(leading from kind) = concat('ß', 1))";
+    for text in [text, newer] {
+        for (index, _) in text.char_indices() {
+            let _ = compile(&text[index..], &payments());
+            let _ = compile_aggregate(&text[..index], &payments());
+        }
+    }
     for (index, _) in text.char_indices() {
         let _ = compile(&text[..index], &payments());
         let _ = compile(&text[index..], &payments());
