@@ -239,7 +239,8 @@ pub struct ScheduleEntry {
 }
 
 /// A row of a test's frame.
-pub type Row = BTreeMap<String, serde_json::Value>;
+// As YAML, not JSON, which has no not-a-number and no infinity.
+pub type Row = BTreeMap<String, serde_yaml::Value>;
 
 /// What must come out of a stage, given small frames.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -248,9 +249,12 @@ pub struct TestCase {
     /// What is tested, as a sentence.
     #[schemars(length(min = 1))]
     pub name: String,
-    /// The rows of stages, by their id, instead of what those stages would give.
+    /// The rows of stages, by their id, instead of what those stages would give. A column that a row leaves out is null; the
+    /// `partition` that a split adds is `train`. One number fills an array: `image: 255`. A source that no rows are given for is
+    /// read as in a run.
+    #[schemars(with = "BTreeMap<String, Vec<BTreeMap<String, serde_json::Value>>>")]
     pub given: BTreeMap<String, Vec<Row>>,
-    /// The id of the stage whose frame is looked at.
+    /// The id of the stage whose frame is looked at. What it and the stages between have to learn, they learn from the given rows.
     pub stage: String,
     /// What its frame must be.
     pub expect: TestExpectation,
@@ -264,10 +268,12 @@ pub struct TestExpectation {
     /// This many rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
-    /// These rows, in this order.
+    /// These rows, in this order. Columns that none of them names are not looked at; one that a row leaves out must be null.
+    /// A real number may be off by a hundred-thousandth of itself, or by 1e-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<BTreeMap<String, serde_json::Value>>>")]
     pub frame: Option<Vec<Row>>,
-    /// An SQL condition that every row meets.
+    /// An SQL condition that every row meets; null does not meet it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
     /// An error whose message holds this text.

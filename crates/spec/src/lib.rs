@@ -1,6 +1,7 @@
 //! YAML to a checked plan: a tree in which every value knows its place, `${…}` put in, params held against their JSON
 //! Schema, stages connected and checked against each other. All problems are found in one pass, each with its place.
 
+mod cases;
 mod document;
 mod graph;
 mod plan;
@@ -19,7 +20,9 @@ mod validate;
 pub use document::{
     DEFAULT_SEED, Overlap, Retries, Row, ScheduleEntry, TestCase, TestExpectation, TimeSpan,
 };
-pub use plan::{Checked, Options, Plan, PlannedStage, StageSummary, check, locate};
-pub use schema::schema;
+pub use plan::{
+    Checked, Options, Plan, PlannedStage, PlannedTest, StageSummary, check, locate, locate_in_test,
+};
+pub use schema::{params_schema, schema};
 pub use source::{LARGEST_FILE, SourceText, read};
 pub use tree::{DEEPEST, Key, MOST_NODES, Node, NodeValue, parse};

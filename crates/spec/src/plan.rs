@@ -14,6 +14,7 @@ use taktline_core::{
 };
 
 use crate::{
+    cases,
     document::{ColumnDeclaration, DEFAULT_SEED, Document, ScheduleEntry, TestCase},
     graph,
     report::{Report, underline},
@@ -56,7 +57,7 @@ pub struct Plan {
     /// When it runs.
     pub schedule: Vec<ScheduleEntry>,
     /// What must come out of its stages, given small frames.
-    pub tests: Vec<TestCase>,
+    pub tests: Vec<PlannedTest>,
     /// The spec.
     pub source: SourceText,
     places: Places,
@@ -95,6 +96,15 @@ pub struct PlannedStage {
     pub cache: bool,
     /// What it is for.
     pub about: Option<String>,
+    node: Node,
+}
+
+/// A test of a [`Plan`].
+pub struct PlannedTest {
+    /// What is given and expected.
+    pub case: TestCase,
+    /// Where its name is written.
+    pub location: Location,
     node: Node,
 }
 
@@ -143,8 +153,21 @@ pub fn check(source: SourceText, options: &Options<'_>) -> Checked {
 
 /// A problem of a stage, met at check or while running, with its place in the spec.
 pub fn locate(plan: &Plan, stage: usize, problem: &Problem) -> Diagnostic {
-    let location = plan.stages.get(stage).map(|stage| {
-        let span = problem_span(&stage.node, &stage.location.span, problem, &plan.source);
+    let place = plan.stages.get(stage);
+    let place = place.map(|stage| (&stage.node, &stage.location));
+    located(plan, place, problem)
+}
+
+/// A problem of a test, met while it ran, with its place in the spec.
+pub fn locate_in_test(plan: &Plan, test: usize, problem: &Problem) -> Diagnostic {
+    let place = plan.tests.get(test);
+    let place = place.map(|test| (&test.node, &test.location));
+    located(plan, place, problem)
+}
+
+fn located(plan: &Plan, place: Option<(&Node, &Location)>, problem: &Problem) -> Diagnostic {
+    let location = place.map(|(node, location)| {
+        let span = problem_span(node, &location.span, problem, &plan.source);
         plan.places.location(&plan.source, span)
     });
     let mut diagnostic = Diagnostic {
@@ -230,7 +253,7 @@ struct Parts {
     seed: u64,
     columns: Vec<(String, Role)>,
     schedule: Vec<ScheduleEntry>,
-    tests: Vec<TestCase>,
+    tests: Vec<(TestCase, Node)>,
     drafts: Vec<Draft>,
     order: Vec<usize>,
     schemas: Vec<Schema>,
@@ -270,6 +293,15 @@ impl Parts {
             stages.push((position[index], stage));
         }
         stages.sort_by_key(|(place, _)| *place);
+        let tests = self.tests.into_iter().map(|(case, node)| {
+            let named = node.get("name").map_or(&node, |name| name);
+            PlannedTest {
+                case,
+                location: places.location(&source, underline(&source, named, None)),
+                node,
+            }
+        });
+        let tests = tests.collect();
         Some(Plan {
             pipeline: self.pipeline,
             about: self.about,
@@ -277,7 +309,7 @@ impl Parts {
             stages: stages.into_iter().map(|(_, stage)| stage).collect(),
             columns: self.columns,
             schedule: self.schedule,
-            tests: self.tests,
+            tests,
             source,
             places,
             secrets,
@@ -373,7 +405,10 @@ fn read_document(
     let schedule: Vec<ScheduleEntry> = read_list(root.get("schedule"), "schedule", report);
     report_duplicate_schedules(root.get("schedule"), report);
     let tests: Vec<TestCase> = read_list(root.get("tests"), "tests", report);
-    report_unknown_test_stages(root.get("tests"), &drafts, report);
+    cases::check(root.get("tests"), &drafts, &schemas, report);
+    // As many as there are, or there is an error and no plan.
+    let nodes = root.get("tests").map(Node::items).unwrap_or_default();
+    let tests = tests.into_iter().zip(nodes.iter().cloned()).collect();
 
     Some(Parts {
         pipeline: root
@@ -494,6 +529,7 @@ fn check_stages(
                 schema
             }
         };
+        schema.facts.stage = draft.id.clone();
         for (name, role) in columns {
             if let Some(column) = schema
                 .column_mut(name)
@@ -609,28 +645,6 @@ fn report_duplicate_schedules(list: Option<&Node>, report: &mut Report<'_>) {
             }
             None => {
                 seen.insert(name, report.line(&id.span));
-            }
-        }
-    }
-}
-
-fn report_unknown_test_stages(list: Option<&Node>, drafts: &[Draft], report: &mut Report<'_>) {
-    for test in list.map(Node::items).unwrap_or_default() {
-        let given = test.get("given").map(Node::entries).unwrap_or_default();
-        let named = given
-            .iter()
-            .map(|(key, _)| (key.text.as_str(), key.span.clone()));
-        let stage = test
-            .get("stage")
-            .and_then(|stage| Some((stage.text()?, stage.span.clone())));
-        for (name, span) in named.chain(stage) {
-            if !drafts.iter().any(|draft| draft.id == name) {
-                let help = did_you_mean(name, drafts.iter().map(|draft| draft.id.as_str()));
-                let message = format!("the test names `{name}`, which is no stage");
-                report
-                    .error(span, "unknown-stage", message)
-                    .help
-                    .extend(help);
             }
         }
     }

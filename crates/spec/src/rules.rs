@@ -7,8 +7,7 @@ use std::{
 };
 
 use taktline_core::{
-    Deploy, Diagnostic, Fingerprint, JoinKind, Model, Operation, Schema, Shape, SourceContext,
-    closest,
+    Deploy, Diagnostic, JoinKind, Model, Operation, Schema, Shape, SourceContext, closest,
 };
 
 use crate::{report::Report, stages::Draft, tree::Node};
@@ -54,7 +53,7 @@ pub(crate) fn check_files(drafts: &[Draft], seed: u64, directory: &Path, report:
     for draft in drafts {
         if let Some(Shape::Source(source)) = draft.stage.as_ref().map(|stage| stage.shape())
             // A source that cannot be read has been reported by its own check.
-            && let Ok(Fingerprint::Files(files)) = source.fingerprint(&cx)
+            && let Ok(files) = source.files(&cx)
         {
             for file in files {
                 taken.insert(real(&file), (&draft.id, "reads"));
@@ -394,8 +393,10 @@ impl<'a> Whole<'a> {
     }
 
     fn drops_rows(&self, index: usize) -> bool {
-        let Some(Shape::Relational(relational)) = self.shape(index) else {
-            return false;
+        let relational = match self.shape(index) {
+            Some(Shape::Relational(relational)) => relational,
+            Some(Shape::Estimator(estimator)) => return !estimator.keeps_rows(),
+            _ => return false,
         };
         if relational.is_training_only() {
             return false;

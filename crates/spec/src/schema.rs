@@ -1,7 +1,7 @@
 //! The JSON Schema of a whole document, for editors.
 
 use serde_json::{Map, Value, json};
-use taktline_core::Registry;
+use taktline_core::{Kind, Registry};
 
 use crate::document::Document;
 
@@ -26,6 +26,7 @@ pub fn schema(registry: &Registry) -> Value {
             && params.get("type").is_none_or(|name| name == "object");
         embed(&mut params, kind.name);
         make_room_for_substitution(&mut params, true);
+        make_room_for_null(&mut params);
         if let Value::Object(params) = &mut params {
             params.remove("$schema");
             params.remove("title");
@@ -111,6 +112,10 @@ fn embed(schema: &mut Value, kind: &str) {
                             *reference = format!("#/$defs/{kind}{pointer}");
                         }
                     }
+                    // By name: a param may be called `default`.
+                    ("properties" | "patternProperties" | "$defs", Value::Object(schemas)) => {
+                        schemas.values_mut().for_each(|schema| embed(schema, kind));
+                    }
                     // Values, not schemas.
                     ("default" | "const" | "enum" | "examples", _) => {}
                     (_, value) => embed(value, kind),
@@ -118,6 +123,59 @@ fn embed(schema: &mut Value, kind: &str) {
             }
         }
         Value::Array(items) => items.iter_mut().for_each(|item| embed(item, kind)),
+        _ => {}
+    }
+}
+
+/// The JSON Schema of a kind's params, as they may be written: `null` also without quotes.
+pub fn params_schema(kind: &Kind) -> Value {
+    let mut params = (kind.params)().to_value();
+    make_room_for_null(&mut params);
+    params
+}
+
+/// Lets the choice `null` also be written without quotes, where YAML reads nothing: the check takes that for the choice.
+fn make_room_for_null(schema: &mut Value) {
+    const CHOICE: &str = "null";
+    match schema {
+        Value::Object(object) => {
+            if let Some(Value::Array(options)) = object.get_mut("enum")
+                && options.iter().any(|option| option == CHOICE)
+                && !options.contains(&Value::Null)
+            {
+                options.push(Value::Null);
+                if object.get("type").is_some_and(|name| name == "string") {
+                    object.insert("type".into(), json!(["string", "null"]));
+                }
+            }
+            for part in ["oneOf", "anyOf"] {
+                let Some(Value::Array(branches)) = object.get_mut(part) else {
+                    continue;
+                };
+                let choice = branches
+                    .iter()
+                    .find(|branch| branch.get("const").is_some_and(|word| word == CHOICE));
+                if let Some(about) = choice.map(|choice| choice.get("description").cloned()) {
+                    let mut nothing = json!({"type": "null"});
+                    if let Some(about) = about {
+                        nothing["description"] = about;
+                    }
+                    branches.push(nothing);
+                }
+            }
+            for (key, value) in object.iter_mut() {
+                match (key.as_str(), value) {
+                    // By name: a param may be called `default`.
+                    ("properties" | "patternProperties" | "$defs", Value::Object(schemas)) => {
+                        schemas.values_mut().for_each(make_room_for_null);
+                    }
+                    // Values, not schemas.
+                    ("default" | "const" | "enum" | "examples", _) => {}
+                    (_, value) => make_room_for_null(value),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(make_room_for_null),
         _ => {}
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     report::Report,
     substitute::is_name,
     tree::{Node, NodeValue, shortened},
-    validate::{Compiled, Subject, hold},
+    validate::{Compiled, Subject, hold, read_null_choices},
 };
 
 /// The keys of a stage besides its kind.
@@ -361,6 +361,7 @@ impl Draft {
         if matches!(self.params.value, NodeValue::Null) && !compiled.is_list() {
             self.params.value = NodeValue::Mapping(Vec::new());
         }
+        read_null_choices(&mut self.params, &compiled);
         let name = format!("`{}`", kind.name);
         let subject = Subject {
             name: &name,

@@ -484,12 +484,13 @@ impl<'a> Substitution<'a> {
             };
         }
         let known: Vec<&str> = self.params.keys().map(String::as_str).collect();
+        let near = closest(reference, known.iter().copied()).map(str::to_owned);
         let diagnostic = report.error(
             place,
             "undefined-param",
             format!("`${{{}}}` names no param", shortened(reference)),
         );
-        match closest(reference, known.iter().copied()) {
+        match &near {
             Some(near) => diagnostic.help.push(format!("did you mean `${{{near}}}`?")),
             None => diagnostic
                 .help
@@ -508,6 +509,10 @@ impl<'a> Substitution<'a> {
                         .join(", ")
                 )
             });
+        }
+        // It was meant: that nothing else reads it is no second mistake.
+        if let Some(meant) = near.and_then(|near| self.params.get_mut(&near)) {
+            meant.used = true;
         }
         Put::Failed
     }

@@ -179,7 +179,7 @@ fn a_good_spec_becomes_a_plan() {
             .map(|retries| retries.limit),
         Some(3)
     );
-    assert_eq!(plan.tests[0].expect.rows, Some(1));
+    assert_eq!(plan.tests[0].case.expect.rows, Some(1));
     assert_eq!(plan.columns.len(), 2);
     assert_eq!(
         plan.summary()[2].columns,
@@ -388,6 +388,18 @@ fn substitution_says_what_it_lacks() {
             "undefined-param 5:58 [${foo:x}] `${foo:x}` has an unknown prefix | write `${name}`, `${env:NAME}`, `${env:NAME:-default}` or `${secret:NAME}`",
             "unterminated-substitution 5:79 [${rows] `${` without its `}` | close it, or write `$$` for a dollar",
             "unset-environment 6:39 [${secret:NONE}] the secret `NONE` is not set | set the environment variable `NONE`",
+        ],
+    );
+}
+
+#[test]
+fn a_param_that_is_only_misspelt_is_no_second_mistake() {
+    let text = "pipeline: a\nparams: {rows: 5, spare: 1}\nstages:\n  - source.table: {columns: {a: f64}, rows: \"${row}\"}\n";
+    assert_findings(
+        text,
+        &[
+            "unused-param 2:19 [spare] nothing reads the param `spare` | read it with `${spare}`, or remove it",
+            "undefined-param 4:46 [${row}] `${row}` names no param | did you mean `${rows}`?",
         ],
     );
 }

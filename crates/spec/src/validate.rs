@@ -11,12 +11,16 @@ use jsonschema::{
     error::{TypeKind, ValidationErrorKind},
 };
 use serde_json::{Value, json};
-use taktline_core::{Kind, did_you_mean};
+use taktline_core::{Kind, counted, did_you_mean};
 
 use crate::{
     report::Report,
     tree::{Key, Node, NodeValue, shortened},
 };
+
+mod null_choice;
+
+pub(crate) use null_choice::read_null_choices;
 
 /// A JSON Schema, ready to use.
 pub(crate) struct Compiled {
@@ -320,47 +324,35 @@ impl<'a> Explanation<'a, '_, '_> {
                 self.size(
                     &found,
                     span,
-                    &named,
-                    format!("at least {}", many(*limit, "item")),
+                    format!("at least {}", counted(*limit, "item")),
                 );
             }
             ValidationErrorKind::MaxItems { limit } => {
-                self.size(
-                    &found,
-                    span,
-                    &named,
-                    format!("at most {}", many(*limit, "item")),
-                );
+                self.size(&found, span, format!("at most {}", counted(*limit, "item")));
             }
             ValidationErrorKind::AdditionalItems { limit } => {
-                self.size(
-                    &found,
-                    span,
-                    &named,
-                    format!("at most {}", many(*limit as u64, "item")),
-                );
+                self.size(&found, span, format!("at most {}", counted(*limit, "item")));
             }
             ValidationErrorKind::MinProperties { limit } => {
                 self.size(
                     &found,
                     span,
-                    &named,
-                    format!("at least {}", many(*limit, "entry")),
+                    format!("at least {}", counted(*limit, "entry")),
                 );
             }
+            ValidationErrorKind::MaxProperties { limit: 1 } => self.one_key(&found, span),
             ValidationErrorKind::MaxProperties { limit } => {
                 self.size(
                     &found,
                     span,
-                    &named,
-                    format!("at most {}", many(*limit, "entry")),
+                    format!("at most {}", counted(*limit, "entry")),
                 );
             }
             ValidationErrorKind::MinLength { limit } => {
                 self.range(
                     span,
                     &named,
-                    format!("at least {} long", many(*limit, "character")),
+                    format!("at least {} long", counted(*limit, "character")),
                     &shown,
                 );
             }
@@ -368,7 +360,7 @@ impl<'a> Explanation<'a, '_, '_> {
                 self.range(
                     span,
                     &named,
-                    format!("at most {} long", many(*limit, "character")),
+                    format!("at most {} long", counted(*limit, "character")),
                     &shown,
                 );
             }
@@ -451,7 +443,7 @@ impl<'a> Explanation<'a, '_, '_> {
     }
 
     fn unknown_key(&mut self, found: &Found<'_>, name: &str, known: &[&str]) {
-        let Some((key, _)) = found.node.entry(name) else {
+        let Some((key, value)) = found.node.entry(name) else {
             return;
         };
         let (unknown, noun) = (self.subject.unknown, self.subject.noun);
@@ -469,7 +461,14 @@ impl<'a> Explanation<'a, '_, '_> {
                 free.iter().copied()
             },
         );
+        let is_cut = matches!(value.value, NodeValue::Null) && name.contains(')');
         let diagnostic = self.report.error(key.span.clone(), unknown, message);
+        if is_cut {
+            diagnostic.help.push(
+                "inside `{…}` a comma ends the value: write one with a comma in quotes".to_owned(),
+            );
+            return;
+        }
         match help {
             Some(help) => diagnostic.help.push(help),
             None => diagnostic.help.push(format!("it takes no {noun}s")),
@@ -535,13 +534,36 @@ impl<'a> Explanation<'a, '_, '_> {
         diagnostic.label = Some(format!("must be {bound}"));
     }
 
-    fn size(&mut self, found: &Found<'_>, span: Range<usize>, named: &str, bound: String) {
+    fn size(&mut self, found: &Found<'_>, span: Range<usize>, bound: String) {
+        let named = self.named(found);
         let size = found.node.items().len().max(found.node.entries().len());
         self.report.error(
             span,
             "out-of-range",
             format!("{named} must have {bound}, found {size}"),
         );
+    }
+
+    /// A map that names one thing names several: `{conv: {…}, max_pool: 2}`.
+    fn one_key(&mut self, found: &Found<'_>, span: Range<usize>) {
+        let named = self.named(found);
+        let keys: Vec<&Key> = found.node.entries().iter().map(|(key, _)| key).collect();
+        let names: Vec<String> = keys
+            .iter()
+            .map(|key| format!("`{}`", shortened(&key.text)))
+            .collect();
+        let diagnostic = self.report.error(
+            keys.get(1).map_or(span, |key| key.span.clone()),
+            "out-of-range",
+            format!("{named} takes one key, found {}", joined(&names, "and")),
+        );
+        diagnostic.label = Some("one too many".into());
+        let second = keys.get(1).map(|key| shortened(&key.text));
+        if let Some(second) = second.filter(|_| found.name.ends_with(']')) {
+            diagnostic
+                .help
+                .push(format!("give it a list item of its own: `- {second}: …`"));
+        }
     }
 
     /// None of several schemas fits: explains the one that was meant.
@@ -928,19 +950,14 @@ fn schema_type_words(name: &str) -> &'static str {
     }
 }
 
-fn joined(words: &[&str], last: &str) -> String {
+fn joined<W: AsRef<str>>(words: &[W], last: &str) -> String {
     match words {
         [] => "another value".into(),
-        [word] => (*word).to_owned(),
-        [rest @ .., word] => format!("{} {last} {word}", rest.join(", ")),
-    }
-}
-
-fn many(count: u64, noun: &str) -> String {
-    match (count, noun) {
-        (1, _) => format!("1 {noun}"),
-        (_, "entry") => format!("{count} entries"),
-        _ => format!("{count} {noun}s"),
+        [word] => word.as_ref().to_owned(),
+        [rest @ .., word] => {
+            let rest: Vec<&str> = rest.iter().map(AsRef::as_ref).collect();
+            format!("{} {last} {}", rest.join(", "), word.as_ref())
+        }
     }
 }
 
