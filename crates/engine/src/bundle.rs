@@ -10,7 +10,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -24,7 +24,7 @@ use taktline_core::{
 };
 use taktline_spec::Plan;
 
-use crate::{key::sorted, local, store::write_atomically};
+use crate::{key::sorted, local, store::write_atomically, streaming};
 
 const FORMAT: u32 = 1;
 const MANIFEST: &str = "manifest.json";
@@ -65,7 +65,13 @@ pub(crate) fn extent(plan: &Plan, deploy: usize) -> Result<Extent> {
     let mut replay = Vec::new();
     let mut at = model;
     let cut = loop {
-        let [input] = plan.stages[at].inputs.as_slice() else {
+        let inputs = plan.stages[at].inputs.as_slice();
+        let inputs = match plan.stages[at].stage.shape() {
+            // Its further inputs are only looked up in: the rows are those of the first.
+            Shape::Expect(_) => inputs.get(..1).unwrap_or_default(),
+            _ => inputs,
+        };
+        let [input] = inputs else {
             break at;
         };
         let above = &plan.stages[*input];
@@ -75,6 +81,7 @@ pub(crate) fn extent(plan: &Plan, deploy: usize) -> Result<Extent> {
             | Shape::Evaluate(_)
             | Shape::Deploy(_)
             | Shape::Sink(_) => false,
+            Shape::Estimator(estimator) if !estimator.keeps_rows() => break *input,
             Shape::Estimator(_) => above.inputs.len() == 1,
             Shape::Relational(relational) if relational.is_training_only() => false,
             Shape::Relational(relational) if above.inputs.len() == 1 => {
@@ -297,11 +304,7 @@ impl Scoring<'_> {
         for (name, bytes) in &files {
             write_atomically(&temporary.path().join(name), bytes)?;
         }
-        if target.exists() {
-            // It is there but does not hold together: put the good one in its place.
-            fs::remove_dir_all(&target).map_err(failed)?;
-        }
-        fs::rename(temporary.keep(), &target).map_err(failed)?;
+        put(temporary.path(), &target).map_err(failed)?;
         Ok(Written { id, folder: target })
     }
 }
@@ -381,6 +384,36 @@ pub enum BundleError {
     },
 }
 
+/// Puts a finished bundle in its place. Another run may do the same at the same moment: whichever comes first, the bundle of
+/// that name has the same bytes.
+fn put(finished: &Path, target: &Path) -> io::Result<()> {
+    if fs::rename(finished, target).is_ok() {
+        return Ok(());
+    }
+    if verify(target).is_ok() {
+        return Ok(());
+    }
+    // It is there but does not hold together: it goes aside first, so that the name never leads to half a bundle.
+    let aside = finished.with_extension("aside");
+    fs::rename(target, &aside)?;
+    let put = fs::rename(finished, target);
+    fs::remove_dir_all(&aside)?;
+    match put {
+        Err(error) if verify(target).is_err() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// What the system answered, without its number.
+fn in_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
 /// Checks that every file of the bundle is there with the bytes it was written with, and no other.
 pub(crate) fn verify(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, BundleError> {
     let unsound = |reason: String| BundleError::Unsound {
@@ -388,7 +421,7 @@ pub(crate) fn verify(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, BundleE
         reason,
     };
     let sums = fs::read(folder.join(SUMS))
-        .map_err(|error| unsound(format!("cannot read `{SUMS}`: {error}")))?;
+        .map_err(|error| unsound(format!("cannot read `{SUMS}`: {}", in_words(&error))))?;
     let sums = String::from_utf8(sums).map_err(|_| unsound(format!("`{SUMS}` is damaged")))?;
     let mut files = BTreeMap::new();
     for line in sums.strip_suffix('\n').unwrap_or_default().split('\n') {
@@ -400,7 +433,7 @@ pub(crate) fn verify(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, BundleE
         });
         let (sum, name) = entry.ok_or_else(|| unsound(format!("`{SUMS}` is damaged")))?;
         let bytes = fs::read(folder.join(name))
-            .map_err(|error| unsound(format!("cannot read `{name}`: {error}")))?;
+            .map_err(|error| unsound(format!("cannot read `{name}`: {}", in_words(&error))))?;
         if hex(&Sha256::digest(&bytes)) != sum {
             return Err(unsound(format!(
                 "`{name}` is not what was written; its SHA-256 differs from `{SUMS}`"
@@ -551,9 +584,11 @@ impl Bundle {
             })?;
             steps.push((&stage.id, frame.clone()));
         }
-        let features = frame.collect().map_err(|error| {
+        let features = streaming::unshared(frame).collect().map_err(|error| {
             // The first stage at which the query fails is the one to blame.
-            let fails = |(_, step): &&(&String, LazyFrame)| step.clone().collect().is_err();
+            let fails = |(_, step): &&(&String, LazyFrame)| {
+                streaming::unshared(step.clone()).collect().is_err()
+            };
             let stage = steps
                 .iter()
                 .find(fails)
@@ -609,11 +644,14 @@ impl Bundle {
                     .is_null()
                     .iter()
                     .position(|null| null == Some(true));
+                let row = first.unwrap_or_default() + 1;
+                let where_it_is = match column.null_count() {
+                    1 => format!("a null in row {row}"),
+                    count => format!("{count} nulls, the first in row {row}"),
+                };
                 problems.push(format!(
-                    "the column `{}` has {} nulls, the first in row {}; the training data had none",
-                    input.name,
-                    column.null_count(),
-                    first.unwrap_or_default() + 1
+                    "the column `{}` has {where_it_is}; the training data had none",
+                    input.name
                 ));
             }
             columns.push(column);

@@ -9,7 +9,7 @@ use taktline_spec::Plan;
 
 use crate::{
     record::{PlanRecord, StageRecord, records},
-    store::{Payload, Store},
+    store::{Condition, Payload, Store},
 };
 
 /// What will become of a stage in the next run.
@@ -48,6 +48,7 @@ pub struct Explanation {
 pub fn explain(plan: &Plan, store: &Store, directory: &Path) -> Result<Vec<Explanation>> {
     let records = records(plan, store, directory)?;
     let last: Option<PlanRecord> = store.last_record(&plan.pipeline);
+    let collected = store.collected();
     let readers = crate::run::readers(plan);
     let changes: Vec<Option<String>> = plan
         .stages
@@ -69,14 +70,16 @@ pub fn explain(plan: &Plan, store: &Store, directory: &Path) -> Result<Vec<Expla
             let shape = stage.stage.shape();
             let barrier =
                 readers[index] > 1 || !matches!(shape, Shape::Source(_) | Shape::Relational(_));
-            let kept = match shape {
-                Shape::Estimator(_) | Shape::Model(_) => store.has(record.key, Payload::State),
-                Shape::Evaluate(_) | Shape::Expect(_) | Shape::Deploy(_) => {
-                    store.has(record.key, Payload::Findings)
-                }
-                Shape::Split(_) => store.has(record.key, Payload::Frame),
-                _ => false,
-            } && stage.cache;
+            let payload = match shape {
+                Shape::Estimator(_) | Shape::Model(_) => Some(Payload::State),
+                Shape::Evaluate(_) | Shape::Expect(_) | Shape::Deploy(_) => Some(Payload::Findings),
+                Shape::Split(_) => Some(Payload::Frame),
+                _ => None,
+            };
+            let looks_at_clock = matches!(shape, Shape::Expect(expect) if expect.looks_at_clock());
+            let payload = payload.filter(|_| stage.cache && !looks_at_clock);
+            let condition = payload.map(|payload| store.condition(record.key, payload));
+            let kept = condition == Some(Condition::Whole);
             let (status, reason) = if kept {
                 (
                     Status::Cached,
@@ -87,10 +90,18 @@ pub fn explain(plan: &Plan, store: &Store, directory: &Path) -> Result<Vec<Expla
                     changed_above(plan, &changes, index).unwrap_or_else(|| match shape {
                         Shape::Sink(_) => "a sink always writes".to_owned(),
                         _ if !stage.cache => "`cache: false`".to_owned(),
+                        _ if looks_at_clock => "it compares with the time of the run".to_owned(),
+                        _ if condition == Some(Condition::Damaged) => {
+                            "its result in the cache is damaged".to_owned()
+                        }
+                        _ if collected.contains_key(&record.key.to_string()) => format!(
+                            "its result was removed by `takt gc` on {}",
+                            collected[&record.key.to_string()]
+                        ),
                         Shape::Source(_) | Shape::Relational(_) | Shape::Split(_) => {
                             "unchanged; made again if a stage below needs its rows".to_owned()
                         }
-                        _ => "its result is not in the cache (not finished, or cleaned up)"
+                        _ => "its result is not in the cache (the last run did not come so far)"
                             .to_owned(),
                     })
                 });
@@ -158,10 +169,14 @@ fn change(now: &StageRecord, before: Option<&StageRecord>) -> Option<String> {
             .filter(|(name, hash)| before.files.get(*name) != Some(hash))
             .map(|(name, _)| name.clone())
             .collect();
-        return Some(if changed.is_empty() {
+        let what = if changed.is_empty() {
             "files are gone".to_owned()
         } else {
             format!("the content of {} changed", quoted(&changed))
+        };
+        return Some(match drift(now, before) {
+            Some(drift) => format!("{what}: {drift}"),
+            None => what,
         });
     }
     let roles: Vec<String> = now
@@ -176,6 +191,36 @@ fn change(now: &StageRecord, before: Option<&StageRecord>) -> Option<String> {
         .map(|column| column.0.clone())
         .collect();
     (!roles.is_empty()).then(|| format!("the role of {} changed", quoted(&roles)))
+}
+
+/// How the columns that a source gives differ from those that the last run saw; `None` where they do not.
+pub(crate) fn drift(now: &StageRecord, before: &StageRecord) -> Option<String> {
+    // Another source says nothing of this one; a record of an older takt knows no columns.
+    if now.kind != before.kind || before.gives.is_empty() {
+        return None;
+    }
+    let find = |columns: &[(String, String)], name: &String| {
+        columns
+            .iter()
+            .find(|column| column.0 == *name)
+            .map(|column| column.1.clone())
+    };
+    let mut told = Vec::new();
+    for (name, dtype) in &now.gives {
+        match find(&before.gives, name) {
+            None => told.push(format!("new column `{name}`")),
+            Some(earlier) if earlier != *dtype => {
+                told.push(format!("`{name}` was {earlier}, is {dtype}"));
+            }
+            Some(_) => {}
+        }
+    }
+    for (name, _) in &before.gives {
+        if find(&now.gives, name).is_none() {
+            told.push(format!("column `{name}` is gone"));
+        }
+    }
+    (!told.is_empty()).then(|| told.join("; "))
 }
 
 fn quoted(names: &[String]) -> String {
@@ -260,5 +305,33 @@ mod tests {
                 "`gone` is gone"
             ]
         );
+    }
+
+    #[test]
+    fn says_how_the_columns_of_a_source_changed() {
+        let record = |gives: &[(&str, &str)]| StageRecord {
+            kind: "source.csv".into(),
+            version: 1,
+            params: json!({}),
+            inputs: Vec::new(),
+            seed: None,
+            files: [("f.csv".to_owned(), format!("{gives:?}"))].into(),
+            columns: Vec::new(),
+            gives: gives
+                .iter()
+                .map(|(name, dtype)| (name.to_string(), dtype.to_string()))
+                .collect(),
+            key: crate::key::Key::of(&gives.len()).expect("a key"),
+        };
+        let before = record(&[("y", "f64"), ("z", "i64"), ("same", "date")]);
+        let now = record(&[("x", "bool"), ("z", "text"), ("same", "date")]);
+        assert_eq!(
+            change(&now, Some(&before)).as_deref(),
+            Some(
+                "the content of `f.csv` changed: new column `x`; `z` was i64, is text; column `y` is gone"
+            )
+        );
+        assert_eq!(drift(&now, &now), None);
+        assert_eq!(drift(&now, &record(&[])), None);
     }
 }

@@ -5,16 +5,32 @@
 //! depends on; see [`explain`].
 
 mod bundle;
+mod cases;
+mod cells;
+mod difference;
 mod explain;
+mod fingerprint;
+mod gc;
 mod key;
+mod lease;
 pub mod local;
+mod quarantine;
 mod record;
 mod run;
 mod store;
+mod streaming;
 mod summary;
+mod tally;
 
 pub use bundle::{Bundle, BundleError, InputColumn, Manifest};
+pub use cases::{Finding, TestResult, test};
+pub use difference::{Difference, DifferentRow};
 pub use explain::{Explanation, Status, explain};
-pub use run::{Failure, FailureKind, Observer, RunOptions, Unobserved, frame, run};
+pub use gc::{CollectOptions, Collected, Collection, Removed, collect};
+pub use quarantine::Quarantine;
+pub use run::{
+    Failure, FailureKind, Observer, RunOptions, Unobserved, frame, output_folders, rows_after, run,
+};
 pub use store::{Store, write_atomically};
-pub use summary::{GateResult, RunSummary, StageOutcome, StageSummary};
+pub use summary::{ColumnChanges, GateResult, RunSummary, StageOutcome, StageSummary};
+pub use tally::Changes;

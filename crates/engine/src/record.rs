@@ -1,6 +1,9 @@
 //! What each stage of a plan depends on: its content key, and a readable record to explain a changed key.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -28,8 +31,11 @@ pub(crate) struct StageRecord {
     pub(crate) seed: Option<u64>,
     /// File name to content hash, for sources.
     pub(crate) files: BTreeMap<String, String>,
-    /// Name, type and role of the columns it may look at, where roles matter.
+    /// Name, type and role of the columns it may look at.
     pub(crate) columns: Vec<(String, String, String)>,
+    /// Name and type of the columns that a source gives: what a change of its content means to those who read it.
+    #[serde(default)]
+    pub(crate) gives: Vec<(String, String)>,
     pub(crate) key: Key,
 }
 
@@ -49,79 +55,137 @@ struct Ingredients<'a> {
     inputs: Vec<Key>,
     seed: Option<u64>,
     files: Vec<&'a String>,
+    /// What the files are called, where that may say something: in folders of classes or partitions.
+    names: Vec<String>,
     columns: &'a [(String, String, String)],
     volatile: Option<String>,
 }
 
+/// A source whose content is not known, and why.
+#[derive(Debug)]
+pub(crate) struct Unrecorded {
+    /// The source, where it is one that is to blame.
+    pub(crate) stage: Option<usize>,
+    pub(crate) error: Error,
+}
+
+impl From<Error> for Unrecorded {
+    fn from(error: Error) -> Self {
+        Self { stage: None, error }
+    }
+}
+
+impl From<Unrecorded> for Error {
+    fn from(unrecorded: Unrecorded) -> Self {
+        unrecorded.error
+    }
+}
+
 /// The record of every stage, in plan order.
-pub(crate) fn records(plan: &Plan, store: &Store, directory: &Path) -> Result<Vec<StageRecord>> {
+pub(crate) fn records(
+    plan: &Plan,
+    store: &Store,
+    directory: &Path,
+) -> Result<Vec<StageRecord>, Unrecorded> {
+    let mut fingerprints = Vec::with_capacity(plan.stages.len());
+    let cx = SourceContext {
+        seed: plan.seed,
+        directory,
+        run_key: None,
+    };
+    for (index, stage) in plan.stages.iter().enumerate() {
+        let unrecorded = |error| Unrecorded {
+            stage: Some(index),
+            error,
+        };
+        fingerprints.push(match stage.stage.shape() {
+            Shape::Source(source) => Some(source.fingerprint(&cx).map_err(unrecorded)?),
+            _ => None,
+        });
+    }
+    let files: BTreeSet<&PathBuf> = fingerprints
+        .iter()
+        .filter_map(|fingerprint| match fingerprint {
+            Some(Fingerprint::Files(paths)) => Some(paths),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    let files: Vec<PathBuf> = files.into_iter().cloned().collect();
+    let hashes = store.fingerprints(&files)?;
     let mut records: Vec<StageRecord> = Vec::with_capacity(plan.stages.len());
-    for stage in &plan.stages {
-        let record = record(plan, stage, &records, store, directory)?;
+    for (stage, fingerprint) in plan.stages.iter().zip(fingerprints) {
+        let record = record(plan, stage, &records, fingerprint, &hashes)?;
         records.push(record);
     }
     Ok(records)
+}
+
+/// Records under which nothing is kept anywhere, for a run whose results are not to be found again.
+pub(crate) fn unrecorded(plan: &Plan) -> Result<Vec<StageRecord>> {
+    plan.stages
+        .iter()
+        .map(|stage| {
+            Ok(StageRecord {
+                kind: stage.kind.name.to_owned(),
+                version: stage.kind.version,
+                params: Value::Null,
+                inputs: Vec::new(),
+                seed: None,
+                files: BTreeMap::new(),
+                columns: Vec::new(),
+                gives: Vec::new(),
+                key: Key::of(&stage.id)?,
+            })
+        })
+        .collect()
 }
 
 fn record(
     plan: &Plan,
     stage: &PlannedStage,
     above: &[StageRecord],
-    store: &Store,
-    directory: &Path,
+    fingerprint: Option<Fingerprint>,
+    hashes: &BTreeMap<PathBuf, String>,
 ) -> Result<StageRecord> {
     let shape = stage.stage.shape();
     let mut files = BTreeMap::new();
+    let mut names = Vec::new();
     let mut volatile = None;
     let mut takes_seed = !matches!(
         shape,
         Shape::Relational(_) | Shape::Expect(_) | Shape::Sink(_) | Shape::Deploy(_)
     );
-    if let Shape::Source(source) = &shape {
-        match source.fingerprint(&SourceContext {
-            seed: plan.seed,
-            directory,
-            run_key: None,
-        })? {
-            Fingerprint::Files(paths) => {
-                takes_seed = false;
-                for path in paths {
-                    let hash = store.fingerprint(&path)?;
-                    // A secret may be part of a path.
-                    files.insert(plan.redact(&path.display().to_string()), hash);
-                }
+    match fingerprint {
+        Some(Fingerprint::Files(paths)) => {
+            takes_seed = false;
+            for path in paths {
+                let hash = hashes.get(&path).cloned().unwrap_or_default();
+                // A secret may be part of a path.
+                files.insert(plan.redact(&path.display().to_string()), hash);
             }
-            Fingerprint::Params => {}
-            Fingerprint::Content(content) => {
-                takes_seed = false;
-                files.insert(stage.id.clone(), content);
-            }
-            Fingerprint::Volatile => volatile = Some(crate::run::run_id()),
+            names = telling_names(&files);
         }
+        Some(Fingerprint::Content(content)) => {
+            takes_seed = false;
+            files.insert(stage.id.clone(), content);
+        }
+        Some(Fingerprint::Volatile) => volatile = Some(crate::run::run_id()),
+        Some(Fingerprint::Params) | None => {}
     }
-    let looks_at_roles = matches!(
-        shape,
-        Shape::Split(_)
-            | Shape::Estimator(_)
-            | Shape::Model(_)
-            | Shape::Evaluate(_)
-            | Shape::Deploy(_)
-    );
-    let columns = match stage.inputs.first() {
-        Some(input) if looks_at_roles => plan.stages[*input]
-            .schema
-            .columns
-            .iter()
-            .map(|column| {
-                (
-                    column.name.clone(),
-                    type_name(&column.dtype),
-                    format!("{:?}", column.role),
-                )
-            })
-            .collect(),
-        _ => Vec::new(),
-    };
+    // A kind may look at any role: the time column that a join goes by where none is named, the target to balance.
+    let columns = stage
+        .inputs
+        .iter()
+        .flat_map(|input| &plan.stages[*input].schema.columns)
+        .map(|column| {
+            (
+                column.name.clone(),
+                type_name(&column.dtype),
+                format!("{:?}", column.role),
+            )
+        })
+        .collect::<Vec<_>>();
     let params = sorted(
         serde_json::to_value(&stage.params).map_err(|error| Error::State(error.to_string()))?,
     );
@@ -134,6 +198,7 @@ fn record(
         inputs: stage.inputs.iter().map(|input| above[*input].key).collect(),
         seed,
         files: files.values().collect(),
+        names,
         columns: &columns,
         volatile,
     })?;
@@ -149,6 +214,60 @@ fn record(
         seed,
         files,
         columns,
+        gives: match shape {
+            Shape::Source(_) => stage
+                .schema
+                .columns
+                .iter()
+                .map(|column| (column.name.clone(), type_name(&column.dtype)))
+                .collect(),
+            _ => Vec::new(),
+        },
         key,
     })
+}
+
+/// The files' names below the folder that they have in common, so that a project may be moved; folders of partitions
+/// (`year=2024`) say something wherever they are.
+fn telling_names(files: &BTreeMap<String, String>) -> Vec<String> {
+    let names: Vec<Vec<&str>> = files.keys().map(|name| name.split('/').collect()).collect();
+    let Some(first) = names.first() else {
+        return Vec::new();
+    };
+    let common = first
+        .iter()
+        .enumerate()
+        .take_while(|(at, folder)| {
+            !folder.contains('=')
+                && names
+                    .iter()
+                    .all(|name| name.len() > at + 1 && name[*at] == **folder)
+        })
+        .count();
+    names.iter().map(|name| name[common..].join("/")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_count_from_the_folder_in_common() {
+        let told = |names: &[&str]| {
+            telling_names(
+                &names
+                    .iter()
+                    .map(|name| (name.to_string(), String::new()))
+                    .collect(),
+            )
+        };
+        assert_eq!(told(&["/home/a/x.csv"]), ["x.csv"]);
+        assert_eq!(
+            told(&["/home/a/d/x.csv", "/home/a/e/x.csv"]),
+            ["d/x.csv", "e/x.csv"]
+        );
+        assert_eq!(told(&["/home/a/x", "/home/a/x/y"]), ["x", "x/y"]);
+        assert_eq!(told(&["/home/a/year=1/x"]), ["year=1/x"]);
+        assert!(told(&[]).is_empty());
+    }
 }

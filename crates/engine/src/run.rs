@@ -3,34 +3,36 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::Instant,
 };
 
 use polars::{
     lazy::dsl::{col, lit},
     prelude::{
-        AllowedOptimizations, DataFrame, IntoLazy, IpcReader, IpcWriter, LazyFrame, NamedFrom,
-        SerReader, SerWriter, Series,
+        DataFrame, IntoLazy, IpcReader, IpcWriter, LazyFrame, NamedFrom, PolarsResult, SerReader,
+        SerWriter, Series,
     },
 };
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    Cancellation, Diagnostic, Error, Evaluation, Expectation, FitContext, Frame, Model, Output,
-    PARTITION, Partition, Progress, ProgressEvent, Result, Schema, Shape, SourceContext, State,
-    output_schema,
+    Cancellation, Diagnostic, Error, Evaluation, Expectation, FitContext, Frame, Model, Operation,
+    Output, PARTITION, Partition, Progress, ProgressEvent, Result, Schema, Shape, Sink,
+    SourceContext, State, counted, output_schema, thousands,
 };
 use taktline_spec::Plan;
 
 use crate::{
     bundle::{self, Extent, Scoring},
+    explain,
+    lease::Lease,
     local,
-    record::{PlanRecord, StageRecord, records},
+    quarantine::{self, Quarantine},
+    record::{PlanRecord, StageRecord, Unrecorded, records},
     store::{Payload, Store},
-    summary::{GateResult, RunSummary, StageOutcome, StageSummary},
+    streaming,
+    summary::{ColumnChanges, GateResult, RunSummary, StageOutcome, StageSummary},
+    tally::{Queries, Tally, nulls_in},
 };
 
 /// How to run.
@@ -76,16 +78,18 @@ pub struct Failure {
     pub kind: FailureKind,
     /// The message, at the stage's place in the spec.
     pub diagnostic: Box<Diagnostic>,
+    /// Where the rows are that broke a rule, by stage id.
+    pub quarantined: Vec<(String, Quarantine)>,
 }
 
 /// An error and the stage that it belongs to.
-struct StageError {
+pub(crate) struct StageError {
     stage: usize,
     error: Error,
     expectation: bool,
 }
 
-type StageResult<T> = Result<T, StageError>;
+pub(crate) type StageResult<T> = Result<T, StageError>;
 
 trait At<T> {
     fn at(self, stage: usize) -> StageResult<T>;
@@ -114,10 +118,21 @@ pub fn run(
     cancellation: &Cancellation,
 ) -> Result<RunSummary, Failure> {
     let start = Instant::now();
-    let records = records(plan, store, directory).map_err(|error| Failure {
-        kind: FailureKind::Stage,
-        diagnostic: Box::new(Diagnostic::error("source-unreadable", error.to_string())),
-    })?;
+    let name = run_id();
+    let mut lease = Lease::take(store, &name)
+        .inspect_err(|error| tracing::debug!(%error, "nothing tells `takt gc` of this run"))
+        .ok();
+    if options.fresh {
+        forget(plan, directory).map_err(|unrecorded| unreadable(plan, &unrecorded))?;
+    }
+    let records =
+        records(plan, store, directory).map_err(|unrecorded| unreadable(plan, &unrecorded))?;
+    if let Some(lease) = &mut lease
+        && let Err(error) = lease.hold(records.iter().map(|record| record.key))
+    {
+        tracing::debug!(%error, "`takt gc` is not told what this run uses");
+    }
+    tell_drift(plan, store, &records, observer);
     let mut run = Run::new(
         plan,
         store,
@@ -127,6 +142,7 @@ pub fn run(
         cancellation,
         records,
     );
+    run.run = name;
     match run.all() {
         Ok(()) => {
             let record = PlanRecord {
@@ -143,6 +159,62 @@ pub fn run(
             Ok(run.summary(start.elapsed().as_secs_f64()))
         }
         Err(failed) => Err(run.failure(failed)),
+    }
+}
+
+/// Sources read everything again.
+fn forget(plan: &Plan, directory: &Path) -> Result<(), Unrecorded> {
+    let cx = SourceContext {
+        seed: plan.seed,
+        directory,
+        run_key: None,
+    };
+    for (index, stage) in plan.stages.iter().enumerate() {
+        if let Shape::Source(source) = stage.stage.shape() {
+            source.forget(&cx).map_err(|error| Unrecorded {
+                stage: Some(index),
+                error,
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Says which sources have other columns than in the last run.
+fn tell_drift(plan: &Plan, store: &Store, records: &[StageRecord], observer: &dyn Observer) {
+    let Some(last) = store.last_record::<PlanRecord>(&plan.pipeline) else {
+        return;
+    };
+    for (stage, record) in plan.stages.iter().zip(records) {
+        let before = last.stages.get(&stage.id);
+        if let Some(drift) = before.and_then(|before| explain::drift(record, before)) {
+            let text = format!("other columns than in the last run: {drift}");
+            observer.progress(&stage.id, ProgressEvent::Message(text));
+        }
+    }
+}
+
+/// A source that cannot be read, at its place in the spec.
+fn unreadable(plan: &Plan, unrecorded: &Unrecorded) -> Failure {
+    let stage = unrecorded.stage.map(|index| &plan.stages[index]);
+    let message = match stage {
+        Some(stage) => format!("stage `{}`: {}", stage.id, unrecorded.error),
+        None => unrecorded.error.to_string(),
+    };
+    let mut diagnostic = Diagnostic::error("source-unreadable", message);
+    diagnostic.location = stage.map(|stage| stage.location.clone());
+    match (unrecorded.stage, &unrecorded.error) {
+        (Some(index), Error::Problem(problem)) => {
+            diagnostic = taktline_spec::locate(plan, index, problem);
+            diagnostic.message =
+                format!("stage `{}`: {}", plan.stages[index].id, diagnostic.message);
+        }
+        (_, error) => diagnostic.help.extend(error.help().map(str::to_owned)),
+    }
+    Failure {
+        kind: FailureKind::Stage,
+        diagnostic: Box::new(diagnostic),
+        quarantined: Vec::new(),
     }
 }
 
@@ -170,8 +242,67 @@ pub fn frame(plan: &Plan, directory: &Path) -> Result<DataFrame> {
         records,
     );
     let last = plan.stages.len().saturating_sub(1);
-    let frame = run.frame(last).map_err(|failed| failed.error)?;
-    run.collect(frame, last).map_err(|failed| failed.error)
+    let (data, _) = run.whole(last).map_err(|failed| failed.error)?;
+    Ok(data)
+}
+
+/// The folders in which the plan's sinks write files.
+pub fn output_folders(plan: &Plan, directory: &Path) -> BTreeSet<PathBuf> {
+    let cx = SourceContext {
+        seed: plan.seed,
+        directory,
+        run_key: None,
+    };
+    let target = |stage: &taktline_spec::PlannedStage| match stage.stage.shape() {
+        Shape::Sink(sink) => sink.target(&cx),
+        _ => None,
+    };
+    plan.stages
+        .iter()
+        .filter_map(target)
+        // A link's file is written where the link leads.
+        .map(|path| path.canonicalize().unwrap_or(path))
+        .filter_map(|path| {
+            let folder = path.parent()?;
+            let is_here = folder.as_os_str().is_empty();
+            Some(if is_here {
+                PathBuf::from(".")
+            } else {
+                folder.to_owned()
+            })
+        })
+        .collect()
+}
+
+/// The rows after a stage, and what their columns are. What earlier runs kept is used, what is learned on the way is kept,
+/// and no sink writes.
+///
+/// # Errors
+/// The first stage above that fails.
+pub fn rows_after(
+    plan: &Plan,
+    stage: usize,
+    store: &Store,
+    directory: &Path,
+    observer: &dyn Observer,
+    cancellation: &Cancellation,
+) -> Result<Frame, Failure> {
+    let records =
+        records(plan, store, directory).map_err(|unrecorded| unreadable(plan, &unrecorded))?;
+    let options = RunOptions::default();
+    let mut run = Run::new(
+        plan,
+        store,
+        directory,
+        &options,
+        observer,
+        cancellation,
+        records,
+    );
+    match run.whole(stage) {
+        Ok((data, schema)) => Ok(Frame { data, schema }),
+        Err(failed) => Err(run.failure(failed)),
+    }
 }
 
 /// How many stages read each stage.
@@ -192,9 +323,7 @@ pub(crate) fn run_id() -> String {
     )
 }
 
-const NOT_COUNTED: u64 = u64::MAX;
-
-struct Run<'a> {
+pub(crate) struct Run<'a> {
     plan: &'a Plan,
     store: &'a Store,
     directory: &'a Path,
@@ -209,12 +338,17 @@ struct Run<'a> {
     /// What the stages' rows really look like; differs from the plan where only training knows (one column a category).
     schemas: Vec<Option<Schema>>,
     states: Vec<Option<State>>,
-    rows: Vec<Arc<AtomicU64>>,
-    nulls: Vec<Arc<Mutex<Option<BTreeSet<String>>>>>,
+    /// Rows that models learned from and have still to predict.
+    model_inputs: Vec<Option<DataFrame>>,
+    /// The stage whose columns are all wanted, whatever the stages below read.
+    wanted_whole: Option<usize>,
+    queries: Queries,
+    tallies: Vec<Arc<Tally>>,
     seconds: Vec<f64>,
     outcomes: Vec<StageOutcome>,
     evaluations: Vec<(usize, Evaluation)>,
     expectations: Vec<(usize, Vec<Expectation>)>,
+    quarantined: Vec<(usize, Quarantine)>,
     gates: Vec<GateResult>,
     outputs: Vec<(String, Output)>,
     bundle: Option<PathBuf>,
@@ -230,7 +364,7 @@ struct Deployed {
 }
 
 impl<'a> Run<'a> {
-    fn new(
+    pub(crate) fn new(
         plan: &'a Plan,
         store: &'a Store,
         directory: &'a Path,
@@ -240,6 +374,7 @@ impl<'a> Run<'a> {
         records: Vec<StageRecord>,
     ) -> Self {
         let count = plan.stages.len();
+        let queries = Queries::default();
         let extents = (0..count)
             .map(|index| match plan.stages[index].stage.shape() {
                 Shape::Deploy(_) => bundle::extent(plan, index).ok(),
@@ -259,14 +394,15 @@ impl<'a> Run<'a> {
             frames: (0..count).map(|_| None).collect(),
             schemas: vec![None; count],
             states: (0..count).map(|_| None).collect(),
-            rows: (0..count)
-                .map(|_| Arc::new(AtomicU64::new(NOT_COUNTED)))
-                .collect(),
-            nulls: (0..count).map(|_| Arc::new(Mutex::new(None))).collect(),
+            model_inputs: vec![None; count],
+            wanted_whole: None,
+            tallies: (0..count).map(|_| Tally::new(&queries)).collect(),
+            queries,
             seconds: vec![0.0; count],
             outcomes: vec![StageOutcome::NotNeeded; count],
             evaluations: Vec::new(),
             expectations: Vec::new(),
+            quarantined: Vec::new(),
             gates: Vec::new(),
             outputs: Vec::new(),
             bundle: None,
@@ -304,6 +440,21 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// These rows are what the stage gives.
+    pub(crate) fn give(&mut self, index: usize, data: DataFrame) {
+        self.tallies[index].set_rows(data.height());
+        self.schemas[index] = Some(self.plan.stages[index].schema.clone());
+        self.frames[index] = Some(data.lazy());
+    }
+
+    /// All columns of the rows after this stage, and what they are.
+    pub(crate) fn whole(&mut self, index: usize) -> StageResult<(DataFrame, Schema)> {
+        self.wanted_whole = Some(index);
+        let frame = self.frame(index)?;
+        let data = self.collect(frame, index)?;
+        Ok((data, self.schema(index)?))
+    }
+
     fn cached<T>(&self, index: usize, get: impl FnOnce(&Store) -> Option<T>) -> Option<T> {
         if self.options.fresh || !self.plan.stages[index].cache {
             return None;
@@ -314,9 +465,10 @@ impl<'a> Run<'a> {
     /// Runs the query; the lazy stages that it holds are noted as part of `index`.
     fn collect(&mut self, frame: LazyFrame, index: usize) -> StageResult<DataFrame> {
         self.cancellation.check().at(index)?;
-        let data = frame
+        self.queries.begin();
+        let data = streaming::unshared(frame)
             .collect()
-            .map_err(|error| self.explained(index, error.into()))?;
+            .map_err(|error| self.explained(index, error.into(), streaming::make))?;
         self.cancellation.check().at(index)?;
         self.note_fused(index);
         Ok(data)
@@ -324,7 +476,20 @@ impl<'a> Run<'a> {
 
     /// A failed query, told by the source above whose data made it fail, where one can tell, or at the first stage that
     /// fails when the query is run up to there.
-    fn explained(&self, index: usize, mut error: Error) -> StageError {
+    fn explained(
+        &self,
+        index: usize,
+        mut error: Error,
+        run: fn(LazyFrame) -> PolarsResult<()>,
+    ) -> StageError {
+        // What is no failed query, such as a file that cannot be written, is this stage's own.
+        if !matches!(error, Error::Polars(_)) {
+            return StageError {
+                stage: index,
+                error,
+                expectation: false,
+            };
+        }
         let mut above = bundle::ancestors(self.plan, index);
         above.insert(index);
         for stage in &above {
@@ -341,7 +506,7 @@ impl<'a> Run<'a> {
         }
         let fails = |stage: &usize| {
             let frame = self.frames[*stage].clone();
-            frame.is_some_and(|frame| frame.collect().is_err())
+            frame.is_some_and(|frame| run(frame).is_err())
         };
         StageError {
             stage: above.iter().copied().find(fails).unwrap_or(index),
@@ -378,7 +543,7 @@ impl<'a> Run<'a> {
     fn ran(&mut self, index: usize, began: Instant, rows_out: Option<usize>) {
         self.seconds[index] += began.elapsed().as_secs_f64();
         if let Some(rows) = rows_out {
-            self.rows[index].store(rows as u64, Ordering::Relaxed);
+            self.tallies[index].set_rows(rows);
         }
         self.outcomes[index] = StageOutcome::Ran;
         self.observer.finished(&self.stage_summary(index));
@@ -418,7 +583,7 @@ impl<'a> Run<'a> {
         let mut frame = match stage.stage.shape() {
             Shape::Source(source) => {
                 let frame = source.scan(&self.source_context()).at(index)?;
-                count_rows(frame, &self.rows[index])
+                self.tallies[index].count_rows(frame)
             }
             Shape::Relational(relational) => {
                 let schemas = self.input_schemas(index)?;
@@ -427,7 +592,7 @@ impl<'a> Run<'a> {
                 if operations.iter().all(taktline_core::Operation::keeps_rows) {
                     frame
                 } else {
-                    count_rows(frame, &self.rows[index])
+                    self.tallies[index].count_rows(frame)
                 }
             }
             Shape::Expect(_) => self.examined(index)?,
@@ -436,7 +601,12 @@ impl<'a> Run<'a> {
                 let schemas = self.input_schemas(index)?;
                 let state = self.state(index)?;
                 let operations = estimator.lower(&state, &schemas).at(index)?;
-                self.apply(index, &operations, &schemas)?
+                let frame = self.apply(index, &operations, &schemas)?;
+                if estimator.keeps_rows() {
+                    frame
+                } else {
+                    self.tallies[index].count_rows(frame)
+                }
             }
             Shape::Model(model) => self.predictions(index, model)?,
             Shape::Evaluate(_) | Shape::Sink(_) | Shape::Deploy(_) => {
@@ -449,14 +619,29 @@ impl<'a> Run<'a> {
             .flatten()
             .any(|extent| extent.cut == index)
         {
-            frame = watch_nulls(frame, &self.nulls[index]);
+            frame = self.tallies[index].watch_nulls(frame);
         }
-        let lazy = matches!(stage.stage.shape(), Shape::Source(_) | Shape::Relational(_));
-        if lazy && self.readers[index] > 1 {
+        let is_kept = match stage.stage.shape() {
+            Shape::Source(_) => self.readers[index] > 1,
+            // Every fit below would balance the training rows anew.
+            Shape::Relational(relational) => {
+                self.readers[index] > 1 || relational.is_training_only()
+            }
+            _ => false,
+        };
+        if is_kept {
             let began = self.started(index);
             let data = self.collect(frame, index)?;
             self.ran(index, began, Some(data.height()));
             frame = data.lazy();
+        }
+        let is_read_again = self.readers[index] > 1
+            && matches!(stage.stage.shape(), Shape::Expect(_) | Shape::Estimator(_));
+        if is_read_again {
+            // The stage itself may be cached: only its rows are made, once for all who read them.
+            let began = Instant::now();
+            frame = self.collect(frame, index)?.lazy();
+            self.seconds[index] += began.elapsed().as_secs_f64();
         }
         self.frames[index] = Some(frame.clone());
         Ok(frame)
@@ -538,12 +723,75 @@ impl<'a> Run<'a> {
         operations: &[taktline_core::Operation],
         schemas: &[Schema],
     ) -> StageResult<LazyFrame> {
+        if let Some(joined) = self.joined_in_parts(index, operations)? {
+            return local::apply(operations, &[joined], &schemas[..1]).at(index);
+        }
         let inputs = self.plan.stages[index].inputs.clone();
         let frames = inputs
             .into_iter()
             .map(|input| self.frame(input))
             .collect::<StageResult<Vec<_>>>()?;
-        local::apply(operations, &frames, schemas).at(index)
+        let is_cleaning = self.plan.stages[index].kind.name.starts_with("clean.");
+        if is_cleaning {
+            // What a cleaning stage does to values is told; that a feature stage makes others is what it is for.
+            self.tallies[index]
+                .count_changes(operations, &frames, schemas)
+                .at(index)
+        } else {
+            local::apply(operations, &frames, schemas).at(index)
+        }
+    }
+
+    /// The rows that an aggregate over joined tables reads, in memory; `None` where there is nothing to gain.
+    ///
+    /// The streaming engine builds a join's table from the smaller side and never holds the larger one, but sums real numbers
+    /// in whatever order they come. So it makes the rows, and the memory engine sums them in their order.
+    fn joined_in_parts(
+        &mut self,
+        index: usize,
+        operations: &[Operation],
+    ) -> StageResult<Option<LazyFrame>> {
+        let [Operation::Aggregate { .. }, ..] = operations else {
+            return Ok(None);
+        };
+        let input = self.input(index);
+        let schemas = self.planned_schemas(index);
+        if self.plan.stages[index].inputs.len() != 1
+            || streaming::are_steady(operations, &schemas)
+            || !self.has_join(input)
+            || !self.is_steady(input)
+        {
+            return Ok(None);
+        }
+        let reads: Vec<_> = operations[0].reads().into_iter().map(col).collect();
+        if reads.is_empty() {
+            return Ok(None);
+        }
+        let rows = self.frame(input)?.select(reads);
+        self.cancellation.check().at(index)?;
+        let began = self.started(index);
+        self.queries.begin();
+        let rows = streaming::gather(rows)
+            .map_err(|error| self.explained(index, error.into(), streaming::drain))?;
+        self.note_fused(index);
+        self.ran(index, began, None);
+        Ok(Some(rows.lazy()))
+    }
+
+    /// Whether the query of the rows after this stage joins tables.
+    fn has_join(&self, index: usize) -> bool {
+        let stage = &self.plan.stages[index];
+        let joins = match stage.stage.shape() {
+            Shape::Relational(relational) => relational
+                .lower(&self.planned_schemas(index))
+                .is_ok_and(|operations| {
+                    let is_join =
+                        |operation: &Operation| matches!(operation, Operation::Join { .. });
+                    operations.iter().any(is_join)
+                }),
+            _ => false,
+        };
+        joins || stage.inputs.iter().any(|input| self.has_join(*input))
     }
 
     /// The rows in memory before `index`, kept for its other readers.
@@ -566,10 +814,16 @@ impl<'a> Run<'a> {
             return self.frame(self.input(index));
         }
         let key = self.records[index].key;
-        if let Some(found) = self.cached(index, |store| {
-            store.get_json::<Vec<Expectation>>(key, Payload::Findings)
-        }) {
-            self.expectations.push((index, found));
+        let is_kept = !expect.looks_at_clock();
+        let kept = self
+            .cached(index, |store| {
+                store.get_json::<Examined>(key, Payload::Findings)
+            })
+            .filter(|kept| is_kept && kept.is_whole());
+        if let Some(kept) = kept {
+            self.expectations.push((index, kept.found));
+            self.quarantined
+                .extend(kept.quarantine.map(|quarantine| (index, quarantine)));
             self.was_cached(index);
             return self.frame(self.input(index));
         }
@@ -588,6 +842,7 @@ impl<'a> Run<'a> {
             .at(index)?;
             self.collect(frame, index)?
         };
+        let rows_schema = schema.clone();
         let schema = output_schema(&operations, &[schema]);
         let mut others = Vec::new();
         for other in self.plan.stages[index].inputs.iter().copied().skip(1) {
@@ -605,36 +860,41 @@ impl<'a> Run<'a> {
                 &others,
             )
             .at(index)?;
-        let broken: Vec<&Expectation> = found
+        let stage = &self.plan.stages[index].id;
+        let quarantine =
+            quarantine::write(self.store, &self.run, stage, &data, &rows_schema, &found);
+        let broken: Vec<String> = found
             .iter()
             .filter(|rule| rule.is_error && rule.violations > 0)
+            .map(broken_rule)
             .collect();
         if !broken.is_empty() {
-            let message = broken
-                .iter()
-                .map(|rule| {
-                    let examples = if rule.examples.is_empty() {
-                        String::new()
-                    } else {
-                        format!(" ({})", rule.examples.join("; "))
-                    };
-                    format!(
-                        "`{}` does not hold for {} of {} rows{examples}",
-                        rule.rule, rule.violations, rule.rows
-                    )
-                })
-                .collect::<Vec<_>>()
-                .join("; ");
+            let mut message = broken.join("; ");
+            match quarantine {
+                Ok(quarantine) => self
+                    .quarantined
+                    .extend(quarantine.map(|quarantine| (index, quarantine))),
+                // What is wrong with the data counts more than where the rows would have gone.
+                Err(error) => message.push_str(&format!("; the rows are not set aside: {error}")),
+            }
             return Err(StageError {
                 stage: index,
                 error: Error::Data(message),
                 expectation: true,
             });
         }
-        self.store
-            .put_json(key, Payload::Findings, &found)
-            .at(index)?;
-        self.expectations.push((index, found));
+        let examined = Examined {
+            found,
+            quarantine: quarantine.at(index)?,
+        };
+        if is_kept {
+            self.store
+                .put_json(key, Payload::Findings, &examined)
+                .at(index)?;
+        }
+        self.quarantined
+            .extend(examined.quarantine.map(|quarantine| (index, quarantine)));
+        self.expectations.push((index, examined.found));
         let frame = data.clone().lazy();
         self.frames[index] = Some(frame.clone());
         self.ran(index, began, Some(data.height()));
@@ -651,7 +911,7 @@ impl<'a> Run<'a> {
                 .finish()
                 .map_err(Error::from)
                 .at(index)?;
-            self.rows[index].store(data.height() as u64, Ordering::Relaxed);
+            self.tallies[index].set_rows(data.height());
             self.was_cached(index);
             return Ok(data.lazy());
         }
@@ -749,6 +1009,9 @@ impl<'a> Run<'a> {
             Shape::Model(model) => {
                 let data = self.model_input(index, model)?;
                 let rows = data.height();
+                if self.readers[index] > 0 || self.wanted_whole == Some(index) {
+                    self.model_inputs[index] = Some(data.clone());
+                }
                 let part = |partition: Partition| -> StageResult<Frame> {
                     let data = part_of(&data, partition).at(index)?;
                     Ok(Frame {
@@ -798,7 +1061,11 @@ impl<'a> Run<'a> {
     fn model_input(&mut self, index: usize, model: &dyn Model) -> StageResult<DataFrame> {
         let input = self.input(index);
         let schema = self.schema(input)?;
-        let wanted: Option<BTreeSet<String>> = self.read_below(index).map(|mut below| {
+        let read_below = match self.wanted_whole {
+            Some(whole) if whole == index => None,
+            _ => self.read_below(index),
+        };
+        let wanted: Option<BTreeSet<String>> = read_below.map(|mut below| {
             below.extend(model.features(&schema));
             below.extend(model.target(&schema));
             below.insert(PARTITION.to_owned());
@@ -843,15 +1110,30 @@ impl<'a> Run<'a> {
 
     fn predictions(&mut self, index: usize, model: &dyn Model) -> StageResult<LazyFrame> {
         let state = self.state(index)?;
-        let mut data = self.model_input(index, model)?;
+        let mut data = match self.model_inputs[index].take() {
+            Some(learned_from) => learned_from,
+            None => self.model_input(index, model)?,
+        };
         let began = Instant::now();
         let predictor = model.load(&state).at(index)?;
         let columns = predictor.predict(&data).at(index)?;
+        let input = self.schema(self.input(index))?;
+        // The check knows these names only where it knows the classes.
+        if let Some(taken) = columns
+            .iter()
+            .find(|column| input.column(column.name()).is_some())
+        {
+            return Err(Error::data(format!(
+                "the model adds the column `{}`, which its input already has; give the input's another name with `clean.rename`",
+                taken.name()
+            )))
+            .at(index);
+        }
         for column in columns {
             data.with_column(column).map_err(Error::from).at(index)?;
         }
         self.seconds[index] += began.elapsed().as_secs_f64();
-        self.rows[index].store(data.height() as u64, Ordering::Relaxed);
+        self.tallies[index].set_rows(data.height());
         self.cancellation.check().at(index)?;
         Ok(data.lazy())
     }
@@ -904,19 +1186,75 @@ impl<'a> Run<'a> {
         let schema = self.schema(input)?;
         let frame = self.frame(input)?;
         let began = self.started(index);
-        let data = self.collect(frame, index)?;
-        let rows = data.height();
-        let content_key = self.records[index].key.to_string();
-        let run_key = self.options.run_key.as_deref().unwrap_or(&content_key);
+        let run_key = match &self.options.run_key {
+            // Other sinks, of this pipeline or another, may write to the same place under the same key.
+            Some(given) => format!(
+                "{}/{}/{given}",
+                self.plan.pipeline, self.plan.stages[index].id
+            ),
+            None => self.records[index].key.to_string(),
+        };
         let cx = SourceContext {
-            run_key: Some(run_key),
+            run_key: Some(&run_key),
             ..self.source_context()
         };
-        let output = sink.write(&Frame { data, schema }, &cx).at(index)?;
+        let output = match self.stream(index, sink, &frame, &cx)? {
+            Some(output) => output,
+            None => {
+                let data = self.collect(frame, index)?;
+                self.tallies[index].set_rows(data.height());
+                sink.write(&Frame { data, schema }, &cx).at(index)?
+            }
+        };
         self.outputs
             .push((self.plan.stages[index].id.clone(), output));
-        self.ran(index, began, Some(rows));
+        self.ran(index, began, None);
         Ok(())
+    }
+
+    /// Writes the rows while they go by, where the sink can and their order and last digits do not come from chance then.
+    fn stream(
+        &mut self,
+        index: usize,
+        sink: &dyn Sink,
+        frame: &LazyFrame,
+        cx: &SourceContext<'_>,
+    ) -> StageResult<Option<Output>> {
+        if !self.is_steady(self.input(index)) {
+            return Ok(None);
+        }
+        self.cancellation.check().at(index)?;
+        self.queries.begin();
+        let counted = self.tallies[index].count_rows(streaming::unshared(frame.clone()));
+        let Some(written) = sink.stream(counted, cx) else {
+            return Ok(None);
+        };
+        let output = written.map_err(|error| self.explained(index, error, streaming::drain))?;
+        self.cancellation.check().at(index)?;
+        self.note_fused(index);
+        Ok(Some(output))
+    }
+
+    /// Whether the query of the rows after this stage gives the same bytes however its rows are divided among threads.
+    fn is_steady(&self, index: usize) -> bool {
+        let stage = &self.plan.stages[index];
+        let operations = match stage.stage.shape() {
+            Shape::Source(_) => return true,
+            Shape::Relational(_) if self.readers[index] > 1 => return true,
+            Shape::Relational(relational) => relational.lower(&self.planned_schemas(index)),
+            // Made already, and in memory.
+            Shape::Split(_) | Shape::Model(_) => return true,
+            Shape::Estimator(estimator) => match &self.states[index] {
+                Some(state) => estimator.lower(state, &self.planned_schemas(index)),
+                None => return false,
+            },
+            Shape::Expect(_) | Shape::Evaluate(_) | Shape::Sink(_) | Shape::Deploy(_) => {
+                Ok(Vec::new())
+            }
+        };
+        let schemas = self.planned_schemas(index);
+        operations.is_ok_and(|operations| streaming::are_steady(&operations, &schemas))
+            && stage.inputs.iter().all(|input| self.is_steady(*input))
     }
 
     fn deploy(&mut self, index: usize) -> StageResult<()> {
@@ -965,7 +1303,8 @@ impl<'a> Run<'a> {
         let kept = self.cached(index, |store| {
             store.get_json::<Deployed>(key, Payload::Findings)
         });
-        if let Some(deployed) = kept {
+        // Another pipeline of the same stages has its own bundles.
+        if let Some(deployed) = kept.filter(|deployed| deployed.name == name) {
             let folder = self.store.bundles(&deployed.name).join(&deployed.id);
             if bundle::verify(&folder).is_ok() {
                 self.bundle = Some(folder);
@@ -1020,7 +1359,7 @@ impl<'a> Run<'a> {
         required: &BTreeSet<String>,
     ) -> StageResult<BTreeSet<String>> {
         let key = self.records[cut].key;
-        let watched = self.nulls[cut].lock().ok().and_then(|nulls| nulls.clone());
+        let watched = self.tallies[cut].with_nulls();
         let found = match watched {
             Some(found) => found,
             None => match self.store.get_json::<BTreeSet<String>>(key, Payload::Nulls) {
@@ -1039,8 +1378,7 @@ impl<'a> Run<'a> {
     fn rows_in(&self, index: usize) -> Option<u64> {
         let mut input = *self.plan.stages[index].inputs.first()?;
         loop {
-            let counted = self.rows[input].load(Ordering::Relaxed);
-            if counted != NOT_COUNTED {
+            if let Some(counted) = self.tallies[input].rows() {
                 return Some(counted);
             }
             // A lazy stage that keeps its rows was not counted: look above it.
@@ -1059,30 +1397,57 @@ impl<'a> Run<'a> {
                 .is_ok_and(|operations| {
                     operations.iter().all(taktline_core::Operation::keeps_rows)
                 }),
+            Shape::Estimator(estimator) => estimator.keeps_rows(),
             _ => true,
         }
     }
 
     fn stage_summary(&self, index: usize) -> StageSummary {
         let stage = &self.plan.stages[index];
-        let counted = self.rows[index].load(Ordering::Relaxed);
+        let tally = &self.tallies[index];
         let rows_in = self.rows_in(index);
         let writes = matches!(stage.stage.shape(), Shape::Deploy(_));
-        let rows_out = if counted != NOT_COUNTED {
-            Some(counted)
-        } else if self.keeps_rows(index) && !writes {
-            rows_in
-        } else {
-            None
-        };
+        let kept = rows_in.filter(|_| self.keeps_rows(index) && !writes);
+        let rows_out = tally.rows().or(kept);
         StageSummary {
             id: stage.id.clone(),
             kind: stage.kind.name.to_owned(),
             outcome: self.outcomes[index].clone(),
             rows_in,
             rows_out,
+            rows_dropped: self.passes_rows(index).then_some(()).and_then(|()| {
+                let dropped = rows_in?.checked_sub(rows_out?)?;
+                (dropped > 0).then_some(dropped)
+            }),
+            changes: tally
+                .changes()
+                .into_iter()
+                .filter(|(_, changes)| changes.changed > 0)
+                .map(|(column, changes)| ColumnChanges { column, changes })
+                .collect(),
             seconds: self.seconds[index],
         }
+    }
+
+    /// Whether rows that come out are rows that went in; an aggregate makes its own.
+    fn passes_rows(&self, index: usize) -> bool {
+        match self.plan.stages[index].stage.shape() {
+            Shape::Relational(relational) => relational
+                .lower(&self.planned_schemas(index))
+                .is_ok_and(|operations| {
+                    !operations
+                        .iter()
+                        .any(|operation| matches!(operation, Operation::Aggregate { .. }))
+                }),
+            _ => false,
+        }
+    }
+
+    fn quarantined_by_id(&self) -> Vec<(String, Quarantine)> {
+        self.quarantined
+            .iter()
+            .map(|(index, quarantine)| (self.plan.stages[*index].id.clone(), quarantine.clone()))
+            .collect()
     }
 
     fn summary(self, seconds: f64) -> RunSummary {
@@ -1104,6 +1469,7 @@ impl<'a> Run<'a> {
                 .iter()
                 .map(|(index, found)| (id(index), found.clone()))
                 .collect(),
+            quarantined: self.quarantined_by_id(),
             gates: self.gates.clone(),
             outputs: self.outputs.clone(),
             bundle: self.bundle.clone(),
@@ -1111,7 +1477,13 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn failure(&self, failed: StageError) -> Failure {
+    /// As [`Run::failure`], for a run that leaves nothing behind.
+    pub(crate) fn failure_without_trace(&mut self, failed: StageError) -> Failure {
+        self.quarantined.clear();
+        self.failure(failed)
+    }
+
+    pub(crate) fn failure(&self, failed: StageError) -> Failure {
         let stage = &self.plan.stages[failed.stage];
         if matches!(failed.error, Error::Interrupted) {
             let checkpoint = self.store.checkpoint(self.records[failed.stage].key);
@@ -1133,6 +1505,7 @@ impl<'a> Run<'a> {
             return Failure {
                 kind: FailureKind::Interrupted,
                 diagnostic: Box::new(diagnostic),
+                quarantined: self.quarantined_by_id(),
             };
         }
         let (kind, code) = if failed.expectation {
@@ -1143,14 +1516,61 @@ impl<'a> Run<'a> {
         let mut diagnostic =
             Diagnostic::error(code, format!("stage `{}`: {}", stage.id, failed.error));
         diagnostic.location = Some(stage.location.clone());
-        diagnostic
-            .help
-            .extend(failed.error.help().map(str::to_owned));
+        match &failed.error {
+            // As a check tells it: at the param, with all that is known.
+            Error::Problem(problem) => {
+                diagnostic = taktline_spec::locate(self.plan, failed.stage, problem);
+                diagnostic.message = format!("stage `{}`: {}", stage.id, diagnostic.message);
+            }
+            error => diagnostic.help.extend(error.help().map(str::to_owned)),
+        }
+        diagnostic.notes.extend(
+            self.quarantined
+                .iter()
+                .filter(|(index, _)| failed.expectation && *index == failed.stage)
+                .map(|(_, quarantine)| format!("the rows are in {}", quarantine.path.display())),
+        );
         Failure {
             kind,
             diagnostic: Box::new(diagnostic),
+            quarantined: self.quarantined_by_id(),
         }
     }
+}
+
+/// What is kept of an expectation: what it found, and the rows that it set aside.
+#[derive(Serialize, Deserialize)]
+struct Examined {
+    found: Vec<Expectation>,
+    quarantine: Option<Quarantine>,
+}
+
+impl Examined {
+    /// Whether the rows that were set aside are still there.
+    fn is_whole(&self) -> bool {
+        self.quarantine
+            .as_ref()
+            .is_none_or(|quarantine| quarantine.path.is_file())
+    }
+}
+
+/// A broken rule in words, with some of the rows.
+fn broken_rule(rule: &Expectation) -> String {
+    let extent = if rule.about_all {
+        String::new()
+    } else {
+        format!(
+            " for {} of {}",
+            thousands(rule.violations as u64),
+            counted(rule.rows, "row")
+        )
+    };
+    let examples = if rule.examples.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", rule.examples.join("; "))
+    };
+    format!("`{}` does not hold{extent}{examples}", rule.rule)
 }
 
 fn code(error: &Error) -> &'static str {
@@ -1163,6 +1583,7 @@ fn code(error: &Error) -> &'static str {
         Error::Interrupted => "interrupted",
         Error::Polars(_) => "query-failed",
         Error::Model(_) => "model-failed",
+        Error::Problem(problem) => problem.code,
     }
 }
 
@@ -1191,43 +1612,4 @@ impl Progress for StageProgress<'_> {
     fn event(&self, event: ProgressEvent) {
         self.observer.progress(self.stage, event);
     }
-}
-
-/// Counts the rows that go by, without reading columns that nothing else needs.
-fn count_rows(frame: LazyFrame, counter: &Arc<AtomicU64>) -> LazyFrame {
-    let counter = Arc::clone(counter);
-    let passes_columns = AllowedOptimizations::PROJECTION_PUSHDOWN;
-    frame.map(
-        move |data| {
-            counter.store(data.height() as u64, Ordering::Relaxed);
-            Ok(data)
-        },
-        passes_columns,
-        None,
-        Some("count rows"),
-    )
-}
-
-/// Notes which of the columns that go by hold nulls.
-fn watch_nulls(frame: LazyFrame, seen: &Arc<Mutex<Option<BTreeSet<String>>>>) -> LazyFrame {
-    let seen = Arc::clone(seen);
-    frame.map(
-        move |data| {
-            if let Ok(mut seen) = seen.lock() {
-                seen.get_or_insert_default().extend(nulls_in(&data));
-            }
-            Ok(data)
-        },
-        AllowedOptimizations::PROJECTION_PUSHDOWN,
-        None,
-        Some("watch nulls"),
-    )
-}
-
-fn nulls_in(data: &DataFrame) -> BTreeSet<String> {
-    data.columns()
-        .iter()
-        .filter(|column| column.null_count() > 0)
-        .map(|column| column.name().to_string())
-        .collect()
 }

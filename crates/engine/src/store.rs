@@ -4,16 +4,17 @@
 //! entry carries its checksum: a damaged one is as good as absent.
 
 use std::{
-    collections::BTreeMap,
-    fs, io,
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io::{self, Read},
     path::{Path, PathBuf},
-    time::UNIX_EPOCH,
+    time::SystemTime,
 };
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 use taktline_core::{Checkpoints, Error, Result, STORE};
 
-use crate::key::Key;
+use crate::{key::Key, record::PlanRecord};
 
 /// What a cache entry holds; part of its file name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,30 @@ impl Payload {
             Self::Nulls => "nulls.json",
         }
     }
+}
+
+/// What there is of a cache entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// Nothing.
+    Absent,
+    /// Its bytes are not those that were written.
+    Damaged,
+    /// All of it.
+    Whole,
+}
+
+/// Whether the file ends with the hash of what is before.
+fn checked(path: &Path) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    let Some(body) = file.metadata()?.len().checked_sub(blake3::OUT_LEN as u64) else {
+        return Ok(false);
+    };
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader((&mut file).take(body))?;
+    let mut checksum = Vec::new();
+    file.read_to_end(&mut checksum)?;
+    Ok(hasher.finalize().as_bytes() == checksum.as_slice())
 }
 
 /// The folder `.taktline` of a project.
@@ -73,9 +98,13 @@ impl Store {
             .join(format!("{name}.{}", payload.extension()))
     }
 
-    /// Whether the entry is there (not whether it is whole).
-    pub(crate) fn has(&self, key: Key, payload: Payload) -> bool {
-        self.entry(key, payload).is_file()
+    /// Whether the entry is there, and whole. It is left as it is.
+    pub(crate) fn condition(&self, key: Key, payload: Payload) -> Condition {
+        match checked(&self.entry(key, payload)) {
+            Ok(true) => Condition::Whole,
+            Ok(false) => Condition::Damaged,
+            Err(_) => Condition::Absent,
+        }
     }
 
     /// The entry's bytes, if it is there and whole. A damaged entry is removed.
@@ -92,6 +121,10 @@ impl Store {
             tracing::warn!(path = %path.display(), "cache entry is damaged; it will be made again");
             let _ = fs::remove_file(&path);
             return None;
+        }
+        // What was used last is removed last. A project that cannot be written to only forgets the time.
+        if let Ok(file) = File::options().write(true).open(&path) {
+            let _ = file.set_modified(SystemTime::now());
         }
         Some(bytes)
     }
@@ -139,68 +172,73 @@ impl Store {
         }
     }
 
-    /// The content hash of a file; a file whose size and time are as before is not read again.
-    pub(crate) fn fingerprint(&self, path: &Path) -> Result<String> {
-        let metadata = fs::metadata(path).map_err(|error| Error::reading(path, error))?;
-        let modified = metadata
-            .modified()
-            .ok()
-            .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        let seen = Seen {
-            size: metadata.len(),
-            modified: modified
-                .map(|time| time.as_nanos().to_string())
-                .unwrap_or_default(),
-            hash: String::new(),
-        };
-        let name = fs::canonicalize(path)
-            .unwrap_or_else(|_| path.to_owned())
-            .display()
-            .to_string();
-        let index = self.root.join("fingerprints.json");
-        let mut known: BTreeMap<String, Seen> = fs::read(&index)
+    /// Where content hashes of source files are remembered.
+    pub(crate) fn fingerprint_index(&self) -> PathBuf {
+        self.root.join("fingerprints.json")
+    }
+
+    /// The folder `.taktline` itself.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where runs at work say so.
+    pub(crate) fn leases(&self) -> PathBuf {
+        self.root.join("leases")
+    }
+
+    /// Waits until no other process holds the lock of that name, and holds it until the file is closed.
+    pub(crate) fn lock(&self, name: &str) -> io::Result<File> {
+        fs::create_dir_all(&self.root)?;
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(self.root.join(name))?;
+        file.lock()?;
+        Ok(file)
+    }
+
+    fn collected_index(&self) -> PathBuf {
+        self.root.join("collected.json")
+    }
+
+    /// The keys of entries that were removed to make room, with the day.
+    pub(crate) fn collected(&self) -> BTreeMap<String, String> {
+        fs::read(self.collected_index())
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default();
-        if let Some(before) = known.get(&name)
-            && before.size == seen.size
-            && before.modified == seen.modified
-        {
-            return Ok(before.hash.clone());
-        }
-        let mut hasher = blake3::Hasher::new();
-        hasher
-            .update_mmap_rayon(path)
-            .map_err(|error| Error::reading(path, error))?;
-        let hash = hasher.finalize().to_hex().to_string();
-        // A file written a moment ago could change again within the clock's grain: hash it again next time.
-        let settled = modified.is_some_and(|time| {
-            std::time::SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .is_ok_and(|now| now.saturating_sub(time).as_secs() >= 2)
-        });
-        if settled {
-            known.insert(
-                name,
-                Seen {
-                    hash: hash.clone(),
-                    ..seen
-                },
-            );
-            if let Ok(bytes) = serde_json::to_vec(&known) {
-                // Only a saving of time: a read-only project directory must not stop `takt plan`.
-                let _ = write_atomically(&index, &bytes);
-            }
-        }
-        Ok(hash)
+            .unwrap_or_default()
     }
-}
 
-#[derive(Serialize, Deserialize)]
-struct Seen {
-    size: u64,
-    modified: String,
-    hash: String,
+    /// Remembers which entries were removed, as long as the last run of a pipeline names them.
+    pub(crate) fn note_collected(&self, keys: impl IntoIterator<Item = String>) -> Result<()> {
+        let day = chrono::Local::now().format("%Y-%m-%d").to_string();
+        let mut collected = self.collected();
+        collected.extend(keys.into_iter().map(|key| (key, day.clone())));
+        let named = self.keys_of_last_runs();
+        collected.retain(|key, _| named.contains(key));
+        let bytes =
+            serde_json::to_vec(&collected).map_err(|error| Error::State(error.to_string()))?;
+        write_atomically(&self.collected_index(), &bytes)
+    }
+
+    fn keys_of_last_runs(&self) -> BTreeSet<String> {
+        let mut keys = BTreeSet::new();
+        for entry in fs::read_dir(self.root.join("latest"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let record = fs::read(entry.path()).ok();
+            let record = record.and_then(|bytes| serde_json::from_slice::<PlanRecord>(&bytes).ok());
+            let stages = record
+                .into_iter()
+                .flat_map(|record| record.stages.into_values());
+            keys.extend(stages.map(|stage| stage.key.to_string()));
+        }
+        keys
+    }
 }
 
 /// A training's checkpoint, one file.
@@ -274,23 +312,14 @@ mod tests {
             store.get(key, Payload::State).as_deref(),
             Some(b"learned".as_slice())
         );
+        assert_eq!(store.condition(key, Payload::State), Condition::Whole);
         let path = store.entry(key, Payload::State);
         let mut bytes = fs::read(&path).expect("bytes");
         bytes[2] ^= 1;
         fs::write(&path, bytes).expect("damaged");
+        assert_eq!(store.condition(key, Payload::State), Condition::Damaged);
         assert_eq!(store.get(key, Payload::State), None);
-        assert!(!store.has(key, Payload::State), "the damaged entry is gone");
-    }
-
-    #[test]
-    fn a_fingerprint_follows_the_bytes() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let store = Store::new(folder.path());
-        let path = folder.path().join("data.csv");
-        fs::write(&path, "a\n1\n").expect("written");
-        let before = store.fingerprint(&path).expect("a hash");
-        assert_eq!(before, store.fingerprint(&path).expect("the same"));
-        fs::write(&path, "a\n2\n").expect("written again");
-        assert_ne!(before, store.fingerprint(&path).expect("another"));
+        let gone = store.condition(key, Payload::State);
+        assert_eq!(gone, Condition::Absent, "the damaged entry is removed");
     }
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 use taktline_core::{Evaluation, Expectation, Output};
 
+use crate::{quarantine::Quarantine, tally::Changes};
+
 /// How a stage's result came about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -22,6 +24,16 @@ pub enum StageOutcome {
     NotNeeded,
 }
 
+/// What a stage did to the values of a column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ColumnChanges {
+    /// The column.
+    pub column: String,
+    /// What became of its cells.
+    #[serde(flatten)]
+    pub changes: Changes,
+}
+
 /// What one stage did.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StageSummary {
@@ -35,6 +47,12 @@ pub struct StageSummary {
     pub rows_in: Option<u64>,
     /// Rows that came out, where they were counted.
     pub rows_out: Option<u64>,
+    /// Rows that went in and did not come out, where the stage passes rows on.
+    pub rows_dropped: Option<u64>,
+    /// Values that a cleaning stage changed, by column in the order of their names; columns with none are left out, and so are
+    /// those that nothing below the stage needed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<ColumnChanges>,
     /// Seconds it took, without the stages whose query it did not run.
     pub seconds: f64,
 }
@@ -67,6 +85,8 @@ pub struct RunSummary {
     pub evaluations: Vec<(String, Evaluation)>,
     /// What the expectations found, by stage id.
     pub expectations: Vec<(String, Vec<Expectation>)>,
+    /// Where the rows are that broke a rule, by stage id.
+    pub quarantined: Vec<(String, Quarantine)>,
     /// The gates.
     pub gates: Vec<GateResult>,
     /// What sinks wrote, by stage id.

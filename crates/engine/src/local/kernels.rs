@@ -5,7 +5,7 @@
 use polars::{lazy::dsl::map_multiple, prelude::*};
 use taktline_core::sql;
 
-fn field(
+pub(super) fn field(
     dtype: DataType,
 ) -> impl Fn(&Schema, &[Field]) -> PolarsResult<Field> + Send + Sync + 'static {
     move |_, fields| {
@@ -17,7 +17,7 @@ fn field(
     }
 }
 
-fn failure(message: impl Into<String>) -> PolarsError {
+pub(super) fn failure(message: impl Into<String>) -> PolarsError {
     PolarsError::ComputeError(message.into().into())
 }
 
@@ -83,7 +83,7 @@ impl<T: Copy> Values<'_, T> {
 }
 
 /// The number of rows that columns of one or of all rows stand for.
-fn rows<'a>(columns: impl IntoIterator<Item = &'a Column>) -> usize {
+pub(super) fn rows<'a>(columns: impl IntoIterator<Item = &'a Column>) -> usize {
     columns
         .into_iter()
         .map(Column::len)
@@ -218,6 +218,11 @@ pub(super) fn remainder(left: Expr, right: Expr) -> Expr {
 /// One real number to the power of another; polars takes other ways for a single exponent.
 pub(super) fn power(base: Expr, exponent: Expr) -> Expr {
     reals(base, exponent, f64::powf)
+}
+
+/// The angle of the point `(x, y)`.
+pub(super) fn atan2(y: Expr, x: Expr) -> Expr {
+    reals(y, x, f64::atan2)
 }
 
 fn reals(

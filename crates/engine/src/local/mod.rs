@@ -1,8 +1,15 @@
 //! Relational operations and expressions as polars queries.
 
+mod as_of;
+mod beside;
 mod expression;
+mod joins;
 mod kernels;
 mod operation;
+mod pairs;
+mod sliding;
+mod text;
+mod time;
 mod window;
 
 pub use expression::expression;

@@ -1,19 +1,19 @@
 //! Relational operations → polars.
 
-use std::collections::BTreeSet;
-
 use polars::{
-    lazy::dsl::{concat, concat_lf_diagonal, map_multiple},
-    prelude::{JoinType as PolarsJoin, *},
+    lazy::dsl::{concat, map_multiple},
+    prelude::*,
 };
 use taktline_core::{
-    AsOfDirection, Error, Expression, JoinKind, Keep, Operation, Result, Schema as FrameSchema,
-    SortKey, output_schema,
+    Error, Expression, Keep, Operation, Result, Schema as FrameSchema, SortKey, output_schema,
 };
 
 use super::{
+    as_of::{AsOf, as_of},
+    beside::beside,
     expression::{column, expression},
-    window::window,
+    joins::{self, Join},
+    window,
 };
 
 /// The first input after these operations. `schemas` are the inputs' schemas; nothing is computed yet.
@@ -33,15 +33,22 @@ pub fn apply(
     if schemas.len() != inputs.len() {
         return Err(Error::data("operations need one schema for each input"));
     }
-    for operation in operations {
-        frame = step(operation, frame, inputs, &schemas)?;
-        schemas[0] = output_schema(std::slice::from_ref(operation), &schemas);
+    let mut rest = operations;
+    while let Some(operation) = rest.first() {
+        // Windows over the same groups in the same order share the work of finding them.
+        let (these, others) = rest.split_at(window::in_common(rest).max(1));
+        frame = match these {
+            [_] => step(operation, frame, inputs, &schemas)?,
+            windows => window::windows(frame, windows, &schemas[0])?,
+        };
+        schemas[0] = output_schema(these, &schemas);
+        rest = others;
     }
     Ok(frame)
 }
 
 /// Row numbers while rows are out of their place; no name that a spec can write.
-const ROW: &str = "\u{1}row";
+pub(super) const ROW: &str = "\u{1}row";
 
 fn step(
     operation: &Operation,
@@ -78,36 +85,45 @@ fn step(
             right,
             on,
             kind,
-            suffix,
-        } => join(
-            frame,
-            other(*right, inputs, schemas)?,
-            schema,
-            on,
-            *kind,
-            suffix,
-        ),
+            columns,
+            expect,
+        } => {
+            let right = other(*right, inputs, schemas)?;
+            let join = Join {
+                on,
+                columns,
+                kind: *kind,
+                expect: *expect,
+            };
+            joins::join(frame, right, schema, &join)
+        }
         Operation::AsOfJoin {
             right,
             on,
             by,
             direction,
+            allow_equal,
             tolerance,
-            suffix,
+            columns,
         } => {
             let right = other(*right, inputs, schemas)?;
-            as_of(
-                frame,
-                right,
-                schema,
-                &AsOf {
-                    on,
-                    by,
-                    direction: *direction,
-                    tolerance: *tolerance,
-                    suffix,
-                },
-            )
+            let join = AsOf {
+                on,
+                by,
+                columns,
+                direction: *direction,
+                allow_equal: *allow_equal,
+                tolerance: *tolerance,
+            };
+            as_of(frame, right, schema, &join)
+        }
+        Operation::Mark { right, on, name } => {
+            let right = other(*right, inputs, schemas)?;
+            joins::mark(frame, right, schema, on, name)
+        }
+        Operation::Beside { right, columns } => {
+            let right = other(*right, inputs, schemas)?;
+            beside(frame, right, schema, columns)
         }
         Operation::Aggregate { by, aggregates } => {
             let values = named(aggregates, schema)?;
@@ -117,12 +133,7 @@ fn step(
             let keys: Vec<Expr> = by.iter().map(|key| column(key)).collect();
             Ok(frame.group_by_stable(keys).agg(values))
         }
-        Operation::Window {
-            by,
-            over,
-            frame: bounds,
-            aggregates,
-        } => window(frame, by, over, bounds, aggregates, schema),
+        Operation::Window { .. } => window::windows(frame, std::slice::from_ref(operation), schema),
         Operation::Sort(keys) => Ok(sorted(frame, keys)),
         Operation::Union { others } => {
             let mut frames = vec![frame];
@@ -168,168 +179,30 @@ fn sorted(frame: LazyFrame, keys: &[SortKey]) -> LazyFrame {
     let by: Vec<Expr> = keys.iter().map(|key| column(&key.column)).collect();
     let options = SortMultipleOptions::default()
         .with_order_descending_multi(keys.iter().map(|key| key.descending))
-        .with_nulls_last(true)
+        .with_nulls_last_multi(keys.iter().map(|key| !key.nulls_first))
         .with_maintain_order(true);
     frame.sort_by_exprs(by, options)
 }
 
-/// The columns of `schema`, in its order and types.
+/// The columns of `schema`, in its order and types; null where the frame lacks one.
 fn alike(frame: LazyFrame, from: &FrameSchema, schema: &FrameSchema) -> Result<LazyFrame> {
-    let columns = schema
-        .columns
-        .iter()
-        .map(|wanted| {
-            let found = from.column(&wanted.name).ok_or_else(|| {
-                Error::data(format!(
-                    "an input of the union lacks the column `{}`",
-                    wanted.name
-                ))
-            })?;
-            let value = column(&wanted.name);
-            Ok(if found.dtype == wanted.dtype {
-                value
-            } else {
-                value.strict_cast(wanted.dtype.clone())
-            })
-        })
-        .collect::<Result<Vec<Expr>>>()?;
-    Ok(frame.select(columns))
-}
-
-/// The right side of a join with its keys under the left side's names and every other column under its final name.
-fn right_side(
-    right: (LazyFrame, &FrameSchema),
-    left: &FrameSchema,
-    keys: &[(String, String)],
-    suffix: &str,
-    only_keys: bool,
-) -> Result<LazyFrame> {
-    let (frame, schema) = right;
-    let mut columns = Vec::with_capacity(schema.columns.len());
-    for (left_key, right_key) in keys {
-        let missing = |name: &str| Error::data(format!("there is no column `{name}`"));
-        let wanted = left.column(left_key).ok_or_else(|| missing(left_key))?;
-        let found = schema.column(right_key).ok_or_else(|| missing(right_key))?;
-        let key = column(right_key);
-        let key = if found.dtype == wanted.dtype {
-            key
-        } else {
-            key.strict_cast(wanted.dtype.clone())
-        };
-        columns.push(key.alias(left_key.as_str()));
-    }
-    if !only_keys {
-        let right_keys: BTreeSet<&str> = keys.iter().map(|(_, right)| right.as_str()).collect();
-        for value in schema
-            .columns
-            .iter()
-            .filter(|value| !right_keys.contains(value.name.as_str()))
-        {
-            let taken = left.column(&value.name).is_some();
-            let name = if taken {
-                format!("{}{suffix}", value.name)
-            } else {
-                value.name.clone()
-            };
-            columns.push(column(&value.name).alias(name));
+    let mut made = Vec::new();
+    let mut names = Vec::with_capacity(schema.columns.len());
+    for wanted in &schema.columns {
+        names.push(column(&wanted.name));
+        match from.column(&wanted.name) {
+            None => {
+                let null = lit(Scalar::null(wanted.dtype.clone()));
+                made.push(null.alias(wanted.name.as_str()));
+            }
+            Some(found) if found.dtype != wanted.dtype => {
+                made.push(column(&wanted.name).strict_cast(wanted.dtype.clone()));
+            }
+            Some(_) => {}
         }
     }
-    Ok(frame.select(columns))
-}
-
-fn join(
-    left: LazyFrame,
-    right: (LazyFrame, &FrameSchema),
-    schema: &FrameSchema,
-    on: &[(String, String)],
-    kind: JoinKind,
-    suffix: &str,
-) -> Result<LazyFrame> {
-    let only_keys = matches!(kind, JoinKind::Semi | JoinKind::Anti);
-    let right = right_side(right, schema, on, suffix, only_keys)?;
-    let keys: Vec<Expr> = on.iter().map(|(left, _)| column(left)).collect();
-    let (how, order) = match kind {
-        JoinKind::Inner => (PolarsJoin::Inner, MaintainOrderJoin::LeftRight),
-        JoinKind::Left => (PolarsJoin::Left, MaintainOrderJoin::LeftRight),
-        JoinKind::Full => (PolarsJoin::Full, MaintainOrderJoin::LeftRight),
-        JoinKind::Semi => (PolarsJoin::Semi, MaintainOrderJoin::Left),
-        JoinKind::Anti => (PolarsJoin::Anti, MaintainOrderJoin::Left),
-    };
-    let arguments = JoinArgs {
-        coalesce: JoinCoalesce::CoalesceColumns,
-        maintain_order: order,
-        ..JoinArgs::new(how)
-    };
-    Ok(left.join(right, keys.clone(), keys, arguments))
-}
-
-struct AsOf<'a> {
-    on: &'a (String, String),
-    by: &'a [(String, String)],
-    direction: AsOfDirection,
-    tolerance: Option<i64>,
-    suffix: &'a str,
-}
-
-/// polars wants both sides sorted by time and no time missing; rows are put back in their place afterwards.
-fn as_of(
-    left: LazyFrame,
-    right: (LazyFrame, &FrameSchema),
-    schema: &FrameSchema,
-    join: &AsOf<'_>,
-) -> Result<LazyFrame> {
-    let keys: Vec<(String, String)> = join.by.iter().chain([join.on]).cloned().collect();
-    let time = column(&join.on.0);
-    let ascending = SortMultipleOptions::default().with_maintain_order(true);
-    let right = right_side(right, schema, &keys, join.suffix, false)?
-        .filter(time.clone().is_not_null())
-        .sort_by_exprs([time.clone()], ascending.clone());
-    let left = left.with_row_index(ROW, None);
-    let without_time = left.clone().filter(time.clone().is_null());
-    let left = left
-        .filter(time.clone().is_not_null())
-        .sort_by_exprs([time.clone()], ascending.clone());
-    let dtype = schema.column(&join.on.0).map(|column| &column.dtype);
-    let tolerance = join.tolerance.map(|tolerance| match dtype {
-        Some(DataType::Date) => Scalar::from((tolerance / 86_400_000_000) as i32),
-        Some(DataType::Datetime(TimeUnit::Nanoseconds, _)) => {
-            Scalar::from(tolerance.saturating_mul(1000))
-        }
-        Some(DataType::Datetime(TimeUnit::Milliseconds, _)) => Scalar::from(tolerance / 1000),
-        _ => Scalar::from(tolerance),
-    });
-    let names = |of: fn(&(String, String)) -> &String| {
-        (!join.by.is_empty()).then(|| {
-            join.by
-                .iter()
-                .map(|pair| of(pair).as_str().into())
-                .collect::<Vec<PlSmallStr>>()
-        })
-    };
-    let options = AsOfOptions {
-        strategy: match join.direction {
-            AsOfDirection::Backward => AsofStrategy::Backward,
-            AsOfDirection::Forward => AsofStrategy::Forward,
-            AsOfDirection::Nearest => AsofStrategy::Nearest,
-        },
-        tolerance,
-        tolerance_str: None,
-        // The right side has the left side's key names by now.
-        left_by: names(|pair| &pair.0),
-        right_by: names(|pair| &pair.0),
-        allow_eq: true,
-        // It has just been sorted.
-        check_sortedness: false,
-    };
-    let arguments = JoinArgs {
-        coalesce: JoinCoalesce::CoalesceColumns,
-        ..JoinArgs::new(PolarsJoin::AsOf(Box::new(options)))
-    };
-    let joined = left.join(right, [time.clone()], [time], arguments);
-    let all = concat_lf_diagonal([joined, without_time], UnionArgs::default())?;
-    Ok(all
-        .sort_by_exprs([column(ROW)], ascending)
-        .drop(by_name([ROW], true, false)))
+    // Beside the columns that are there: nulls alone would give one row.
+    Ok(frame.with_columns(made).select(names))
 }
 
 /// Each row is kept or not by its number and the seed alone: the same rows whatever the number of threads.
@@ -367,7 +240,7 @@ fn mixed(seed: u64, row: IdxSize) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::{collections::BTreeSet, sync::Arc};
 
     use taktline_core::{Local, sql};
@@ -379,20 +252,30 @@ mod tests {
     }
 
     /// Applies, and holds the schema that was foretold against the one that came.
-    fn applied(operations: &[Operation], inputs: impl AsRef<[DataFrame]>) -> DataFrame {
-        let inputs = inputs.as_ref();
+    pub(in super::super) fn applied(
+        operations: &[Operation],
+        inputs: impl AsRef<[DataFrame]>,
+    ) -> DataFrame {
+        attempted(operations, inputs.as_ref()).expect("runs")
+    }
+
+    /// The same for rows that may be refused.
+    pub(in super::super) fn attempted(
+        operations: &[Operation],
+        inputs: &[DataFrame],
+    ) -> PolarsResult<DataFrame> {
         let schemas: Vec<FrameSchema> = inputs.iter().map(schema).collect();
         let frames: Vec<LazyFrame> = inputs.iter().map(|input| input.clone().lazy()).collect();
         let expected = output_schema(operations, &schemas).to_polars();
         let mut query = apply(operations, &frames, &schemas).expect("lowers");
         assert_eq!(*query.collect_schema().expect("a schema"), expected);
-        let result = query.collect().expect("runs");
+        let result = query.collect()?;
         assert_eq!(**result.schema(), expected);
-        result
+        Ok(result)
     }
 
     #[track_caller]
-    fn same(found: &DataFrame, expected: PolarsResult<DataFrame>) {
+    pub(in super::super) fn same(found: &DataFrame, expected: PolarsResult<DataFrame>) {
         let expected = expected.expect("a frame");
         assert!(
             found.equals_missing(&expected),
@@ -404,7 +287,7 @@ mod tests {
         sql::compile(text, &schema(frame)).expect(text).expression
     }
 
-    fn payments() -> DataFrame {
+    pub(in super::super) fn payments() -> DataFrame {
         df!(
             "id" => [1_i64, 2, 3, 4, 5],
             "card" => [Some("a"), Some("b"), Some("a"), None, Some("b")],
@@ -481,11 +364,12 @@ mod tests {
     }
 
     #[test]
-    fn sort_is_stable_with_nulls_last() {
+    fn sort_is_stable_with_nulls_where_told() {
         let sort = |column: &str, descending| {
             Operation::Sort(vec![SortKey {
                 column: column.into(),
                 descending,
+                nulls_first: false,
             }])
         };
         let ids = || Operation::Project(vec![("id".into(), Expression::column("id"))]);
@@ -501,15 +385,17 @@ mod tests {
             SortKey {
                 column: "card".into(),
                 descending: true,
+                nulls_first: false,
             },
             SortKey {
                 column: "amount".into(),
                 descending: false,
+                nulls_first: true,
             },
         ]);
         same(
             &applied(&[keys, ids()], [payments()]),
-            df!("id" => [5_i64, 2, 3, 1, 4]),
+            df!("id" => [2_i64, 5, 3, 1, 4]),
         );
     }
 
@@ -545,121 +431,6 @@ mod tests {
     }
 
     #[test]
-    fn joins() {
-        let cards = df!("number" => ["b", "a", "c"], "amount" => [100.0, 200.0, 300.0], "card" => [1_i32, 2, 3]).expect("a frame");
-        let join = |kind| Operation::Join {
-            right: 1,
-            on: vec![("card".into(), "number".into())],
-            kind,
-            suffix: "_limit".into(),
-        };
-        let inputs = [payments(), cards];
-        same(
-            &applied(&[join(JoinKind::Left)], &inputs),
-            df!(
-                "id" => [1_i64, 2, 3, 4, 5],
-                "card" => [Some("a"), Some("b"), Some("a"), None, Some("b")],
-                "amount" => [Some(3.0), None, Some(1.0), Some(2.0), Some(1.0)],
-                "amount_limit" => [Some(200.0), Some(100.0), Some(200.0), None, Some(100.0)],
-                "card_limit" => [Some(2), Some(1), Some(2), None, Some(1)],
-            ),
-        );
-        let ids = || Operation::Project(vec![("id".into(), Expression::column("id"))]);
-        same(
-            &applied(&[join(JoinKind::Inner), ids()], &inputs),
-            df!("id" => [1_i64, 2, 3, 5]),
-        );
-        same(
-            &applied(&[join(JoinKind::Semi), ids()], &inputs),
-            df!("id" => [1_i64, 2, 3, 5]),
-        );
-        same(
-            &applied(&[join(JoinKind::Anti), ids()], &inputs),
-            df!("id" => [4_i64]),
-        );
-        let full = applied(&[join(JoinKind::Full)], &inputs);
-        assert_eq!(full.height(), 6);
-        let cards: Vec<Option<&str>> = full
-            .column("card")
-            .expect("card")
-            .str()
-            .expect("text")
-            .iter()
-            .collect();
-        assert_eq!(
-            cards,
-            [Some("a"), Some("b"), Some("a"), None, Some("b"), Some("c")]
-        );
-    }
-
-    #[test]
-    fn as_of_joins_keep_rows_in_place() {
-        let trades = df!(
-            "at" => [Some(5_i64), Some(1), None, Some(9), Some(3)],
-            "symbol" => ["x", "x", "x", "y", "x"],
-            "price" => [1.0, 2.0, 3.0, 4.0, 5.0],
-        )
-        .expect("a frame");
-        let quotes = df!(
-            "time" => [Some(4_i32), Some(2), Some(8), None, Some(4)],
-            "of" => ["x", "x", "y", "x", "x"],
-            "price" => [40.0, 20.0, 80.0, 0.0, 41.0],
-        )
-        .expect("a frame");
-        let join = |direction, tolerance, by: &[(&str, &str)]| Operation::AsOfJoin {
-            right: 1,
-            on: ("at".into(), "time".into()),
-            by: by
-                .iter()
-                .map(|(left, right)| ((*left).to_owned(), (*right).to_owned()))
-                .collect(),
-            direction,
-            tolerance,
-            suffix: "_quoted".into(),
-        };
-        let inputs = [trades, quotes];
-        let by = [("symbol", "of")];
-        let quoted = |operation| -> Vec<Option<f64>> {
-            let result = applied(&[operation], &inputs);
-            assert_eq!(
-                result
-                    .column("price")
-                    .expect("price")
-                    .f64()
-                    .expect("reals")
-                    .to_vec(),
-                [1.0, 2.0, 3.0, 4.0, 5.0].map(Some)
-            );
-            result
-                .column("price_quoted")
-                .expect("quoted")
-                .f64()
-                .expect("reals")
-                .to_vec()
-        };
-        assert_eq!(
-            quoted(join(AsOfDirection::Backward, None, &by)),
-            [Some(41.0), None, None, Some(80.0), Some(20.0)]
-        );
-        assert_eq!(
-            quoted(join(AsOfDirection::Forward, None, &by)),
-            [None, Some(20.0), None, None, Some(40.0)]
-        );
-        assert_eq!(
-            quoted(join(AsOfDirection::Backward, Some(0), &by)),
-            [None; 5]
-        );
-        assert_eq!(
-            quoted(join(AsOfDirection::Backward, Some(1), &[])),
-            [Some(41.0), None, None, Some(80.0), Some(20.0)]
-        );
-        assert_eq!(
-            quoted(join(AsOfDirection::Nearest, None, &by))[1],
-            Some(20.0)
-        );
-    }
-
-    #[test]
     fn union_matches_columns_by_name() {
         let more = df!("amount" => [9.0], "card" => ["z"], "id" => [6_i32], "extra" => [1])
             .expect("a frame");
@@ -676,6 +447,19 @@ mod tests {
             Some(6)
         );
         assert_eq!(result.get_column_names(), ["id", "card", "amount"]);
+    }
+
+    #[test]
+    fn a_union_is_null_where_an_input_lacks_the_column() {
+        let union = || Operation::Union { others: vec![1] };
+        let less = df!("card" => ["z"]).expect("a frame");
+        let result = applied(&[union()], [payments().slice(0, 1), less]);
+        same(
+            &result,
+            df!("id" => [Some(1_i64), None], "card" => ["a", "z"], "amount" => [Some(3.0), None]),
+        );
+        let nothing_alike = df!("other" => [1, 2]).expect("a frame");
+        assert_eq!(applied(&[union()], [payments(), nothing_alike]).height(), 7);
     }
 
     #[test]
