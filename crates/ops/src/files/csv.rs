@@ -1,259 +1,30 @@
-//! Reading CSV: polars parses it; what polars would pass over in silence is looked for first.
+//! Reading CSV: polars parses it, after a look at its structure.
 
 use std::{
     collections::BTreeSet,
-    io::{self, Read},
-    str::from_utf8,
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+    path::PathBuf,
     sync::Arc,
 };
 
+use encoding_rs::UTF_8;
 use polars::prelude::{
-    DataType, LazyCsvReader, LazyFileListReader, LazyFrame, NullValues, PlRefPath, PlSmallStr,
-    PolarsResult, ScanSources, Schema,
+    DataFrame, DataType, IntoLazy, LazyCsvReader, LazyFileListReader, LazyFrame, NullValues,
+    PlRefPath, PlSmallStr, PolarsResult, ScanSources, Schema,
 };
-use taktline_core::{Error, Result, type_name};
+use taktline_core::type_name;
 
 use super::{
-    FileProblem, RowFile, SAMPLE_ROWS, open_decompressed,
-    records::{Records, unquoted},
+    FileProblem, Inspected, RowFile,
+    input::Place,
+    outline::{Keep, Outline, outline},
+    problem::unreadable,
 };
 
-/// Rows of one kind of structural problem that are named; the rest is counted.
-const NAMED_ROWS: usize = 3;
-
-/// How CSV is written.
-#[derive(Debug, Clone)]
-pub(crate) struct Dialect {
-    /// Between fields.
-    pub(crate) delimiter: u8,
-    /// Whether the first line names the columns.
-    pub(crate) has_header: bool,
-    /// Texts that stand for null, besides an empty field.
-    pub(crate) null_values: Vec<String>,
-}
-
-impl Default for Dialect {
-    fn default() -> Self {
-        Self {
-            delimiter: b',',
-            has_header: true,
-            null_values: Vec::new(),
-        }
-    }
-}
-
-/// What the structure of a file tells, without types.
-#[derive(Debug, Default)]
-struct Outline {
-    /// The columns' names; `column_1`, … without a header.
-    names: Vec<String>,
-    /// Records besides the header.
-    rows: u64,
-    /// Lines with another number of fields than the first, and that number.
-    ragged: Vec<(u64, usize)>,
-    /// How many such lines there are in all.
-    ragged_count: u64,
-    /// Where the first byte is that is not UTF-8: offset and line.
-    not_utf8: Option<(u64, u64)>,
-    /// The line of a quote that is never closed.
-    open_quote: Option<u64>,
-    /// Nothing at all is in the file.
-    is_empty: bool,
-    /// The header and the records that were looked at, where the look is limited: what types are told from.
-    sample: Vec<u8>,
-    /// Blank lines follow the last record.
-    has_blank_end: bool,
-}
-
-/// Looks at the structure of the first `limit` records, or all.
-fn outline(reader: impl Read, dialect: &Dialect, limit: Option<usize>) -> io::Result<Outline> {
-    let mut records = Records::new(reader)?;
-    let mut outline = Outline {
-        is_empty: true,
-        ..Outline::default()
-    };
-    // A blank line is no record where a record has several fields; at the end of a file it is only untidy.
-    let mut blank = Vec::new();
-    while let Some(record) = records.next()? {
-        if let Err(error) = from_utf8(record.bytes) {
-            let before = &record.bytes[..error.valid_up_to()];
-            let lines_before = before.iter().filter(|byte| **byte == b'\n').count() as u64;
-            outline.is_empty = false;
-            outline.not_utf8 = Some((
-                record.offset + before.len() as u64,
-                record.line + lines_before,
-            ));
-            break;
-        }
-        if outline.is_empty {
-            outline.is_empty = false;
-            let first = record.fields(dialect.delimiter).map(unquoted);
-            outline.names = if dialect.has_header {
-                first.collect()
-            } else {
-                first
-                    .enumerate()
-                    .map(|(index, _)| format!("column_{}", index + 1))
-                    .collect()
-            };
-            if dialect.has_header {
-                outline.keep(record.bytes, limit);
-                continue;
-            }
-        }
-        if record.is_open {
-            outline.open_quote = Some(record.line);
-        }
-        let width = outline.names.len();
-        if width > 1 && record.is_blank() {
-            blank.push(record.line);
-            continue;
-        }
-        for line in blank.drain(..) {
-            outline.note_ragged(line, 0);
-        }
-        let count = record.count_fields(dialect.delimiter);
-        if count != width {
-            outline.note_ragged(record.line, count);
-        }
-        outline.keep(record.bytes, limit);
-        outline.rows += 1;
-        if limit.is_some_and(|limit| outline.rows >= limit as u64) {
-            break;
-        }
-    }
-    outline.has_blank_end = !blank.is_empty();
-    Ok(outline)
-}
-
-impl Outline {
-    fn keep(&mut self, record: &[u8], limit: Option<usize>) {
-        if limit.is_some() {
-            self.sample.extend_from_slice(record);
-            self.sample.push(b'\n');
-        }
-    }
-
-    fn note_ragged(&mut self, line: u64, fields: usize) {
-        self.ragged_count += 1;
-        if self.ragged.len() < NAMED_ROWS {
-            self.ragged.push((line, fields));
-        }
-    }
-
-    fn problems(&self, dialect: &Dialect) -> Vec<FileProblem> {
-        let mut problems = Vec::new();
-        if let Some((offset, line)) = self.not_utf8 {
-            problems.push(
-                FileProblem::new(
-                    "not-utf8",
-                    format!("is not UTF-8: line {line}, byte {offset} of the file"),
-                )
-                .label("not UTF-8 text")
-                .help("save it as UTF-8, for example with `iconv -f LATIN1 -t UTF-8`"),
-            );
-            return problems;
-        }
-        if self.is_empty {
-            problems.push(
-                FileProblem::new("empty-source", "is empty (0 bytes)").label("nothing to read"),
-            );
-            return problems;
-        }
-        let mut seen = BTreeSet::new();
-        let mut told = BTreeSet::new();
-        for (index, name) in self.names.iter().enumerate() {
-            if name.is_empty() {
-                problems.push(
-                    FileProblem::new(
-                        "bad-header",
-                        format!("has no name for column {} in its header", index + 1),
-                    )
-                    .label("a column without a name")
-                    .help("name it, or set `has_header: false` if the first line is data"),
-                );
-            } else if !seen.insert(name) && told.insert(name) {
-                problems.push(
-                    FileProblem::new(
-                        "duplicate-column",
-                        format!("names the column `{name}` twice in its header"),
-                    )
-                    .label("two columns of one name")
-                    .help("rename one of them in the file"),
-                );
-            }
-        }
-        if let Some(line) = self.open_quote {
-            problems.push(
-                FileProblem::new(
-                    "open-quote",
-                    format!("has a quote in the record on line {line} that is never closed"),
-                )
-                .label("a quote without its partner"),
-            );
-        }
-        if self.rows == 0 && self.ragged_count == 0 {
-            let about = if dialect.has_header {
-                "has a header but no rows"
-            } else {
-                "has no rows"
-            };
-            problems.push(FileProblem::new("empty-source", about).label("nothing to read"));
-        }
-        if let Some((line, fields)) = self.ragged.first() {
-            let than = if dialect.has_header {
-                "the header"
-            } else {
-                "line 1"
-            };
-            let mut problem = FileProblem::new(
-                "ragged-csv",
-                format!(
-                    "is ragged: line {line} has {} where {than} has {}",
-                    counted(*fields),
-                    self.names.len()
-                ),
-            )
-            .label("rows of different length");
-            if self.ragged_count > 1 {
-                let lines: Vec<String> = self
-                    .ragged
-                    .iter()
-                    .map(|(line, _)| line.to_string())
-                    .collect();
-                let dots = if self.ragged_count > self.ragged.len() as u64 {
-                    ", …"
-                } else {
-                    ""
-                };
-                problem = problem.note(format!(
-                    "{} such lines: {}{dots}",
-                    self.ragged_count,
-                    lines.join(", ")
-                ));
-            }
-            if self.names.len() == 1 {
-                problem = problem.help("if fields are not separated by `,`, set `delimiter`");
-            }
-            problems.push(problem);
-        }
-        problems
-    }
-}
-
-fn counted(fields: usize) -> String {
-    match fields {
-        0 => "nothing".into(),
-        1 => "1 field".into(),
-        count => format!("{count} fields"),
-    }
-}
-
 /// Columns and problems, from the header and a sample.
-pub(super) fn inspect(file: &RowFile) -> (Option<Schema>, Vec<FileProblem>) {
-    let outline = match open_decompressed(&file.path)
-        .and_then(|reader| outline(reader, &file.dialect, Some(SAMPLE_ROWS)))
-    {
+pub(super) fn inspect(file: &RowFile) -> (Option<Inspected>, Vec<FileProblem>) {
+    let outline = match outline(&file.place, &file.dialect, Keep::Sample(file.sample_rows)) {
         Ok(outline) => outline,
         Err(error) => return (None, vec![unreadable(&error)]),
     };
@@ -261,28 +32,60 @@ pub(super) fn inspect(file: &RowFile) -> (Option<Schema>, Vec<FileProblem>) {
     if !problems.is_empty() {
         return (None, problems);
     }
-    let schema = match infer(file, &outline) {
-        Ok(schema) => schema,
-        Err(error) => {
-            return (
-                None,
-                vec![FileProblem::new(
-                    "unreadable-file",
-                    first_line(&error.to_string()),
-                )],
-            );
-        }
-    };
-    // A type that is declared, or a whole number too large, may not fit what the sample holds.
-    let sample = with_schema(file, in_memory(outline.sample), &schema).finish();
-    if let Err(error) = sample.and_then(LazyFrame::collect) {
-        let message = error.to_string();
-        problems.push(
-            locate_in(file, &schema, &message)
-                .unwrap_or_else(|| FileProblem::new("unreadable-file", first_line(&message))),
+    if outline.has_no_rows() {
+        let schema = without_rows(file, &outline);
+        return (
+            Some(Inspected {
+                without_values: schema.iter_names().map(ToString::to_string).collect(),
+                schema,
+                is_empty: true,
+            }),
+            outline.no_rows(&file.dialect).into_iter().collect(),
         );
     }
-    (Some(schema), problems)
+    let schema = match infer(file, &outline) {
+        Ok(schema) => schema,
+        Err(error) => return (None, vec![refused(&error.to_string())]),
+    };
+    // A type that is declared, or a whole number too large, may not fit what the sample holds.
+    let sample = with_schema(file, in_memory(outline.sample), &schema)
+        .finish()
+        .and_then(LazyFrame::collect);
+    let without_values = match sample {
+        Ok(sample) => empty_columns(&sample),
+        Err(error) => {
+            let message = error.to_string();
+            problems.push(locate_in(file, &schema, &message).unwrap_or_else(|| refused(&message)));
+            BTreeSet::new()
+        }
+    };
+    let inspected = Inspected {
+        schema,
+        without_values,
+        is_empty: false,
+    };
+    (Some(inspected), problems)
+}
+
+fn empty_columns(sample: &DataFrame) -> BTreeSet<String> {
+    sample
+        .columns()
+        .iter()
+        .filter(|column| column.null_count() == column.len())
+        .map(|column| column.name().to_string())
+        .collect()
+}
+
+/// Text, where no type is declared: there is nothing to tell it from.
+fn without_rows(file: &RowFile, outline: &Outline) -> Schema {
+    outline
+        .names
+        .iter()
+        .map(|name| {
+            let dtype = file.known_type(name).unwrap_or(&DataType::String);
+            (name.as_str().into(), dtype.clone())
+        })
+        .collect()
 }
 
 /// Rows in which dates and times are looked for: polars tries every format it knows on every text, which would make
@@ -291,14 +94,13 @@ const DATE_ROWS: usize = 100;
 
 /// The columns' names and types, told from the sample where they are not declared.
 fn infer(file: &RowFile, outline: &Outline) -> PolarsResult<Schema> {
-    let mut schema = infer_from(file, outline, SAMPLE_ROWS, false)?;
+    let mut schema = infer_from(file, outline, file.sample_rows, false)?;
     if !schema.iter_values().any(|dtype| *dtype == DataType::String) {
         return Ok(schema);
     }
     let with_dates = infer_from(file, outline, DATE_ROWS, true)?;
     for (name, dtype) in with_dates.iter().filter(|(_, dtype)| dtype.is_temporal()) {
-        if schema.get(name) != Some(&DataType::String) || file.declared.contains_key(name.as_str())
-        {
+        if schema.get(name) != Some(&DataType::String) || file.known_type(name).is_some() {
             continue;
         }
         // A date in the first rows is one only if it is so in the whole sample.
@@ -320,24 +122,33 @@ fn infer_from(
     rows: usize,
     look_for_dates: bool,
 ) -> PolarsResult<Schema> {
-    let declared: Schema = file
+    let known: Schema = file
         .declared
         .iter()
+        .chain(&file.types)
         .map(|(name, dtype)| (name.as_str().into(), dtype.clone()))
         .collect();
     let mut reader = reader(file, in_memory(outline.sample.clone()))
         .with_try_parse_dates(look_for_dates)
         .with_infer_schema_length(Some(rows))
-        .with_dtype_overwrite(Some(Arc::new(declared)));
+        .with_dtype_overwrite(Some(Arc::new(known)));
     if !file.dialect.has_header {
         reader = reader.with_column_names_overwrite(positional_names(file, &outline.names).into());
+    } else if file.dialect.has_quote_in(&outline.names) {
+        // polars leaves a quote that is written twice inside a name as it is, but not inside a value.
+        let names: Vec<PlSmallStr> = outline
+            .names
+            .iter()
+            .map(|name| name.as_str().into())
+            .collect();
+        reader = reader.with_column_names_overwrite(names.into());
     }
     reader.finish()?.collect_schema().map(Arc::unwrap_or_clone)
 }
 
-/// Without a header, declared columns name the file's columns in order, where there are as many.
+/// Without a header and without `names`, declared columns name the file's columns in order, where there are as many.
 fn positional_names(file: &RowFile, names: &[String]) -> Vec<PlSmallStr> {
-    if file.declared.len() == names.len() {
+    if file.dialect.names.is_empty() && file.declared.len() == names.len() {
         file.declared
             .keys()
             .map(|name| name.as_str().into())
@@ -347,22 +158,142 @@ fn positional_names(file: &RowFile, names: &[String]) -> Vec<PlSmallStr> {
     }
 }
 
-/// The rows, after a look at the whole file's structure: polars fills a short row with nulls.
-pub(super) fn scan(file: &RowFile, schema: Schema) -> Result<LazyFrame> {
-    let reader =
-        open_decompressed(&file.path).map_err(|error| Error::reading(&file.path, error))?;
-    let whole =
-        outline(reader, &file.dialect, None).map_err(|error| Error::reading(&file.path, error))?;
-    if let Some(problem) = whole.problems(&file.dialect).into_iter().next() {
-        return Err(problem.into_error(&file.path));
+/// A file whose whole structure was looked at: polars fills a short row with nulls.
+#[derive(Debug, Clone)]
+pub(super) struct Ready {
+    path: PlRefPath,
+    /// How many rows to read, where blank lines follow: polars reads one as a row of nulls.
+    rows: Option<usize>,
+    /// Lines above the header.
+    skipped: usize,
+}
+
+impl Ready {
+    /// Whether both can be read by one scan, in this order.
+    pub(super) fn goes_with(&self, next: &Self) -> bool {
+        self.rows.is_none() && next.rows.is_none() && self.skipped == next.skipped
     }
-    let path = PlRefPath::new(file.path.to_string_lossy().as_ref());
-    let reader = with_schema(file, ScanSources::Paths(vec![path].into()), &schema);
-    // polars reads a blank line as a row of nulls.
-    let rows = usize::try_from(whole.rows)
-        .ok()
-        .filter(|_| whole.has_blank_end);
-    Ok(reader.with_n_rows(rows).finish()?)
+}
+
+/// Looks at the whole file's structure; `None` where there are no rows.
+pub(super) fn ready(file: &RowFile) -> Result<Option<Ready>, FileProblem> {
+    let (path, whole) = match &file.place {
+        Place::File(path) if file.dialect.encoding == UTF_8 => {
+            let whole = looked_at(file, Keep::Nothing)?;
+            if whole.has_inner_comments {
+                (copied(file)?, None)
+            } else {
+                (path.clone(), Some(whole))
+            }
+        }
+        _ => (copied(file)?, None),
+    };
+    if whole.as_ref().is_some_and(Outline::has_no_rows) {
+        return Ok(None);
+    }
+    let rows = whole
+        .as_ref()
+        .filter(|whole| whole.has_blank_end)
+        .and_then(|whole| usize::try_from(whole.rows).ok());
+    let skipped = whole.map_or(0, |whole| {
+        usize::try_from(whole.lines_before).unwrap_or(usize::MAX)
+    });
+    Ok(Some(Ready {
+        path: PlRefPath::new(path.to_string_lossy().as_ref()),
+        rows,
+        skipped,
+    }))
+}
+
+/// The rows of files that go with each other; they are written as `file` is.
+pub(super) fn scan(
+    file: &RowFile,
+    ready: &[Ready],
+    schema: &Schema,
+) -> Result<LazyFrame, FileProblem> {
+    let Some(first) = ready.first() else {
+        return Ok(DataFrame::empty_with_schema(schema).lazy());
+    };
+    let paths: Vec<PlRefPath> = ready.iter().map(|ready| ready.path.clone()).collect();
+    with_schema(file, ScanSources::Paths(paths.into()), schema)
+        .with_n_rows(first.rows)
+        .with_skip_lines(first.skipped)
+        // A copy without rows is an empty file to polars, which it refuses.
+        .with_raise_if_empty(false)
+        .finish()
+        .map_err(|error| refused(&error.to_string()))
+}
+
+fn looked_at(file: &RowFile, keep: Keep<'_>) -> Result<Outline, FileProblem> {
+    let whole = outline(&file.place, &file.dialect, keep).map_err(|error| unreadable(&error))?;
+    match whole.problems(&file.dialect).into_iter().next() {
+        Some(problem) => Err(problem),
+        None => Ok(whole),
+    }
+}
+
+/// The path of the same records in UTF-8, without comments, as polars reads them fastest; kept by its content's name.
+fn copied(file: &RowFile) -> Result<PathBuf, FileProblem> {
+    let folder = file.copies();
+    let failed = |error: io::Error| {
+        FileProblem::new(
+            "unwritable-copy",
+            format!("cannot be copied into `{}`: {error}", folder.display()),
+        )
+    };
+    // What an object holds is known before it is fetched.
+    let known = match &file.place {
+        Place::Object(object) => {
+            let identity = format!(
+                "{} {} {} {:?}",
+                object.url, object.size, object.tag, file.dialect
+            );
+            Some(folder.join(copy_name(&blake3::hash(identity.as_bytes()))))
+        }
+        Place::File(_) => None,
+    };
+    if let Some(path) = known.as_ref().filter(|path| path.is_file()) {
+        return Ok(path.clone());
+    }
+    fs::create_dir_all(&folder).map_err(failed)?;
+    let temporary = tempfile::Builder::new()
+        .prefix(".takt-")
+        .tempfile_in(&folder)
+        .map_err(failed)?;
+    let mut writer = Hashing {
+        hasher: blake3::Hasher::new(),
+        file: BufWriter::with_capacity(1 << 18, temporary.as_file()),
+    };
+    looked_at(file, Keep::Copy(&mut writer))?;
+    writer.file.flush().map_err(failed)?;
+    let hash = writer.hasher.finalize();
+    drop(writer);
+    let path = known.unwrap_or_else(|| folder.join(copy_name(&hash)));
+    temporary
+        .persist(&path)
+        .map_err(|error| failed(error.error))?;
+    Ok(path)
+}
+
+fn copy_name(hash: &blake3::Hash) -> String {
+    format!("{}.csv", &hash.to_hex()[..32])
+}
+
+struct Hashing<'f> {
+    hasher: blake3::Hasher,
+    file: BufWriter<&'f File>,
+}
+
+impl Write for Hashing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 fn in_memory(bytes: Vec<u8>) -> ScanSources {
@@ -382,6 +313,8 @@ fn reader(file: &RowFile, sources: ScanSources) -> LazyCsvReader {
     LazyCsvReader::new_with_sources(sources)
         .with_glob(false)
         .with_separator(file.dialect.delimiter)
+        .with_quote_char(file.dialect.lines.quote)
+        .with_decimal_comma(file.dialect.decimal_comma)
         .with_has_header(file.dialect.has_header)
         .with_null_values(nulls)
         .with_try_parse_dates(true)
@@ -393,22 +326,16 @@ fn with_schema(file: &RowFile, sources: ScanSources, schema: &Schema) -> LazyCsv
 
 /// Where the value is that polars could not parse, by a second look at the file.
 pub(super) fn locate(file: &RowFile, message: &str) -> Option<FileProblem> {
-    let outline = outline(
-        open_decompressed(&file.path).ok()?,
-        &file.dialect,
-        Some(SAMPLE_ROWS),
-    )
-    .ok()?;
+    let outline = outline(&file.place, &file.dialect, Keep::Sample(file.sample_rows)).ok()?;
     locate_in(file, &infer(file, &outline).ok()?, message)
 }
 
 fn locate_in(file: &RowFile, schema: &Schema, message: &str) -> Option<FileProblem> {
-    let (value, index) = unparsed(message)?;
-    let (name, dtype) = schema.get_at_index(index)?;
+    let (value, name) = unparsed(message)?;
+    let (index, name, dtype) = schema.get_full(name)?;
     let (line, row) = find_value(file, index, value).ok()??;
-    let text = unquoted(value.as_bytes());
-    let wanted = type_name(dtype);
-    let mut problem = FileProblem::new(
+    let text = file.dialect.text(value.as_bytes());
+    let problem = FileProblem::new(
         "bad-value",
         format!(
             "line {line} (row {row}), column `{name}`: `{text}` is not {}",
@@ -416,38 +343,46 @@ fn locate_in(file: &RowFile, schema: &Schema, message: &str) -> Option<FileProbl
         ),
     )
     .label(format!("`{text}` is not {}", with_article(dtype)));
-    problem = match file.declared.get(name.as_str()) {
+    Some(match file.declared.get(name.as_str()) {
         Some(_) => problem.column(name.as_str()),
+        None if dtype.is_integer() && is_whole(&text) => problem
+            .note(format!("`{name}` holds whole numbers, and this one has no room in 64 bits"))
+            .help(format!("declare `schema: {{{name}: text}}` where it names something, `u64` up to 18446744073709551615, or `f64` where its last digits do not matter")),
         None => problem
-            .note(format!("`{name}` is {wanted} because the first {} rows are", grouped(SAMPLE_ROWS)))
+            .note(format!("`{name}` is {} because the first {} rows are", type_name(dtype), grouped(file.sample_rows)))
             .help(format!("declare `schema: {{{name}: text}}`, or add it to `null_values` if it stands for a missing value")),
-    };
-    Some(problem)
+    })
+}
+
+fn is_whole(text: &str) -> bool {
+    let digits = text.trim_start_matches(['-', '+']);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn with_article(dtype: &DataType) -> String {
     let name = type_name(dtype);
-    match name.starts_with(['a', 'e', 'i', 'o']) {
+    // As it is spoken: an f64, an i64, a u8.
+    match name.starts_with(['a', 'e', 'f', 'i', 'o']) {
         true => format!("an {name}"),
         false => format!("a {name}"),
     }
 }
 
-/// The raw field and its column's place, out of polars' message.
-fn unparsed(message: &str) -> Option<(&str, usize)> {
+/// The raw field and its column's name, out of polars' message.
+fn unparsed(message: &str) -> Option<(&str, &str)> {
     const BEFORE: &str = "could not parse `";
     const BETWEEN: &str = "` as dtype `";
-    const NUMBER: &str = "(column number ";
+    const NAME: &str = "` at column '";
+    const NUMBER: &str = "' (column number ";
     let rest = &message[message.find(BEFORE)? + BEFORE.len()..];
     let value = &rest[..rest.find(BETWEEN)?];
-    let rest = &rest[rest.find(NUMBER)? + NUMBER.len()..];
-    let number: usize = rest[..rest.find(')')?].parse().ok()?;
-    Some((value, number.checked_sub(1)?))
+    let rest = &rest[rest.find(NAME)? + NAME.len()..];
+    Some((value, &rest[..rest.find(NUMBER)?]))
 }
 
 /// The first line and row (from 1, without the header) whose field at `index` is exactly this.
 fn find_value(file: &RowFile, index: usize, value: &str) -> io::Result<Option<(u64, u64)>> {
-    let mut records = Records::new(open_decompressed(&file.path)?)?;
+    let mut records = file.dialect.records(&file.place)?;
     let mut row = u64::from(!file.dialect.has_header);
     while let Some(record) = records.next()? {
         let is_header = row == 0;
@@ -460,20 +395,20 @@ fn find_value(file: &RowFile, index: usize, value: &str) -> io::Result<Option<(u
     Ok(None)
 }
 
-fn unreadable(error: &io::Error) -> FileProblem {
-    FileProblem::new("unreadable-file", format!("cannot be read: {error}")).label("cannot be read")
-}
-
 /// polars explains at length, over many lines; the first says what happened.
-fn first_line(message: &str) -> String {
-    format!(
-        "cannot be read: {}",
-        message.lines().next().unwrap_or_default()
+fn refused(message: &str) -> FileProblem {
+    FileProblem::new(
+        "unreadable-file",
+        format!(
+            "cannot be read: {}",
+            message.lines().next().unwrap_or_default()
+        ),
     )
+    .label("cannot be read")
 }
 
 /// 10000 as `10,000`.
-fn grouped(count: usize) -> String {
+pub(crate) fn grouped(count: usize) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

@@ -1,483 +1,187 @@
-//! Reading newline-delimited JSON, strictly: a value that is not of its column's type is an error, never a null.
+//! Reading newline-delimited JSON: an object a line.
 
 use std::{
-    collections::BTreeSet,
-    io::{BufRead, BufReader},
-    str::from_utf8,
+    fs,
+    io::{self, BufRead, BufReader, Read},
 };
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime};
-use indexmap::IndexMap;
 use polars::prelude::{
-    Column, DataFrame, DataType, IntoColumn, IntoLazy, LazyFrame, NamedFrom, ReshapeDimension,
-    Schema, Series, TimeUnit,
+    DataFrame, IntoLazy, IpcWriter, LazyFrame, PlRefPath, PolarsError, ScanSources, Schema,
+    SerWriter, UnifiedScanArgs,
 };
-use rayon::prelude::*;
-use serde_json::{Map, Value};
-use taktline_core::{Column as TypedColumn, Error, Result, type_name};
 
-use super::{FileProblem, RowFile, SAMPLE_ROWS, open_decompressed, read_decompressed};
+use super::{
+    FileProblem, Inspected, RowFile,
+    json_columns::{Fields, Name, RawRecord, read_records},
+    problem::unreadable,
+};
 
-/// Lines that one thread turns into columns at a time.
-const CHUNK_LINES: usize = 8192;
+/// Text that is turned into columns at a time.
+const BLOCK: usize = 1 << 25;
+/// Rows of this many bytes stay in memory; more go to a file that is then scanned.
+const IN_MEMORY: usize = 1 << 28;
 
 /// Columns and problems, from a sample of lines.
-pub(super) fn inspect(file: &RowFile) -> (Option<Schema>, Vec<FileProblem>) {
-    let unreadable = |error: std::io::Error| {
-        (
-            None,
-            vec![
-                FileProblem::new("unreadable-file", format!("cannot be read: {error}"))
-                    .label("cannot be read"),
-            ],
-        )
-    };
-    let mut reader = match open_decompressed(&file.path) {
+pub(super) fn inspect(file: &RowFile) -> (Option<Inspected>, Vec<FileProblem>) {
+    let mut reader = match file.place.open() {
         Ok(reader) => BufReader::new(reader),
-        Err(error) => return unreadable(error),
+        Err(error) => return (None, vec![unreadable(&error)]),
     };
-    let mut seen: IndexMap<String, Seen> = IndexMap::new();
-    let mut rows = 0;
+    let mut fields = Fields::default();
     let mut line = Vec::new();
     let mut number = 0;
-    while rows < SAMPLE_ROWS {
+    while fields.rows < file.sample_rows {
         line.clear();
         match reader.read_until(b'\n', &mut line) {
             Ok(0) => break,
             Ok(_) => number += 1,
-            Err(error) => return unreadable(error),
+            Err(error) => return (None, vec![unreadable(&error)]),
         }
-        if line.trim_ascii().is_empty() {
+        let bytes = line.trim_ascii();
+        if bytes.is_empty() {
             continue;
         }
-        rows += 1;
-        match object(&line, number) {
-            Ok(object) => {
-                for (key, value) in &object {
-                    match seen.get_mut(key) {
-                        Some(seen) => seen.add(value),
-                        None => {
-                            let mut first = Seen::default();
-                            first.add(value);
-                            seen.insert(key.clone(), first);
-                        }
-                    }
-                }
-            }
-            Err(problem) => return (None, vec![problem]),
-        }
-    }
-    if rows == 0 {
-        return (
-            None,
-            vec![FileProblem::new("empty-source", "has no rows").label("nothing to read")],
-        );
-    }
-    let mut problems = Vec::new();
-    let mut schema = Schema::default();
-    for (name, seen) in &seen {
-        let dtype = match file.declared.get(name) {
-            Some(declared) => Ok(declared.clone()),
-            None => seen.dtype(),
+        let record = RawRecord {
+            name: Name::Line(number),
+            bytes,
         };
-        match dtype {
-            Ok(dtype) => {
-                schema.insert(name.as_str().into(), dtype);
-            }
-            Err(reason) => problems.push(
-                FileProblem::new(
-                    "unsupported-value",
-                    format!("holds {reason} in field `{name}`"),
-                )
-                .label(format!("`{name}` has no column type"))
-                .help("write plain values, or lists of numbers that all have the same length"),
-            ),
+        if let Err(problem) = fields.add(file, &record) {
+            return (None, vec![problem]);
         }
     }
-    let schema = problems.is_empty().then_some(schema);
-    (schema, problems)
+    fields.inspected(file)
 }
 
-/// The rows. Read at once: JSON has no columns to leave out.
-pub(super) fn scan(file: &RowFile, schema: &Schema) -> Result<LazyFrame> {
-    let content =
-        read_decompressed(&file.path).map_err(|error| Error::reading(&file.path, error))?;
-    let lines: Vec<(u64, &[u8])> = content
-        .split(|byte| *byte == b'\n')
-        .zip(1..)
-        .map(|(line, number)| (number, line.trim_ascii()))
-        .filter(|(_, line)| !line.is_empty())
-        .collect();
-    let chunks: Vec<Result<DataFrame>> = lines
-        .par_chunks(CHUNK_LINES)
-        .map(|chunk| read_lines(file, schema, chunk))
-        .collect();
+/// The rows. All are read, as JSON has no columns to leave out; many are put into an Arrow file, which is scanned.
+pub(super) fn scan(file: &RowFile, schema: &Schema) -> Result<LazyFrame, FileProblem> {
+    let in_memory = match file.fetched {
+        Some(_) => IN_MEMORY,
+        None => usize::MAX,
+    };
+    scan_within(file, schema, BLOCK, in_memory)
+}
+
+/// [`scan`], reading so many bytes at a time and keeping so many in memory.
+pub(super) fn scan_within(
+    file: &RowFile,
+    schema: &Schema,
+    block: usize,
+    in_memory: usize,
+) -> Result<LazyFrame, FileProblem> {
+    let failed = |error: PolarsError| FileProblem::new("unreadable-file", error.to_string());
+    let mut lines = Lines::new(
+        file.place.open().map_err(|error| unreadable(&error))?,
+        block,
+    );
     let mut frame = DataFrame::empty_with_schema(schema);
-    for chunk in chunks {
-        frame.vstack_mut_owned(chunk?)?;
-    }
-    Ok(frame.lazy())
-}
-
-fn read_lines(file: &RowFile, schema: &Schema, lines: &[(u64, &[u8])]) -> Result<DataFrame> {
-    let mut builders: IndexMap<&str, Builder> = IndexMap::new();
-    for (name, dtype) in schema.iter() {
-        let builder = Builder::new(dtype, lines.len()).ok_or_else(|| {
-            FileProblem::new(
-                "unsupported-value",
-                format!("cannot give column `{name}` as {}", type_name(dtype)),
-            )
-            .into_error(&file.path)
-        })?;
-        builders.insert(name.as_str(), builder);
-    }
-    for (number, line) in lines {
-        let object = object(line, *number).map_err(|problem| problem.into_error(&file.path))?;
-        if let Some(unknown) = object
-            .keys()
-            .find(|key| !builders.contains_key(key.as_str()))
-        {
-            let message = format!(
-                "line {number} has a field `{unknown}`, which the first {SAMPLE_ROWS} rows do not have"
-            );
-            return Err(FileProblem::new("unknown-column", message).into_error(&file.path));
-        }
-        for (name, builder) in &mut builders {
-            let value = object.get(*name).unwrap_or(&Value::Null);
-            if !builder.push(value) {
-                let wanted = schema.get(name).map(type_name).unwrap_or_default();
-                let message = format!(
-                    "line {number}, field `{name}`: `{}` does not fit type {wanted}",
-                    short(value)
-                );
-                return Err(FileProblem::new("bad-value", message).into_error(&file.path));
+    while frame.estimated_size() <= in_memory {
+        match lines.next(file, schema)? {
+            Some(rows) => {
+                frame.vstack_mut_owned(rows).map_err(failed)?;
             }
+            None => return Ok(frame.lazy()),
         }
     }
-    let columns: Vec<Column> = builders
-        .into_iter()
-        .map(|(name, builder)| builder.finish(name))
-        .collect::<Result<_>>()?;
-    Ok(DataFrame::new(lines.len(), columns)?)
-}
-
-/// The line's fields.
-fn object(line: &[u8], number: u64) -> Result<Map<String, Value>, FileProblem> {
-    let text = from_utf8(line).map_err(|error| {
-        FileProblem::new(
-            "not-utf8",
-            format!(
-                "is not UTF-8: line {number}, byte {} of that line",
-                error.valid_up_to()
-            ),
-        )
-        .label("not UTF-8 text")
-    })?;
-    serde_json::from_str(text).map_err(|error| {
-        let reason = error.to_string();
-        // The parser counts lines of what it was given, which is always one.
-        let reason = reason.split(" at line ").next().unwrap_or_default();
-        FileProblem::new(
-            "bad-json",
-            format!("line {number}, column {}: {reason}", error.column()),
-        )
-        .label("not a JSON object a line")
-    })
-}
-
-fn short(value: &Value) -> String {
-    const LONGEST: usize = 60;
-    let text = match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+    let mut parts = vec![kept(file, &mut frame)?];
+    drop(frame);
+    while let Some(mut rows) = lines.next(file, schema)? {
+        parts.push(kept(file, &mut rows)?);
+    }
+    let arguments = UnifiedScanArgs {
+        glob: false,
+        ..Default::default()
     };
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
+    LazyFrame::scan_ipc_sources(
+        ScanSources::Paths(parts.into()),
+        Default::default(),
+        arguments,
+    )
+    .map_err(failed)
 }
 
-/// What a field's values in the sample are.
-#[derive(Debug, Default)]
-struct Seen {
-    kinds: BTreeSet<Shape>,
-}
-
-/// What a value is.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Shape {
-    Bool,
-    Int,
-    Float,
-    Date,
-    Datetime,
-    Text,
-    /// Lists inside lists, regular: the lengths from outside in, and whether all numbers are whole.
-    Array(Vec<usize>, bool),
-    Object,
-    Irregular,
-}
-
-impl Seen {
-    fn add(&mut self, value: &Value) {
-        if let Some(shape) = shape(value) {
-            self.kinds.insert(shape);
-        }
-    }
-
-    fn dtype(&self) -> Result<DataType, &'static str> {
-        let kinds: Vec<&Shape> = self.kinds.iter().collect();
-        Ok(match kinds[..] {
-            // As in CSV, a column without any value is text.
-            [] | [Shape::Text] => DataType::String,
-            [Shape::Bool] => DataType::Boolean,
-            [Shape::Int] => DataType::Int64,
-            [Shape::Float] | [Shape::Int, Shape::Float] => DataType::Float64,
-            [Shape::Date] => DataType::Date,
-            [Shape::Datetime] | [Shape::Date, Shape::Datetime] => {
-                DataType::Datetime(TimeUnit::Microseconds, None)
-            }
-            [Shape::Date | Shape::Datetime, Shape::Text]
-            | [Shape::Date, Shape::Datetime, Shape::Text] => DataType::String,
-            [Shape::Array(shape, is_whole)] => array_type(shape, *is_whole),
-            [Shape::Array(shape, false), Shape::Array(other, true)] if shape == other => {
-                array_type(shape, false)
-            }
-            _ if self.kinds.contains(&Shape::Object) => return Err("a nested object"),
-            _ if kinds
-                .iter()
-                .any(|kind| matches!(kind, Shape::Array(..) | Shape::Irregular)) =>
-            {
-                return Err("lists of different lengths or types");
-            }
-            _ => return Err("values of different types"),
-        })
-    }
-}
-
-fn array_type(shape: &[usize], is_whole: bool) -> DataType {
-    let item = if is_whole {
-        DataType::Int64
-    } else {
-        DataType::Float64
+/// Puts the rows into an Arrow file, named by what is in it.
+fn kept(file: &RowFile, rows: &mut DataFrame) -> Result<PlRefPath, FileProblem> {
+    let folder = file.copies();
+    let unwritable = |error: io::Error| {
+        FileProblem::new(
+            "unwritable-copy",
+            format!("cannot be copied into `{}`: {error}", folder.display()),
+        )
     };
-    shape.iter().rev().fold(item, |inner, width| {
-        DataType::Array(Box::new(inner), *width)
-    })
+    fs::create_dir_all(&folder).map_err(unwritable)?;
+    let mut temporary = tempfile::Builder::new()
+        .prefix(".takt-")
+        .tempfile_in(&folder)
+        .map_err(unwritable)?;
+    IpcWriter::new(temporary.as_file_mut())
+        .finish(rows)
+        .map_err(|error| unwritable(io::Error::other(error.to_string())))?;
+    let mut hasher = blake3::Hasher::new();
+    hasher
+        .update_mmap_rayon(temporary.path())
+        .map_err(unwritable)?;
+    let name = format!("{}.arrow", &hasher.finalize().to_hex()[..32]);
+    let path = folder.join(name);
+    temporary
+        .persist(&path)
+        .map_err(|error| unwritable(error.error))?;
+    Ok(PlRefPath::new(path.to_string_lossy().as_ref()))
 }
 
-fn shape(value: &Value) -> Option<Shape> {
-    Some(match value {
-        Value::Null => return None,
-        Value::Bool(_) => Shape::Bool,
-        Value::Number(number) if number.is_f64() => Shape::Float,
-        Value::Number(_) => Shape::Int,
-        Value::String(text) if date(text).is_some() => Shape::Date,
-        Value::String(text) if timestamp(text).is_some() => Shape::Datetime,
-        Value::String(_) => Shape::Text,
-        Value::Object(_) => Shape::Object,
-        Value::Array(items) => {
-            let mut lengths = vec![items.len()];
-            let mut shapes = items.iter().map(shape);
-            let Some(Some(first)) = shapes.next() else {
-                return Some(Shape::Irregular);
-            };
-            let mut is_whole = match first {
-                Shape::Int => true,
-                Shape::Float => false,
-                Shape::Array(inner, is_whole) => {
-                    lengths.extend(inner);
-                    is_whole
-                }
-                _ => return Some(Shape::Irregular),
-            };
-            for item in shapes {
-                is_whole &= match item {
-                    Some(Shape::Int) if lengths.len() == 1 => true,
-                    Some(Shape::Float) if lengths.len() == 1 => false,
-                    Some(Shape::Array(inner, is_whole)) if inner == lengths[1..] => is_whole,
-                    _ => return Some(Shape::Irregular),
-                };
-            }
-            Shape::Array(lengths, is_whole)
-        }
-    })
+/// Whole lines of a stream, many at a time.
+struct Lines {
+    reader: Box<dyn Read>,
+    block: usize,
+    buffer: Vec<u8>,
+    number: u64,
+    is_at_end: bool,
 }
 
-/// Values of one column.
-enum Builder {
-    Bool(Vec<Option<bool>>),
-    Int {
-        values: Vec<Option<i64>>,
-        dtype: DataType,
-        bounds: (i64, i64),
-    },
-    Float {
-        values: Vec<Option<f64>>,
-        dtype: DataType,
-    },
-    Text(Vec<Option<String>>),
-    Date(Vec<Option<i32>>),
-    Datetime {
-        values: Vec<Option<i64>>,
-        dtype: DataType,
-    },
-    Array {
-        items: Box<Builder>,
-        shape: Vec<usize>,
-        rows: usize,
-    },
-}
-
-impl Builder {
-    /// An empty column of that type; `None` for a type that JSON cannot give.
-    fn new(dtype: &DataType, rows: usize) -> Option<Self> {
-        let bounds = match dtype {
-            DataType::Int8 => (i8::MIN.into(), i8::MAX.into()),
-            DataType::Int16 => (i16::MIN.into(), i16::MAX.into()),
-            DataType::Int32 => (i32::MIN.into(), i32::MAX.into()),
-            DataType::UInt8 => (0, u8::MAX.into()),
-            DataType::UInt16 => (0, u16::MAX.into()),
-            DataType::UInt32 => (0, u32::MAX.into()),
-            DataType::UInt64 => (0, i64::MAX),
-            _ => (i64::MIN, i64::MAX),
-        };
-        Some(match dtype {
-            DataType::Boolean => Self::Bool(Vec::with_capacity(rows)),
-            dtype if dtype.is_integer() => Self::Int {
-                values: Vec::with_capacity(rows),
-                dtype: dtype.clone(),
-                bounds,
-            },
-            DataType::Float32 | DataType::Float64 => Self::Float {
-                values: Vec::with_capacity(rows),
-                dtype: dtype.clone(),
-            },
-            DataType::String => Self::Text(Vec::with_capacity(rows)),
-            DataType::Date => Self::Date(Vec::with_capacity(rows)),
-            DataType::Datetime(..) => Self::Datetime {
-                values: Vec::with_capacity(rows),
-                dtype: dtype.clone(),
-            },
-            DataType::Array(..) => {
-                let (shape, item) = TypedColumn::new("", dtype.clone()).array()?;
-                let items = Self::new(&item, rows * shape.iter().product::<usize>())?;
-                Self::Array {
-                    items: Box::new(items),
-                    shape,
-                    rows: 0,
-                }
-            }
-            _ => return None,
-        })
-    }
-
-    /// Adds a value; `false` if it does not fit.
-    fn push(&mut self, value: &Value) -> bool {
-        fn add<T>(values: &mut Vec<Option<T>>, value: &Value, parsed: Option<T>) -> bool {
-            let fits = value.is_null() || parsed.is_some();
-            values.push(parsed);
-            fits
-        }
-        match self {
-            Self::Bool(values) => add(values, value, value.as_bool()),
-            Self::Int {
-                values,
-                bounds: (least, most),
-                ..
-            } => add(
-                values,
-                value,
-                value
-                    .as_i64()
-                    .filter(|number| (*least..=*most).contains(number)),
-            ),
-            Self::Float { values, .. } => add(values, value, value.as_f64()),
-            Self::Text(values) => add(values, value, value.as_str().map(str::to_owned)),
-            Self::Date(values) => add(values, value, value.as_str().and_then(date)),
-            Self::Datetime { values, .. } => add(values, value, value.as_str().and_then(timestamp)),
-            Self::Array { items, shape, rows } => {
-                *rows += 1;
-                push_items(items, shape, value)
-            }
+impl Lines {
+    fn new(reader: Box<dyn Read>, block: usize) -> Self {
+        Self {
+            reader,
+            block,
+            buffer: Vec::new(),
+            number: 0,
+            is_at_end: false,
         }
     }
 
-    fn finish(self, name: &str) -> Result<Column> {
-        let name = name.into();
-        let series = match self {
-            Self::Bool(values) => Series::new(name, values),
-            Self::Int { values, dtype, .. } => Series::new(name, values).strict_cast(&dtype)?,
-            Self::Float { values, dtype } => Series::new(name, values).cast(&dtype)?,
-            Self::Text(values) => Series::new(name, values),
-            Self::Date(values) => Series::new(name, values).cast(&DataType::Date)?,
-            Self::Datetime { values, dtype } => {
-                let zone = match &dtype {
-                    DataType::Datetime(_, zone) => zone.clone(),
-                    _ => None,
-                };
-                Series::new(name, values)
-                    .cast(&DataType::Datetime(TimeUnit::Microseconds, zone))?
-                    .cast(&dtype)?
+    /// The rows of the next lines; `None` after the last.
+    fn next(&mut self, file: &RowFile, schema: &Schema) -> Result<Option<DataFrame>, FileProblem> {
+        let end = loop {
+            if self.is_at_end {
+                break self.buffer.len();
             }
-            Self::Array { items, shape, rows } => {
-                let mut dimensions = vec![ReshapeDimension::new(rows as i64)];
-                dimensions.extend(
-                    shape
-                        .iter()
-                        .map(|width| ReshapeDimension::new(*width as i64)),
-                );
-                items
-                    .finish(&name)?
-                    .as_materialized_series()
-                    .reshape_array(&dimensions)?
+            let read = (&mut self.reader)
+                .take(self.block as u64)
+                .read_to_end(&mut self.buffer)
+                .map_err(|error| unreadable(&error))?;
+            self.is_at_end = read == 0;
+            if let Some(last) = self.buffer.iter().rposition(|byte| *byte == b'\n') {
+                break last + 1;
             }
         };
-        Ok(series.into_column())
-    }
-}
-
-/// Adds the numbers of nested lists that have exactly this shape.
-fn push_items(items: &mut Builder, shape: &[usize], value: &Value) -> bool {
-    match (shape, value) {
-        ([], Value::Null) => false,
-        ([], value) => items.push(value),
-        ([length, inner @ ..], Value::Array(values)) => {
-            values.len() == *length && values.iter().all(|value| push_items(items, inner, value))
+        if end == 0 {
+            return Ok(None);
         }
-        _ => false,
+        let before = self.number;
+        let mut count = 0;
+        let records: Vec<RawRecord<'_>> = self.buffer[..end]
+            .split_inclusive(|byte| *byte == b'\n')
+            .filter_map(|line| {
+                count += 1;
+                let bytes = line.trim_ascii();
+                (!bytes.is_empty()).then_some(RawRecord {
+                    name: Name::Line(before + count),
+                    bytes,
+                })
+            })
+            .collect();
+        let rows = read_records(file, schema, &records)?;
+        self.number += count;
+        self.buffer.drain(..end);
+        Ok(Some(rows))
     }
-}
-
-/// Days since 1970-01-01.
-fn date(text: &str) -> Option<i32> {
-    if text.len() != "2024-01-31".len() {
-        return None;
-    }
-    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
-    i32::try_from(date.signed_duration_since(NaiveDate::default()).num_days()).ok()
-}
-
-/// Microseconds since 1970-01-01 00:00.
-fn timestamp(text: &str) -> Option<i64> {
-    if !text.as_bytes().first().is_some_and(u8::is_ascii_digit) {
-        return None;
-    }
-    if let Some(days) = date(text) {
-        return Some(i64::from(days) * 86_400_000_000);
-    }
-    [
-        "%Y-%m-%dT%H:%M:%S%.f",
-        "%Y-%m-%d %H:%M:%S%.f",
-        "%Y-%m-%dT%H:%M",
-        "%Y-%m-%d %H:%M",
-    ]
-    .iter()
-    .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
-    .map(|at| at.and_utc().timestamp_micros())
-    .or_else(|| {
-        DateTime::parse_from_rfc3339(text)
-            .ok()
-            .map(|at| at.timestamp_micros())
-    })
 }

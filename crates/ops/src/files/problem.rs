@@ -13,10 +13,23 @@ pub(crate) struct FileProblem(Box<Parts>);
 struct Parts {
     code: &'static str,
     message: String,
-    column: Option<String>,
+    /// The file, where it is one of several.
+    file: Option<String>,
+    place: Place,
     label: Option<String>,
     help: Option<String>,
-    note: Option<String>,
+    notes: Vec<String>,
+}
+
+/// The param that a problem is about.
+#[derive(Debug, Clone, PartialEq)]
+enum Place {
+    /// The one with the file's name.
+    File,
+    /// This column of `schema`.
+    Column(String),
+    /// Another.
+    Param(&'static str),
 }
 
 impl FileProblem {
@@ -24,17 +37,35 @@ impl FileProblem {
         Self(Box::new(Parts {
             code,
             message: message.into(),
-            column: None,
+            file: None,
+            place: Place::File,
             label: None,
             help: None,
-            note: None,
+            notes: Vec::new(),
         }))
     }
 
     /// About this declared column rather than the whole file.
     pub(crate) fn column(mut self, name: impl Into<String>) -> Self {
-        self.0.column = Some(name.into());
+        self.0.place = Place::Column(name.into());
         self
+    }
+
+    /// About this param rather than the file.
+    pub(crate) fn param(mut self, key: &'static str) -> Self {
+        self.0.place = Place::Param(key);
+        self
+    }
+
+    /// In this file of several.
+    pub(crate) fn in_file(mut self, name: impl Into<String>) -> Self {
+        self.0.file.get_or_insert(name.into());
+        self
+    }
+
+    /// A stable short name.
+    pub(crate) fn code(&self) -> &'static str {
+        self.0.code
     }
 
     pub(crate) fn label(mut self, label: impl Into<String>) -> Self {
@@ -53,38 +84,64 @@ impl FileProblem {
     }
 
     pub(crate) fn note(mut self, note: impl Into<String>) -> Self {
-        self.0.note = Some(note.into());
+        self.0.notes.push(note.into());
         self
     }
 
     /// As `takt check` reports it, where the param `key` holds the file's name as the user wrote it.
     pub(crate) fn into_problem(self, key: &str, written: &str) -> Problem {
-        let place = match self.0.column {
-            Some(column) => path!["schema", ParamStep::KeyOf(column)],
-            None => path![key],
+        let place = match self.0.place {
+            Place::Column(column) => path!["schema", ParamStep::KeyOf(column)],
+            Place::Param(param) => path![param],
+            Place::File => path![key],
         };
-        let mut problem = Problem::error(
-            self.0.code,
-            place,
-            format!("`{written}` {}", self.0.message),
-        )
-        .help_if(self.0.help);
+        let name = self.0.file.as_deref().unwrap_or(written);
+        let mut problem =
+            Problem::error(self.0.code, place, format!("`{name}` {}", self.0.message))
+                .help_if(self.0.help);
         problem.label = self.0.label;
-        problem.notes.extend(self.0.note);
+        problem.notes = self.0.notes;
         problem
     }
 
-    /// As a run reports it.
-    pub(crate) fn into_error(self, path: &Path) -> Error {
-        let message = match self.0.help {
-            Some(help) => format!("{}; {help}", self.0.message),
-            None => self.0.message,
-        };
-        Error::Format {
-            path: path.to_owned(),
-            message,
-        }
+    /// As a run reports it: at the same place as a check does.
+    pub(crate) fn into_located(self, key: &str, written: &str) -> Error {
+        Error::Problem(Box::new(self.into_problem(key, written)))
     }
+
+    /// As one reports it who has no spec to point into.
+    pub(crate) fn into_error(self, path: &Path) -> Error {
+        let name = self.0.file.unwrap_or_else(|| path.display().to_string());
+        let message = format!("`{name}` {}", self.0.message);
+        Error::Data(match self.0.help {
+            Some(help) => format!("{message}; {help}"),
+            None => message,
+        })
+    }
+}
+
+/// Why nothing can be written to this path: it is a directory, or what should be a directory above it is a file.
+pub(crate) fn unwritable_path(path: &Path) -> Option<FileProblem> {
+    if path.is_dir() {
+        return Some(FileProblem::new("bad-path", "is a directory").label("needs a file's name"));
+    }
+    file_above(path)
+}
+
+/// The file that is where a directory of this path should be.
+pub(crate) fn file_above(path: &Path) -> Option<FileProblem> {
+    let above = path.ancestors().skip(1).find(|above| above.exists())?;
+    above.is_file().then(|| {
+        FileProblem::new(
+            "bad-path",
+            format!(
+                "cannot be written: `{}` is a file, not a directory",
+                above.display()
+            ),
+        )
+        .label("below a file")
+        .help("give another path, or move that file away")
+    })
 }
 
 /// Why the file cannot be opened, if it is not there or not a file.
@@ -149,4 +206,9 @@ fn neighbours(directory: &Path) -> Vec<String> {
         .collect();
     names.sort_unstable();
     names
+}
+
+/// What the system says when a file cannot be read.
+pub(super) fn unreadable(error: &std::io::Error) -> FileProblem {
+    FileProblem::new("unreadable-file", format!("cannot be read: {error}")).label("cannot be read")
 }

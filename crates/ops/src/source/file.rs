@@ -8,27 +8,49 @@ use taktline_core::{
     register_kind,
 };
 
-use super::declared::{Declared, FileParams, UnknownFormat};
+use super::declared::{Declared, FileParams, Undeclared, UnknownFormat};
+use crate::files::Storage;
 
-/// Read a file of rows in the format that its name says.
+/// Read files of rows in the format that their name says.
 ///
-/// `.csv`, `.csv.gz`, `.parquet`, `.ndjson`, `.jsonl`, `.arrow`, `.ipc` and `.feather`, each read as by its own kind with
-/// its defaults; so that a pipeline can take any of them from a parameter: `path: "${input}"`.
+/// `.csv`, `.parquet`, `.ndjson`, `.jsonl`, `.json`, `.arrow`, `.ipc` and `.feather`, text also with `.gz` or `.zst`, each read as by
+/// its own kind with its defaults; so that a pipeline can take any of them from a parameter: `path: "${input}"`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct AnyFile {
-    /// The file.
+    /// The file, or several with wildcards.
+    ///
+    /// `data/2024-*.csv` or `data/**/*.csv` are read in the order of their names. In an object store: `s3://bucket/data.csv`,
+    /// `gs://…`, `az://…`.
     #[schemars(length(min = 1))]
     path: String,
     /// The types of columns, by name; those not named are told from the file.
     schema: Option<Declared>,
+    /// What becomes of columns that `schema` does not name.
+    #[serde(default)]
+    undeclared: Undeclared,
+    /// The name of a column to make with the name of the file that a row comes from.
+    #[schemars(length(min = 1))]
+    file_column: Option<String>,
+    /// Whether a column that some of several files lack is null there. Without it, files of different columns stop the run.
+    #[serde(default)]
+    fill_missing: bool,
+    /// Where the object store is and who asks, for what the environment does not say.
+    storage: Option<Storage>,
 }
 
 register_kind! { AnyFile, "source.file", version: 1, example: "- source.file: {path: data/payments.parquet}" }
 
 impl AnyFile {
     fn params(&self) -> Result<FileParams<'_>, UnknownFormat<'_>> {
-        FileParams::by_name("path", &self.path, self.schema.as_ref())
+        let named = FileParams::by_name("path", &self.path, self.schema.as_ref())?;
+        Ok(FileParams {
+            undeclared: self.undeclared,
+            file_column: self.file_column.as_deref(),
+            fill_missing: self.fill_missing,
+            storage: self.storage.as_ref(),
+            ..named
+        })
     }
 }
 
@@ -51,7 +73,7 @@ impl Source for AnyFile {
     }
 
     fn fingerprint(&self, cx: &SourceContext<'_>) -> Result<Fingerprint> {
-        Ok(self.params()?.fingerprint(cx))
+        self.params()?.fingerprint(cx)
     }
 
     fn explain(&self, error: Error, cx: &SourceContext<'_>) -> Error {

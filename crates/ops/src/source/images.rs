@@ -1,11 +1,8 @@
 //! `source.images`.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
-use image::{DynamicImage, GenericImageView, ImageReader, imageops};
+use image::{DynamicImage, GenericImageView, ImageReader};
 use polars::prelude::{
     Column as PolarsColumn, DataFrame, DataType, IntoColumn, IntoLazy, LazyFrame, NamedFrom,
     ReshapeDimension, Series,
@@ -14,23 +11,32 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    CheckContext, Column, Error, Fingerprint, Problem, Result, Schema, Shape, Source,
-    SourceContext, Stage, path, register_kind,
+    CheckContext, Column, Error, Fingerprint, Result, Schema, Shape, Source, SourceContext, Stage,
+    register_kind,
 };
 
-use crate::files::{FileProblem, missing_directory};
+use super::listing::{Layout, Listing, What};
+use crate::pixels::Filter;
 
-/// Read images from a directory with one folder a class.
+/// Read images from folders of classes, from one folder, or from a table of paths.
 ///
-/// The folders' names, sorted, are the classes; the files in them, sorted by name, the rows. Images of any size are resized
-/// to one. Gives a path column, an image column (an array of height × width × channels of `u8`) and a label column with the
-/// class. Folders inside a class folder and names that begin with a dot are passed over.
+/// With `layout: classes` the folders' names, sorted, are the classes and the files in them, sorted by name, the rows; with
+/// `layout: flat` the files of one directory are. Gives a path column, an image column (an array of height × width ×
+/// channels of `u8`) and, from folders, a label column with the class. With `table`, the rows are the table's, in its
+/// order, and its columns stay. Images of any size are resized to one. Folders inside a class folder and names that begin
+/// with a dot are passed over.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Images {
-    /// The directory with the class folders.
+    /// The directory with the class folders or files. With `table`, the directory that its paths start from; default: the
+    /// table's own.
     #[schemars(length(min = 1))]
-    path: String,
+    path: Option<String>,
+    /// A CSV, Parquet, NDJSON or Arrow IPC file with a row for each image, instead of folders.
+    #[schemars(length(min = 1))]
+    table: Option<String>,
+    /// How the files lie in `path`; default: `classes`.
+    layout: Option<Layout>,
     /// The width that images get, in pixels.
     #[schemars(range(min = 1, max = 8192))]
     width: u32,
@@ -43,15 +49,15 @@ struct Images {
     /// How images are resized.
     #[serde(default)]
     filter: Filter,
-    /// The name of the label column.
-    #[serde(default = "label")]
+    /// The name of the label column; default: `label`.
     #[schemars(length(min = 1))]
-    label_column: String,
+    label_column: Option<String>,
     /// The name of the image column.
     #[serde(default = "image")]
     #[schemars(length(min = 1))]
     image_column: String,
-    /// The name of the column with the file's path, from the directory: `scratch/017.png`.
+    /// The name of the column with the file's path, from the directory: `scratch/017.png`; of the table's column with the
+    /// paths, where there is one.
     #[serde(default = "path_column")]
     #[schemars(length(min = 1))]
     path_column: String,
@@ -81,29 +87,6 @@ impl Mode {
     }
 }
 
-/// How images are resized.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum Filter {
-    /// The nearest pixel; keeps hard edges and label colours.
-    Nearest,
-    /// Linear, over all pixels that shrink into one.
-    #[default]
-    Triangle,
-    /// Lanczos with window 3: sharper, slower.
-    Lanczos,
-}
-
-impl Filter {
-    fn kernel(self) -> imageops::FilterType {
-        match self {
-            Self::Nearest => imageops::FilterType::Nearest,
-            Self::Triangle => imageops::FilterType::Triangle,
-            Self::Lanczos => imageops::FilterType::Lanczos3,
-        }
-    }
-}
-
 /// The extension of an image file, in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -126,10 +109,6 @@ impl Extension {
     }
 }
 
-fn label() -> String {
-    "label".into()
-}
-
 fn image() -> String {
     "image".into()
 }
@@ -147,69 +126,25 @@ register_kind! {
     example: "- source.images: {path: data/tiles, width: 64, height: 64, mode: rgb}",
 }
 
-/// An image file and its class.
-#[derive(Debug, Clone, PartialEq)]
-struct Labelled {
-    path: PathBuf,
-    class: String,
-    /// From the directory, with `/` on every system.
-    name: String,
-}
-
 impl Images {
-    /// The classes and their files, sorted.
-    fn list(&self, directory: &Path) -> Result<(Vec<String>, Vec<Labelled>), FileProblem> {
-        if let Some(problem) = missing_directory(directory) {
-            return Err(problem);
-        }
-        let mut classes = Vec::new();
-        let mut files = Vec::new();
-        for folder in sorted_entries(directory)? {
-            if !folder.is_dir() {
-                continue;
-            }
-            let class = file_name(&folder)?;
-            for path in sorted_entries(&folder)? {
-                if path.is_file() && self.is_image(&path) {
-                    let name = format!("{class}/{}", file_name(&path)?);
-                    files.push(Labelled {
-                        path,
-                        class: class.clone(),
-                        name,
-                    });
-                }
-            }
-            classes.push(class);
-        }
-        if classes.is_empty() {
-            return Err(FileProblem::new("empty-source", "has no class folders")
-                .label("nothing to read")
-                .help("put the images of each class into a folder of its name"));
-        }
-        if files.is_empty() {
-            let known: Vec<&str> = self
+    fn listing(&self) -> Listing<'_> {
+        Listing {
+            what: What {
+                one: "image",
+                many: "images",
+                unreadable: "unreadable-image",
+            },
+            path: self.path.as_deref(),
+            table: self.table.as_deref(),
+            layout: self.layout,
+            file_column: ("path_column", &self.path_column),
+            label_column: self.label_column.as_deref(),
+            extensions: self
                 .extensions
                 .iter()
                 .map(|extension| extension.text())
-                .collect();
-            return Err(FileProblem::new(
-                "empty-source",
-                format!("has no images ({}) in its class folders", known.join(", ")),
-            )
-            .label("nothing to read"));
+                .collect(),
         }
-        Ok((classes, files))
-    }
-
-    fn is_image(&self, path: &Path) -> bool {
-        let extension = path
-            .extension()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .to_lowercase();
-        self.extensions
-            .iter()
-            .any(|known| known.text() == extension)
     }
 
     /// The image's pixels, in its new size, row by row.
@@ -234,34 +169,6 @@ impl Images {
         };
         Ok(image.into_bytes())
     }
-}
-
-fn sorted_entries(directory: &Path) -> Result<Vec<PathBuf>, FileProblem> {
-    let unreadable = |error: std::io::Error| {
-        FileProblem::new("unreadable-file", format!("cannot be listed: {error}"))
-    };
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(directory).map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
-        if !entry.file_name().to_string_lossy().starts_with('.') {
-            paths.push(entry.path());
-        }
-    }
-    paths.sort_unstable();
-    Ok(paths)
-}
-
-fn file_name(path: &Path) -> Result<String, FileProblem> {
-    let name = path.file_name().unwrap_or_default();
-    name.to_str().map(str::to_owned).ok_or_else(|| {
-        FileProblem::new(
-            "bad-path",
-            format!(
-                "holds a name that is not UTF-8: `{}`",
-                name.to_string_lossy()
-            ),
-        )
-    })
 }
 
 /// An image column's type: height × width × channels of `u8`.
@@ -295,45 +202,7 @@ pub(super) fn image_column(
         .into_column())
 }
 
-/// Images whose header `check` looks at; later ones are found out by the run.
-const HEADERS_CHECKED: usize = 2000;
-/// Unreadable images that `check` names.
-const UNREADABLE_NAMED: usize = 5;
-
-/// A header is a few bytes, so that most files that are no images are found before the run.
-fn report_unreadable(files: &[Labelled], cx: &mut CheckContext<'_>) {
-    let unreadable: Vec<(&Labelled, String)> = files
-        .par_iter()
-        .take(HEADERS_CHECKED)
-        .filter_map(|file| header_problem(&file.path).map(|reason| (file, reason)))
-        .collect();
-    for (file, reason) in unreadable.iter().take(UNREADABLE_NAMED) {
-        cx.report(
-            Problem::error(
-                "unreadable-image",
-                path!["path"],
-                format!("`{}` is no readable image: {reason}", file.name),
-            )
-            .label("holds an unreadable image")
-            .help(format!("repair or remove `{}`", file.path.display())),
-        );
-    }
-    if let Some(more) = unreadable
-        .len()
-        .checked_sub(UNREADABLE_NAMED)
-        .filter(|more| *more > 0)
-    {
-        cx.report(
-            Problem::error(
-                "unreadable-image",
-                path!["path"],
-                format!("{more} more images are not readable"),
-            )
-            .label("holds unreadable images"),
-        );
-    }
-}
-
+/// Why the file is no image, as far as its header says so.
 fn header_problem(path: &Path) -> Option<String> {
     let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format);
     match reader {
@@ -347,53 +216,22 @@ fn header_problem(path: &Path) -> Option<String> {
 
 impl Stage for Images {
     fn check(&self, _: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
-        let names = [
-            ("path_column", &self.path_column),
-            ("image_column", &self.image_column),
-            ("label_column", &self.label_column),
-        ];
-        for (index, (key, name)) in names.iter().enumerate() {
-            if let Some((other, _)) = names[..index].iter().find(|(_, before)| before == name) {
-                cx.report(
-                    Problem::error(
-                        "name-taken",
-                        path![*key],
-                        format!("`{key}` and `{other}` are both `{name}`"),
-                    )
-                    .label("this name is taken"),
-                );
-            }
-        }
+        let listing = self.listing();
+        let mut listed = listing.check(&[("image_column", &self.image_column)], cx);
+        listing.check_headers(&listed.files, header_problem, cx);
         let image = image_type(
             self.height as usize,
             self.width as usize,
             self.mode.channels(),
         );
-        let mut label = Column::new(&self.label_column, DataType::String);
-        match self.list(&cx.resolve(&self.path)) {
-            Ok((classes, files)) => {
-                for class in &classes {
-                    if !files.iter().any(|file| file.class == *class) {
-                        cx.report(
-                            Problem::warning(
-                                "empty-class",
-                                path!["path"],
-                                format!(
-                                    "the class folder `{class}` of `{}` has no images",
-                                    self.path
-                                ),
-                            )
-                            .label("a class without images"),
-                        );
-                    }
-                }
-                label = label.with_categories(classes);
-                report_unreadable(&files, cx);
-            }
-            Err(problem) => cx.report(problem.into_problem("path", &self.path)),
+        let place = listing.behind_path(&listed.columns);
+        listed
+            .columns
+            .insert(place, Column::new(&self.image_column, image));
+        Schema {
+            incomplete: listed.incomplete,
+            ..Schema::new(listed.columns)
         }
-        let path = Column::new(&self.path_column, DataType::String);
-        Schema::new(vec![path, Column::new(&self.image_column, image), label])
     }
 
     fn shape(&self) -> Shape<'_> {
@@ -403,61 +241,46 @@ impl Stage for Images {
 
 impl Source for Images {
     fn scan(&self, cx: &SourceContext<'_>) -> Result<LazyFrame> {
-        let directory = cx.resolve(&self.path);
-        let (_, files) = self
-            .list(&directory)
-            .map_err(|problem| problem.into_error(&directory))?;
-        // Collecting in order: the rows are the same however many threads decode.
-        let decoded: Vec<Result<Vec<u8>>> = files
-            .par_iter()
-            .map(|file| self.pixels(&file.path))
-            .collect();
+        let listing = self.listing();
+        let mut listed = listing.read(cx)?;
         let (height, width, channels) = (
             self.height as usize,
             self.width as usize,
             self.mode.channels(),
         );
-        let mut pixels = Vec::with_capacity(files.len() * height * width * channels);
-        for image in decoded {
-            pixels.extend_from_slice(&image?);
-        }
-        let texts = |name: &str, texts: Vec<&str>| Series::new(name.into(), texts).into_column();
-        let columns = vec![
-            texts(
-                &self.path_column,
-                files.iter().map(|file| file.name.as_str()).collect(),
-            ),
-            image_column(
-                &self.image_column,
-                pixels,
-                files.len(),
-                height,
-                width,
-                channels,
-            )?,
-            texts(
-                &self.label_column,
-                files.iter().map(|file| file.class.as_str()).collect(),
-            ),
-        ];
-        Ok(DataFrame::new(files.len(), columns)?.lazy())
+        let size = height * width * channels;
+        let mut pixels = vec![0_u8; listed.files.len() * size];
+        // Every image has its own place in the column: the rows are the same however many threads decode.
+        let decoded: Vec<Result<()>> = pixels
+            .par_chunks_mut(size)
+            .zip(&listed.files)
+            .map(|(row, file)| {
+                row.copy_from_slice(&self.pixels(&file.path)?);
+                Ok(())
+            })
+            .collect();
+        decoded.into_iter().collect::<Result<()>>()?;
+        let count = listed.files.len();
+        let images = image_column(&self.image_column, pixels, count, height, width, channels)?;
+        let place = listing.behind_path(&listed.columns);
+        listed.columns.insert(place, images);
+        Ok(DataFrame::new(count, listed.columns)?.lazy())
     }
 
     fn fingerprint(&self, cx: &SourceContext<'_>) -> Result<Fingerprint> {
-        let directory = cx.resolve(&self.path);
-        let (_, files) = self
-            .list(&directory)
-            .map_err(|problem| problem.into_error(&directory))?;
-        Ok(Fingerprint::Files(
-            files.into_iter().map(|file| file.path).collect(),
-        ))
+        self.listing().fingerprint(cx)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
-    use crate::columns::testing::{check, passes, stage};
+    use crate::{
+        columns::testing::{check, passes, stage},
+        testing::run,
+    };
     use image::{GrayImage, Luma, Rgb, RgbImage};
 
     /// Two classes: a grey PNG of one value, a red and a black image of another size.
@@ -604,5 +427,87 @@ mod tests {
             .map(|problem| problem.code)
             .collect();
         assert_eq!(codes, ["name-taken", "missing-file"]);
+    }
+
+    #[test]
+    fn a_flat_folder_has_no_labels() {
+        let directory = tiles();
+        let frame = run(
+            "pipeline: tiles\nstages:\n  - source.images: {path: scratch, layout: flat, width: 1, height: 1}\n",
+            directory.path(),
+        )
+        .expect("reads");
+        assert_eq!(frame.get_column_names(), ["path", "image"]);
+        assert_eq!(bytes(&frame), [54, 100]);
+    }
+
+    #[test]
+    fn a_table_keeps_its_rows_and_columns() {
+        let directory = tiles();
+        let table = "image_file,defect,line\nscratch/2.png,scratch,7\ngood/1.png,none,8\nscratch/2.png,scratch,9\n";
+        fs::write(directory.path().join("labels.csv"), table).expect("written");
+        let pipeline = "pipeline: tiles\nstages:\n  - source.images: {table: labels.csv, path_column: image_file, width: 1, height: 1}\n";
+        let frame = run(pipeline, directory.path()).expect("reads");
+        assert_eq!(
+            frame.get_column_names(),
+            ["image_file", "defect", "line", "image"]
+        );
+        assert_eq!(bytes(&frame), [100, 0, 100]);
+        // Paths start from the table's own folder unless `path` names another.
+        fs::create_dir(directory.path().join("lists")).expect("a folder");
+        fs::rename(
+            directory.path().join("labels.csv"),
+            directory.path().join("lists/labels.csv"),
+        )
+        .expect("moved");
+        let moved = pipeline.replace("labels.csv", "lists/labels.csv, path: .");
+        assert_eq!(
+            bytes(&run(&moved, directory.path()).expect("reads")),
+            [100, 0, 100]
+        );
+    }
+
+    #[test]
+    fn a_table_is_checked_with_its_files() {
+        let directory = tiles();
+        let refused = |table: &str, params: &str| {
+            fs::write(directory.path().join("labels.csv"), table).expect("written");
+            let pipeline = format!(
+                "pipeline: tiles\nstages:\n  - source.images: {{table: labels.csv, width: 1, height: 1{params}}}\n"
+            );
+            run(&pipeline, directory.path()).expect_err("refused")
+        };
+        let error = refused("path,defect\ngood/9.png,none\n", "");
+        assert!(
+            error.starts_with("unreadable-image: `good/9.png` is no readable image"),
+            "{error}"
+        );
+        let error = refused("path,defect\ngood/1.png,none\n,none\n", "");
+        assert!(error.contains("row 2 has no path in `path`"), "{error}");
+        let error = refused("file,defect\ngood/1.png,none\n", "");
+        assert!(
+            error.starts_with("unknown-column: `labels.csv` has no column `path`"),
+            "{error}"
+        );
+        let error = refused("path,image\n1,2\n", ", layout: flat, label_column: kind");
+        let codes: Vec<&str> = error
+            .lines()
+            .filter_map(|line| line.split_once(':').map(|(code, _)| code))
+            .collect();
+        assert_eq!(
+            codes,
+            [
+                "type-mismatch",
+                "name-taken",
+                "unused-param",
+                "unused-param"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_source_without_a_place_is_refused() {
+        let images: Images = stage("{width: 4, height: 2}");
+        assert_eq!(check(&images, &Schema::default()).1[0].code, "missing-path");
     }
 }

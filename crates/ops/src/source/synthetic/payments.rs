@@ -735,7 +735,7 @@ impl Source for Payments {
 
     fn fingerprint(&self, cx: &SourceContext<'_>) -> Result<Fingerprint> {
         match self.stand_in() {
-            Some(file) => Ok(file?.fingerprint(cx)),
+            Some(file) => file?.fingerprint(cx),
             None => Ok(Fingerprint::Params),
         }
     }

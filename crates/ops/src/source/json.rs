@@ -1,0 +1,65 @@
+//! `source.json`.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use taktline_core::register_kind;
+
+use super::declared::{Declared, FileParams, Undeclared, source_of_rows};
+use crate::files::{Format, JsonLayout, Storage};
+
+/// Read a JSON document: an array of objects.
+///
+/// The array may be further in (`records`). Types are told from the first 10,000 records; text that is always a date or datetime (ISO 8601) becomes one. Lists of
+/// numbers that all have the same lengths become arrays. A field that is not there is null. A value or a field further down that
+/// does not fit stops the run. The document is held in
+/// memory; for more rows use `source.ndjson`. A file compressed with gzip or zstd is read as it is.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Json {
+    /// The file, or several with wildcards.
+    ///
+    /// `data/2024-*.json` or `data/**/*.json` are read in the order of their names. In an object store: `s3://bucket/data.json`,
+    /// `gs://…`, `az://…`.
+    #[schemars(length(min = 1))]
+    path: String,
+    /// Where in the document the array is, as a JSON pointer: `/data/items`. Default: it is the document.
+    #[schemars(regex(pattern = r"^(/[^/]*)+$"))]
+    records: Option<String>,
+    /// Whether the fields of a nested object become columns: `city` in `address` is `address_city`. Without it, nested objects
+    /// stop the run.
+    #[serde(default)]
+    flatten: bool,
+    /// The types of fields, by name; those not named are told from the records.
+    schema: Option<Declared>,
+    /// What becomes of columns that `schema` does not name.
+    #[serde(default)]
+    undeclared: Undeclared,
+    /// The name of a column to make with the name of the file that a row comes from.
+    #[schemars(length(min = 1))]
+    file_column: Option<String>,
+    /// Where the object store is and who asks, for what the environment does not say.
+    storage: Option<Storage>,
+}
+
+register_kind! {
+    Json, "source.json", version: 1,
+    example: "- source.json: {path: data/orders.json, records: /orders, flatten: true}",
+}
+
+impl Json {
+    fn params(&self) -> FileParams<'_> {
+        FileParams {
+            json: JsonLayout {
+                records: self.records.clone(),
+                flatten: self.flatten,
+            },
+            declared: self.schema.as_ref(),
+            undeclared: self.undeclared,
+            file_column: self.file_column.as_deref(),
+            storage: self.storage.as_ref(),
+            ..FileParams::new(&self.path, Format::Json)
+        }
+    }
+}
+
+source_of_rows!(Json);
