@@ -11,7 +11,8 @@ use crate::columns::{self, Names};
 
 /// Keep one row of those that are equal in the named columns.
 ///
-/// Row order stays. Null is a value like any other here: two rows with null in a column are equal in it.
+/// Row order stays. Null is a value like any other here: two rows with null in a column are equal in it, as are two that are
+/// not a number. To keep the latest row of each, sort by time above, `clean.sort: {by: at}`, and `keep: last`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DropDuplicates {

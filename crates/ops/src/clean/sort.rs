@@ -1,16 +1,19 @@
 //! `clean.sort`.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use taktline_core::{
-    CheckContext, Operation, Relational, Result, Schema, Shape, SortKey, Stage, path, register_kind,
+    CheckContext, Operation, Problem, Relational, Result, Schema, Shape, SortKey, Stage, path,
+    register_kind,
 };
 
 use crate::columns;
 
 /// Put the rows in order.
 ///
-/// Rows that are equal in all keys keep their order; null comes last.
+/// Rows that are equal in all keys keep their order. Null comes last, in whatever direction, unless `nulls` says otherwise;
+/// not a number is larger than every number. Text is put in the order of its characters' code points: capitals before small
+/// letters.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Sort {
@@ -19,6 +22,19 @@ struct Sort {
     /// Largest first, for keys that do not say so themselves.
     #[serde(default)]
     descending: bool,
+    /// Where rows without a value go, for keys that do not say so themselves.
+    #[serde(default)]
+    nulls: Nulls,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Nulls {
+    /// Before all others.
+    First,
+    /// After all others.
+    #[default]
+    Last,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -45,13 +61,15 @@ enum Key {
 struct Directed {
     /// The column.
     column: String,
-    /// Largest first.
-    descending: bool,
+    /// Largest first; default: as the stage says.
+    descending: Option<bool>,
+    /// Where rows without a value go; default: as the stage says.
+    nulls: Option<Nulls>,
 }
 
 register_kind! {
     Sort, "clean.sort", version: 1,
-    example: "- clean.sort: {by: [account, {column: at, descending: true}]}",
+    example: "- clean.sort: {by: [account, {column: at, descending: true, nulls: first}]}",
 }
 
 impl Sort {
@@ -65,10 +83,12 @@ impl Sort {
                 Key::Column(column) => SortKey {
                     column: column.clone(),
                     descending: self.descending,
+                    nulls_first: self.nulls == Nulls::First,
                 },
                 Key::Directed(key) => SortKey {
                     column: key.column.clone(),
-                    descending: key.descending,
+                    descending: key.descending.unwrap_or(self.descending),
+                    nulls_first: key.nulls.unwrap_or(self.nulls) == Nulls::First,
                 },
             })
             .collect()
@@ -78,11 +98,20 @@ impl Sort {
 impl Stage for Sort {
     fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
         let input = columns::input(inputs);
-        for (index, key) in self.keys().iter().enumerate() {
+        let keys = self.keys();
+        for (index, key) in keys.iter().enumerate() {
             let path = match self.by {
                 Keys::One(_) => path!["by"],
                 Keys::Many(_) => path!["by", index],
             };
+            if keys[..index]
+                .iter()
+                .any(|before| before.column == key.column)
+            {
+                let message = format!("stage `{}` names `{}` twice", cx.stage, key.column);
+                cx.report(Problem::error("duplicate-name", path, message).label("named before"));
+                continue;
+            }
             if let Some(column) = columns::find(input, &key.column, path.clone(), cx)
                 && column.dtype.is_nested()
             {
@@ -105,10 +134,21 @@ impl Relational for Sort {
 
 #[cfg(test)]
 mod tests {
-    use polars::prelude::DataType;
+    use polars::{df, prelude::DataType};
 
     use super::*;
-    use crate::columns::testing::{codes, passes, schema, stage};
+    use crate::{
+        columns::testing::{codes, passes, schema, stage},
+        testing::applied,
+    };
+
+    fn key(column: &str, descending: bool, nulls_first: bool) -> SortKey {
+        SortKey {
+            column: column.into(),
+            descending,
+            nulls_first,
+        }
+    }
 
     #[test]
     fn each_key_may_have_its_direction() {
@@ -122,24 +162,43 @@ mod tests {
         };
         assert_eq!(
             *keys,
-            [
-                SortKey {
-                    column: "account".into(),
-                    descending: true
-                },
-                SortKey {
-                    column: "at".into(),
-                    descending: false
-                }
-            ]
+            [key("account", true, false), key("at", false, false)]
         );
+        assert_eq!(stage::<Sort>("{by: at}").keys(), [key("at", false, false)]);
         assert_eq!(
-            stage::<Sort>("{by: at}").keys(),
-            [SortKey {
-                column: "at".into(),
-                descending: false
-            }]
+            stage::<Sort>(
+                "{by: [at, {column: account, nulls: last}], nulls: first, descending: true}"
+            )
+            .keys(),
+            [key("at", true, true), key("account", true, false)]
         );
+    }
+
+    #[test]
+    fn nulls_go_where_they_are_told() {
+        let rows =
+            df!("a" => [Some(1.0), None, Some(f64::NAN), Some(2.0)], "id" => [1_i64, 2, 3, 4])
+                .expect("a frame");
+        for (params, expected) in [
+            ("{by: a}", [1, 4, 3, 2]),
+            ("{by: a, nulls: first}", [2, 1, 4, 3]),
+            ("{by: a, descending: true}", [3, 4, 1, 2]),
+            (
+                "{by: {column: a, nulls: first}, descending: true}",
+                [2, 3, 4, 1],
+            ),
+        ] {
+            let sorted =
+                applied(&stage::<Sort>(params), std::slice::from_ref(&rows)).expect("rows");
+            let ids: Vec<i64> = sorted
+                .column("id")
+                .expect("ids")
+                .i64()
+                .expect("integers")
+                .into_no_null_iter()
+                .collect();
+            assert_eq!(ids, expected, "{params}");
+        }
     }
 
     #[test]
@@ -152,6 +211,14 @@ mod tests {
         assert_eq!(
             codes(&stage::<Sort>("{by: [at]}"), &input),
             ["unknown-column"]
+        );
+        let input = schema([("at", DataType::Date)]);
+        assert_eq!(
+            codes(
+                &stage::<Sort>("{by: [at, {column: at, descending: true}]}"),
+                &input
+            ),
+            ["duplicate-name"]
         );
     }
 }
