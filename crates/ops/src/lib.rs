@@ -2,14 +2,18 @@
 
 pub mod files;
 
+mod balance;
 mod check;
 mod clean;
 mod column_type;
 mod columns;
+mod database;
 mod deploy;
 mod features;
+mod pixels;
 mod sink;
 mod source;
 mod split;
 #[cfg(test)]
 mod testing;
+mod training;

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use polars::prelude::{DataFrame, IntoLazy};
 use taktline_core::{
-    Capabilities, CheckContext, Estimator, FitContext, Frame, Registry, Relational, Result, Schema,
-    Stage,
+    Capabilities, CheckContext, Diagnostic, Estimator, FitContext, Frame, Registry, Relational,
+    Result, Schema, Stage,
 };
 
 /// The rows after the last stage of this pipeline; relative paths start from `directory`.
@@ -33,6 +33,25 @@ pub(crate) fn run(yaml: &str, directory: &Path) -> Result<DataFrame, String> {
         return Err(messages.join("\n"));
     };
     taktline_engine::frame(&plan, directory).map_err(|error| error.to_string())
+}
+
+/// What the check says of these stages, a YAML list, above which nothing stands.
+pub(crate) fn diagnostics(stages: &str) -> Vec<Diagnostic> {
+    let registry = Registry::collect().expect("no kind twice");
+    let options = taktline_spec::Options {
+        params: Vec::new(),
+        seed: None,
+        directory: Path::new("."),
+        capabilities: Capabilities::default(),
+        environment: &|_| None,
+        registry: &registry,
+    };
+    let yaml = format!("pipeline: example\nstages:\n{}\n", stages.trim_end());
+    taktline_spec::check(
+        taktline_spec::SourceText::new("pipeline.yaml", yaml),
+        &options,
+    )
+    .diagnostics
 }
 
 /// The rows of a stateless stage over these inputs; its check must find nothing.
@@ -118,4 +137,34 @@ fn assert_schema(expected: &Schema, rows: &DataFrame) {
         .map(|column| (column.name().to_string(), column.dtype().clone()))
         .collect();
     assert_eq!(expected, found, "the check promised another schema");
+}
+
+#[test]
+fn null_is_a_choice_with_quotes_and_without() {
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(
+        directory.path().join("parts.csv"),
+        "made,kind,size,bad\n2024-01-02,a,1,true\n2024-01-03,b,2,false\nsoon,a,900,true\n2024-01-04,b,2,false\n2024-01-05,a,1,false\n",
+    )
+    .expect("written");
+    let stages = [
+        "clean.cast: {columns: {made: date}, on_error: NULL}",
+        "clean.parse_dates: {columns: made, to: date, on_error: NULL}",
+        "clean.map_values: {columns: {kind: {a: c}}, unknown: NULL}",
+        "clean.clip_outliers: {columns: size, action: NULL}",
+        "features.ordinal: {columns: [kind], unknown: NULL}",
+        "features.woe: {columns: kind, target: bad, unknown: NULL}",
+        "split.random: {test: 0.2}\n  - features.target_encode: {columns: kind, target: bad, unknown: NULL}",
+        "features.smiles: {column: kind, on_error: NULL}",
+    ];
+    for stage in stages {
+        let [bare, quoted] = ["null", "'null'"].map(|null| {
+            let stage = stage.replace("NULL", null);
+            let yaml = format!(
+                "pipeline: parts\nstages:\n  - source.csv: {{path: parts.csv}}\n  - {stage}\n"
+            );
+            run(&yaml, directory.path()).expect(&stage)
+        });
+        assert!(bare.equals_missing(&quoted), "{stage}");
+    }
 }

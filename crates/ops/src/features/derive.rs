@@ -2,24 +2,45 @@
 
 use std::collections::BTreeSet;
 
-use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
-    CheckContext, Expression, Operation, ParamStep, Problem, Relational, Result, Schema, Shape,
-    Stage, output_schema, path, register_kind, sql, type_name,
+    CheckContext, Expression, Operation, ParamPath, ParamStep, Problem, Relational, Result, Schema,
+    Shape, Stage, output_schema, path, register_kind, sql, type_name,
 };
 
+use super::expressions::Expressions;
 use crate::columns;
 
 /// Compute new columns by SQL expressions over a row: `{log_amount: ln(amount + 1)}`.
 ///
 /// The expressions are computed in order: a later one may use an earlier one. A column that exists is replaced only where
-/// its expression reads it, as `amount: coalesce(amount, 0)` does.
+/// its expression reads it, as `amount: coalesce(amount, 0)` does. Inside `{…}` an expression with a comma is written in
+/// quotes: `{share: "round(part / whole, 2)"}`.
+///
+/// An expression is SQL as PostgreSQL writes it: columns, constants (`1.5`, `'text'`, `true`, `null`, `date '2024-01-31'`,
+/// `timestamp '2024-01-31 12:00'`, `interval '1 month'`), `+ - * / %`, `||`, `= <> < <= > >=`, `and`, `or`, `not`, `is null`,
+/// `is distinct from`, `between`, `in (…)`, `like`, `ilike`, `case when … then … else … end`, `cast(… as type)` or `::type`,
+/// `try_cast`, `at time zone 'Europe/Berlin'`. Names of columns are case-sensitive and stand in double quotes where they are no
+/// plain words: `"orig balance"`. `/` gives a real number, also between whole ones; whole numbers that grow too large are an error,
+/// never another number. Null in, null out, where nothing else is said.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(transparent)]
-#[schemars(extend("minProperties" = 1))]
-struct Derive(IndexMap<String, String>);
+#[schemars(transform = list_functions)]
+struct Derive(Expressions);
+
+/// Ends the documentation with every function that an expression may call, here and in all other kinds.
+fn list_functions(schema: &mut schemars::Schema) {
+    let before = schema
+        .get("description")
+        .and_then(|description| description.as_str())
+        .unwrap_or_default();
+    let list: Vec<String> = sql::functions()
+        .map(|(_, signature, about)| format!("- `{signature}`: {about}"))
+        .collect();
+    let description = format!("{before}\n\nThe functions:\n\n{}", list.join("\n"));
+    schema.insert("description".into(), description.into());
+}
 
 register_kind! {
     Derive, "features.derive", version: 1,
@@ -57,17 +78,19 @@ impl Stage for Derive {
         let mut schema = columns::input(inputs).clone();
         // What reads a column whose own expression is wrong is not wrong for that.
         let mut failed: Vec<String> = Vec::new();
-        for (name, text) in &self.0 {
-            let key = path![ParamStep::KeyOf(name.clone())];
+        let entries = self.0.checked(&ParamPath::kind(), cx);
+        schema.incomplete |= entries.len() < self.0.iter().count();
+        for (name, text) in entries {
+            let key = path![ParamStep::KeyOf(name.to_owned())];
             let is_allowed = columns::is_allowed(name, key.clone(), cx);
             let found_before = cx.problems.len();
-            let Some(compiled) = columns::row_expression(text, &schema, &path![name], cx) else {
+            let Some(compiled) = columns::row_expression(&text, &schema, &path![name], cx) else {
                 let found = cx.problems.split_off(found_before);
                 cx.problems.extend(found.into_iter().filter(|problem| {
                     let reads = |name: &String| problem.message.contains(&format!("`{name}`"));
                     problem.code != "unknown-column" || !failed.iter().any(reads)
                 }));
-                failed.push(name.clone());
+                failed.push(name.to_owned());
                 // The columns below may read it: do not report each of them.
                 schema.incomplete |= schema.column(name).is_none();
                 continue;
@@ -110,9 +133,9 @@ impl Relational for Derive {
     fn lower(&self, inputs: &[Schema]) -> Result<Vec<Operation>> {
         let mut schema = columns::input(inputs).clone();
         let mut steps = Steps::default();
-        for (name, text) in &self.0 {
-            if let Some(compiled) = columns::lowered_if_possible(text, sql::compile(text, &schema))?
-            {
+        for (name, text) in self.0.iter() {
+            let compiled = sql::compile(&text, &schema);
+            if let Some(compiled) = columns::lowered_if_possible(&text, compiled)? {
                 schema = with_column(&schema, name, &compiled.expression);
                 steps.push(name, compiled.expression);
             }
@@ -127,7 +150,10 @@ mod tests {
     use taktline_core::Role;
 
     use super::*;
-    use crate::columns::testing::{check, codes, passes, refuses, schema, stage, types};
+    use crate::{
+        columns::testing::{check, codes, passes, refuses, schema, stage, types},
+        testing::run,
+    };
 
     #[test]
     fn what_reads_a_wrong_column_is_not_reported_too() {
@@ -226,6 +252,73 @@ mod tests {
         );
         assert_eq!(places[1], ("type-mismatch", path!["b"]));
         assert!(output.incomplete);
+    }
+
+    #[test]
+    fn constants_need_no_quotes_and_commas_do() {
+        let input = schema([("amount", DataType::Float64)]);
+        let output = passes(&stage::<Derive>("{one: 1, half: 0.5, yes: true}"), &input);
+        assert_eq!(
+            types(&output)[1..],
+            [
+                ("one", DataType::Int64),
+                ("half", DataType::Float64),
+                ("yes", DataType::Boolean)
+            ]
+        );
+        let (output, problems) = check(
+            &stage::<Derive>("{a: round(amount, 2), b: amount * 2}"),
+            &input,
+        );
+        assert_eq!(problems.len(), 1);
+        assert_eq!(problems[0].code, "cut-expression");
+        assert_eq!(
+            problems[0].help,
+            ["write it in quotes: `a: \"round(amount, 2)\"`"]
+        );
+        assert!(output.incomplete && output.column("b").is_some());
+    }
+
+    #[test]
+    fn a_pipeline_tells_where_the_quotes_are_missing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("a.csv"), "x\n1.256\n").expect("a file");
+        let rows = |params: &str| {
+            let source = "pipeline: a\nstages:\n  - source.csv: {path: a.csv}\n";
+            run(
+                &format!("{source}  - features.derive: {params}\n"),
+                folder.path(),
+            )
+        };
+        let made = rows("{y: \"round(x, 2)\", one: 1}").expect("rows");
+        assert_eq!(
+            made.column("y").expect("y").f64().expect("reals").get(0),
+            Some(1.26)
+        );
+        let error = rows("{y: round(x, 2), z: x}").expect_err("cut");
+        assert!(
+            error.starts_with(
+                "cut-expression: stage `derive` has only the first part of the expression for `y`"
+            ),
+            "{error}"
+        );
+        let error = rows("{y: [x, 2]}").expect_err("a list");
+        assert!(error.contains("`y`") && error.contains("text"), "{error}");
+        assert!(rows("{}").is_err());
+    }
+
+    #[test]
+    fn every_function_is_in_the_documentation() {
+        let schema = schemars::schema_for!(Derive);
+        let description = schema.get("description").and_then(|text| text.as_str());
+        let description = description.expect("a description");
+        assert!(description.starts_with("Compute new columns by SQL expressions over a row"));
+        for (_, signature, _) in sql::functions() {
+            assert!(
+                description.contains(&format!("- `{signature}`: ")),
+                "{signature}"
+            );
+        }
     }
 
     #[test]

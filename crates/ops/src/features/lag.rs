@@ -1,20 +1,20 @@
 //! `features.lag`.
 
-use polars::prelude::DataType;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use taktline_core::{
-    Aggregate, BinaryOperator, CheckContext, Expression, Literal, Operation, Problem, Relational,
-    Result, Schema, Shape, Stage, WindowFrame, output_schema, path, register_kind,
+    Aggregate, CheckContext, Operation, Relational, Result, Schema, Shape, Stage, WindowFrame,
+    register_kind,
 };
 
-use super::rolling::check_groups;
+use super::shifts::{Made, Shift, Steps, end_of_window, is_single, one_step, where_full};
 use crate::columns::{self, Names};
 
 /// Put values of earlier rows beside each row: yesterday's demand.
 ///
 /// The value of `amount` one row earlier in the same group becomes `amount_lag_1`; it is null where there is no such row.
-/// Rows stay in their place.
+/// Rows stay in their place, and rows of one time follow each other in row order. Steps count rows, not time: where days are
+/// missing, one step is more than a day.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Lag {
@@ -29,101 +29,33 @@ struct Lag {
     steps: Steps,
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(untagged)]
-enum Steps {
-    /// One distance.
-    One(#[schemars(range(min = 1, max = 100_000))] u32),
-    /// Several distances.
-    Many(#[schemars(length(min = 1), inner(range(min = 1, max = 100_000)))] Vec<u32>),
-}
-
-fn one_step() -> Steps {
-    Steps::One(1)
-}
-
-impl Steps {
-    fn as_slice(&self) -> &[u32] {
-        match self {
-            Self::One(steps) => std::slice::from_ref(steps),
-            Self::Many(steps) => steps,
-        }
-    }
-}
-
 register_kind! {
     Lag, "features.lag", version: 1,
     example: "- features.lag: {by: store, over: day, columns: demand, steps: [1, 7]}",
 }
 
-fn made(column: &str, steps: u32) -> String {
-    format!("{column}_lag_{steps}")
+/// The value that many rows earlier is the first of a window of one row more, where the window is full.
+fn made(column: &str, steps: u32) -> Made {
+    let earlier = end_of_window(Aggregate::First, column);
+    vec![(format!("{column}_lag_{steps}"), where_full(steps, earlier))]
 }
 
 impl Lag {
-    /// The value that many rows earlier is the first of a window of one row more, where the window is full.
-    fn operations(&self, over: &str) -> Vec<Operation> {
-        let by = self.by.as_ref().map(Names::to_vec).unwrap_or_default();
-        self.steps
-            .as_slice()
-            .iter()
-            .map(|steps| {
-                let rows = steps.saturating_add(1);
-                let is_full = Expression::Aggregate(Aggregate::Count, None)
-                    .binary(BinaryOperator::Equal, Expression::int(rows.into()));
-                let aggregates = self
-                    .columns
-                    .iter()
-                    .map(|column| {
-                        let first = Expression::Aggregate(
-                            Aggregate::First,
-                            Some(Box::new(Expression::column(column))),
-                        );
-                        let earlier = Expression::Case {
-                            branches: vec![(is_full.clone(), first)],
-                            otherwise: Box::new(Expression::Literal(Literal::Null)),
-                        };
-                        (made(column, *steps), earlier)
-                    })
-                    .collect();
-                Operation::Window {
-                    by: by.clone(),
-                    over: over.to_owned(),
-                    frame: WindowFrame::Rows(rows as usize),
-                    aggregates,
-                }
-            })
-            .collect()
+    fn shift(&self) -> Shift<'_> {
+        Shift {
+            by: self.by.as_ref(),
+            over: self.over.as_deref(),
+            columns: &self.columns,
+            steps: &self.steps,
+            made: &made,
+            frame: WindowFrame::Rows,
+        }
     }
 }
 
 impl Stage for Lag {
     fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
-        let input = columns::input(inputs);
-        check_groups(self.by.as_ref(), input, cx);
-        let over = columns::time_column(self.over.as_deref(), input, path!["over"], cx);
-        for (path, column) in self.columns.find(input, &path!["columns"], cx) {
-            if matches!(column.dtype, DataType::Array(..) | DataType::List(_)) {
-                columns::report_type(column, "columns of single values", path, cx);
-                continue;
-            }
-            for steps in self.steps.as_slice() {
-                columns::is_free(input, &made(&column.name, *steps), path.clone(), cx);
-            }
-        }
-        for (index, steps) in self.steps.as_slice().iter().enumerate() {
-            if self.steps.as_slice()[..index].contains(steps) {
-                let message = format!("stage `{}` names {steps} steps twice", cx.stage);
-                cx.report(
-                    Problem::error("duplicate-name", path!["steps", index], message)
-                        .label("named before"),
-                );
-            }
-        }
-        output_schema(
-            &self.operations(over.map(|column| column.name.as_str()).unwrap_or_default()),
-            inputs,
-        )
+        self.shift().check(inputs, is_single, cx)
     }
 
     fn shape(&self) -> Shape<'_> {
@@ -133,16 +65,14 @@ impl Stage for Lag {
 
 impl Relational for Lag {
     fn lower(&self, inputs: &[Schema]) -> Result<Vec<Operation>> {
-        let input = columns::input(inputs);
-        let over = columns::time_name(self.over.as_deref(), input);
-        Ok(over
-            .map(|over| columns::possible(self.operations(&over), input))
-            .unwrap_or_default())
+        Ok(self.shift().lowered(columns::input(inputs)))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use polars::prelude::DataType;
+
     use super::*;
     use crate::columns::testing::{codes, passes, schema, stage, types};
 

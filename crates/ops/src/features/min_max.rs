@@ -125,7 +125,7 @@ impl Stage for MinMax {
         }
         // The types do not depend on what will be learned.
         let learned: Vec<Bounds> =
-            numbers::check(self.columns.as_ref(), columns::input(inputs), cx)
+            numbers::check_scaled(self.columns.as_ref(), columns::input(inputs), cx)
                 .into_iter()
                 .map(|column| Bounds {
                     column,

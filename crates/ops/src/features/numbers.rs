@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use polars::prelude::{DataFrame, DataType};
 use taktline_core::{
-    CheckContext, Error, FitContext, ParamPath, Problem, ProgressEvent, Result, Role, Schema, path,
+    CheckContext, Error, FitContext, ParamPath, Problem, ProgressEvent, Result, Role, Schema,
+    counted, path,
 };
 
 use crate::columns::{self, Names};
@@ -34,9 +35,14 @@ pub(super) fn check(
                 Problem::error(
                     "no-columns",
                     ParamPath::kind(),
-                    format!("stage `{}` finds no feature that is a real number", cx.stage),
+                    format!(
+                        "stage `{}` finds no feature that is a real number",
+                        cx.stage
+                    ),
                 )
-                .help("name the columns with `columns`; whole numbers are scaled only when they are named"),
+                .help(
+                    "name the columns with `columns`; whole numbers count only when they are named",
+                ),
             );
         }
         return chosen;
@@ -48,6 +54,51 @@ pub(super) fn check(
             columns::is_number(column, path, cx).then(|| column.name.clone())
         })
         .collect()
+}
+
+/// The columns that a scaler takes; where none are named, warns of the whole numbers that keep their scale.
+pub(super) fn check_scaled(
+    named: Option<&Names>,
+    input: &Schema,
+    cx: &mut CheckContext<'_>,
+) -> Vec<String> {
+    let chosen = check(named, input, cx);
+    if named.is_none() && !chosen.is_empty() {
+        tell_left(input, cx);
+    }
+    chosen
+}
+
+fn tell_left(input: &Schema, cx: &mut CheckContext<'_>) {
+    const SHOWN: usize = 5;
+    let left: Vec<String> = input
+        .with_role(Role::Feature)
+        .filter(|column| column.dtype.is_integer() && column.categories.is_none())
+        // The indicators that other stages make.
+        .filter(|column| column.dtype != DataType::UInt8)
+        .map(|column| format!("`{}`", column.name))
+        .collect();
+    if left.is_empty() {
+        return;
+    }
+    let more = match left.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let shown = left[..left.len().min(SHOWN)].join(", ");
+    cx.report(
+        Problem::warning(
+            "whole-numbers-left",
+            ParamPath::kind(),
+            format!(
+                "stage `{}` leaves {} at the old scale: {shown}{more}",
+                cx.stage,
+                counted(left.len(), "whole-number feature")
+            ),
+        )
+        .label("scales real numbers where no columns are named")
+        .help("name the columns with `columns`: these too, or only those that are wanted"),
+    );
 }
 
 /// The chosen columns, as a set.
@@ -67,7 +118,7 @@ pub(super) fn training_values(train: &DataFrame, name: &str) -> Result<Vec<f64>>
         let Some(value) = value else { continue };
         if !value.is_finite() {
             return Err(Error::data(format!(
-                "`{name}` is {value} in training row {}: it cannot be scaled; filter it out or put null in its place first",
+                "`{name}` is {value} in training row {}: nothing can be learned from it; filter it out or put null in its place first",
                 row + 1
             )));
         }

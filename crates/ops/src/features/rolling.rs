@@ -1,21 +1,26 @@
 //! `features.rolling`.
 
-use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
-    CheckContext, Column, Operation, ParamStep, Problem, Relational, Result, Schema, Shape, Stage,
-    WindowFrame, output_schema, path, register_kind, sql, type_name,
+    CheckContext, Column, Expression, Operation, ParamPath, ParamStep, Problem, Relational, Result,
+    Schema, Shape, Stage, WindowFrame, output_schema, path, register_kind, sql, type_name,
 };
 
-use super::span::Span;
+use super::{expressions::Expressions, span::Span};
 use crate::columns::{self, Names};
 
 /// Sum up what came before, for each row: an account's payments in the last 24 hours.
 ///
 /// The window of a row holds the rows of its group that came before it and are not older than `window`, the row itself
-/// included; rows at the very same time see each other. Rows stay in their place. A row knows nothing of what comes after
-/// it, so the features may be made above the split.
+/// included; rows at the very same time see each other. With `exclude_current` the row itself is left out, and in a window of
+/// time every other row of its time: of `24h` the rows from exactly 24 hours before the row to just before it. Rows stay in
+/// their place; a row without a time is in no window and gets nulls. A row knows nothing of what comes after it, so the
+/// features may be made above the split.
+///
+/// Any aggregate may be used: `count`, `sum`, `avg`, `min`, `max`, `stddev`, `variance`, `median`, `quantile`, `mode`, `first`,
+/// `last`, `count(distinct …)`, `count_if`, `corr`, also with `filter (where …)` and in expressions: `max(x) - min(x)`. Of a
+/// window without rows, counts and sums are 0 and the others null.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Rolling {
@@ -23,11 +28,22 @@ struct Rolling {
     by: Option<Names>,
     /// The column that orders the rows in time; default: the column with the role `time`.
     over: Option<String>,
-    /// How far back a row sees.
-    window: Window,
+    /// How far back a row sees. Of several windows, `[1h, 24h]`, each makes all columns, named after it: `spent_1h`, `spent_24h`.
+    window: Windows,
+    /// Leave the row itself out: only what came before it counts.
+    #[serde(default)]
+    exclude_current: bool,
     /// New columns, each an aggregate in SQL: `{spent_24h: sum(amount), payments_24h: count()}`.
-    #[schemars(extend("minProperties" = 1))]
-    aggregate: IndexMap<String, String>,
+    aggregate: Expressions,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum Windows {
+    /// One window.
+    One(Window),
+    /// Several.
+    Many(#[schemars(length(min = 1))] Vec<Window>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
@@ -55,18 +71,42 @@ register_kind! {
     example: "- features.rolling: {by: account, over: at, window: 24h, aggregate: {spent_24h: sum(amount), payments_24h: count()}}",
 }
 
-impl Window {
-    fn frame(self) -> WindowFrame {
+impl Windows {
+    /// The windows, each with its place in the spec and what is put after the names of its columns.
+    fn located(&self) -> Vec<(ParamPath, Window, String)> {
         match self {
-            Self::Span(span) => WindowFrame::Span(span.microseconds()),
-            Self::Steps(steps) => WindowFrame::Span(steps.into()),
-            Self::Rows(Rows { rows }) => WindowFrame::Rows(rows as usize),
+            Self::One(window) => vec![(path!["window"], *window, String::new())],
+            Self::Many(windows) => windows
+                .iter()
+                .enumerate()
+                .map(|(index, window)| {
+                    let suffix = match window {
+                        Window::Span(span) => format!("_{}", span.written()),
+                        Window::Steps(steps) => format!("_{steps}"),
+                        Window::Rows(Rows { rows }) => format!("_{rows}_rows"),
+                    };
+                    (path!["window", index], *window, suffix)
+                })
+                .collect(),
+        }
+    }
+}
+
+impl Window {
+    fn frame(self, exclude_current: bool) -> WindowFrame {
+        match (self, exclude_current) {
+            (Self::Span(span), false) => WindowFrame::Span(span.microseconds()),
+            (Self::Span(span), true) => WindowFrame::SpanBefore(span.microseconds()),
+            (Self::Steps(steps), false) => WindowFrame::Span(steps.into()),
+            (Self::Steps(steps), true) => WindowFrame::SpanBefore(steps.into()),
+            (Self::Rows(Rows { rows }), false) => WindowFrame::Rows(rows as usize),
+            (Self::Rows(Rows { rows }), true) => WindowFrame::RowsBefore(rows as usize),
         }
     }
 
     /// Reports a window that is measured in other things than the column that orders the rows.
-    fn check(self, over: &Column, cx: &mut CheckContext<'_>) {
-        let problem = |message: String| Problem::error("type-mismatch", path!["window"], message);
+    fn check(self, over: &Column, path: ParamPath, cx: &mut CheckContext<'_>) {
+        let problem = |message: String| Problem::error("type-mismatch", path.clone(), message);
         let found = type_name(&over.dtype);
         match self {
             Self::Span(_) if over.dtype.is_integer() => cx.report(
@@ -89,40 +129,67 @@ impl Window {
     }
 }
 
+impl Rolling {
+    /// An operation for each window.
+    fn operations(
+        &self,
+        by: &[String],
+        over: &str,
+        aggregates: &[(&str, Expression)],
+    ) -> Vec<Operation> {
+        self.window
+            .located()
+            .into_iter()
+            .map(|(_, window, suffix)| Operation::Window {
+                by: by.to_vec(),
+                over: over.to_owned(),
+                frame: window.frame(self.exclude_current),
+                aggregates: aggregates
+                    .iter()
+                    .map(|(name, value)| (format!("{name}{suffix}"), value.clone()))
+                    .collect(),
+            })
+            .collect()
+    }
+}
+
 impl Stage for Rolling {
     fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
         let input = columns::input(inputs);
         let by = check_groups(self.by.as_ref(), input, cx);
         let over = columns::time_column(self.over.as_deref(), input, path!["over"], cx);
-        if let Some(over) = over {
-            self.window.check(over, cx);
+        let windows = self.window.located();
+        for (index, (path, window, suffix)) in windows.iter().enumerate() {
+            if let Some(over) = over {
+                window.check(over, path.clone(), cx);
+            }
+            if windows[..index]
+                .iter()
+                .any(|(_, _, before)| before == suffix)
+            {
+                let message = format!("stage `{}` names a window twice", cx.stage);
+                cx.report(
+                    Problem::error("duplicate-name", path.clone(), message).label("named before"),
+                );
+            }
         }
+        let root = path!["aggregate"];
         let mut aggregates = Vec::new();
-        let mut incomplete = false;
-        for (name, text) in &self.aggregate {
-            let is_free = columns::is_free(
-                input,
-                name,
-                path!["aggregate", ParamStep::KeyOf(name.clone())],
-                cx,
-            );
-            match columns::aggregate_expression(text, input, &path!["aggregate", name], cx) {
-                Some(compiled) if is_free => aggregates.push((name.clone(), compiled.expression)),
+        let checked = self.aggregate.checked(&root, cx);
+        let mut incomplete = checked.len() < self.aggregate.iter().count();
+        for (name, text) in checked {
+            let is_free = windows.iter().fold(true, |is_free, (_, _, suffix)| {
+                let key = root.join(ParamStep::KeyOf(name.to_owned()));
+                is_free && columns::is_free(input, &format!("{name}{suffix}"), key, cx)
+            });
+            match columns::aggregate_expression(&text, input, &root.join(name), cx) {
+                Some(compiled) if is_free => aggregates.push((name, compiled.expression)),
                 Some(_) => {}
                 None => incomplete = true,
             }
         }
         let over = over.map(|column| column.name.clone()).unwrap_or_default();
-        let frame = self.window.frame();
-        let mut output = output_schema(
-            &[Operation::Window {
-                by,
-                over,
-                frame,
-                aggregates,
-            }],
-            inputs,
-        );
+        let mut output = output_schema(&self.operations(&by, &over, &aggregates), inputs);
         output.incomplete |= incomplete;
         output
     }
@@ -132,8 +199,8 @@ impl Stage for Rolling {
     }
 }
 
-/// The columns that make rows belong together, for this kind and `features.lag`.
-pub(super) fn check_groups(
+/// The columns that make rows belong together, for all kinds that work group by group.
+pub(crate) fn check_groups(
     by: Option<&Names>,
     input: &Schema,
     cx: &mut CheckContext<'_>,
@@ -161,31 +228,31 @@ impl Relational for Rolling {
             return Ok(Vec::new());
         };
         let mut aggregates = Vec::new();
-        for (name, text) in &self.aggregate {
-            if let Some(compiled) =
-                columns::lowered_if_possible(text, sql::compile_aggregate(text, input))?
-            {
-                aggregates.push((name.clone(), compiled.expression));
+        for (name, text) in self.aggregate.iter() {
+            let compiled = sql::compile_aggregate(&text, input);
+            if let Some(compiled) = columns::lowered_if_possible(&text, compiled)? {
+                aggregates.push((name, compiled.expression));
             }
         }
         let by = self.by.as_ref().map(Names::to_vec).unwrap_or_default();
-        let window = Operation::Window {
-            by,
-            over,
-            frame: self.window.frame(),
-            aggregates,
-        };
-        Ok(columns::possible(vec![window], input))
+        let windows = self.operations(&by, &over, &aggregates);
+        Ok(columns::possible(windows, input))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use polars::prelude::{DataType, TimeUnit};
+    use polars::{
+        df,
+        prelude::{DataType, TimeUnit},
+    };
     use taktline_core::Role;
 
     use super::*;
-    use crate::columns::testing::{codes, passes, refuses, schema, stage, types};
+    use crate::{
+        columns::testing::{codes, passes, refuses, schema, stage, types},
+        testing::applied,
+    };
 
     fn payments() -> Schema {
         schema([
@@ -240,8 +307,9 @@ mod tests {
 
     #[test]
     fn windows_are_read_as_what_they_are() {
-        let window =
-            |text: &str| taktline_core::serde_yaml::from_str::<Window>(text).map(Window::frame);
+        let window = |text: &str| {
+            taktline_core::serde_yaml::from_str::<Window>(text).map(|window| window.frame(false))
+        };
         assert_eq!(
             window("7d").expect("a span"),
             WindowFrame::Span(7 * 86_400_000_000)
@@ -249,6 +317,49 @@ mod tests {
         assert_eq!(window("24").expect("steps"), WindowFrame::Span(24));
         assert_eq!(window("{rows: 10}").expect("rows"), WindowFrame::Rows(10));
         assert!(window("soon").is_err());
+    }
+
+    #[test]
+    fn several_windows_make_columns_of_their_own() {
+        let rolling: Rolling = stage(
+            "{by: card, over: step, window: [2, {rows: 2}], exclude_current: true, aggregate: {n: count(), most: max(amount)}}",
+        );
+        let rows = df!(
+            "card" => ["a", "a", "b", "a", "a"],
+            "step" => [Some(1_i64), Some(2), Some(2), Some(2), Some(4)],
+            "amount" => [5.0, 1.0, 9.0, 2.0, 3.0],
+        )
+        .expect("a frame");
+        let found = applied(&rolling, &[rows]).expect("rows");
+        let expected = df!(
+            "card" => ["a", "a", "b", "a", "a"],
+            "step" => [1_i64, 2, 2, 2, 4],
+            "amount" => [5.0, 1.0, 9.0, 2.0, 3.0],
+            // Both rows of step 2 see step 1 alone; step 4 sees steps 2 and 3.
+            "n_2" => [0_i64, 1, 0, 1, 2],
+            "most_2" => [None, Some(5.0), None, Some(5.0), Some(2.0)],
+            "n_2_rows" => [0_i64, 1, 0, 2, 2],
+            "most_2_rows" => [None, Some(5.0), None, Some(5.0), Some(2.0)],
+        )
+        .expect("a frame");
+        assert!(found.equals_missing(&expected), "{found}");
+        let input = payments();
+        assert_eq!(
+            types(&passes(
+                &stage::<Rolling>("{over: at, window: [24h, 7d], aggregate: {n: count()}}"),
+                &input
+            ))[4..],
+            [("n_24h", DataType::Int64), ("n_7d", DataType::Int64)]
+        );
+        assert_eq!(
+            codes(
+                &stage::<Rolling>(
+                    "{over: at, window: [24h, 3, 24h], aggregate: {n: \"quantile(amount, 2)\"}}"
+                ),
+                &input
+            ),
+            ["type-mismatch", "duplicate-name", "wrong-arguments"]
+        );
     }
 
     #[test]

@@ -8,7 +8,11 @@ use serde::{Deserialize, Serialize};
 /// A span of time in whole microseconds, more than none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub(crate) struct Span(i64);
+pub(crate) struct Span {
+    length: i64,
+    /// The unit that it was written in.
+    unit: (&'static str, i64),
+}
 
 /// Units and their microseconds, the largest first.
 const UNITS: [(&str, i64); 6] = [
@@ -23,7 +27,13 @@ const UNITS: [(&str, i64); 6] = [
 impl Span {
     /// Its length in microseconds.
     pub(crate) fn microseconds(self) -> i64 {
-        self.0
+        self.length
+    }
+
+    /// As it was written: `24h` and not `1d`.
+    pub(crate) fn written(self) -> String {
+        let (unit, length) = self.unit;
+        format!("{}{unit}", self.length / length)
     }
 }
 
@@ -35,19 +45,17 @@ impl TryFrom<String> for Span {
             .find(|letter: char| !letter.is_ascii_digit())
             .unwrap_or(text.len());
         let (count, unit) = text.split_at(digits);
-        let unit = UNITS
-            .iter()
-            .find(|(name, _)| *name == unit)
-            .map(|(_, length)| *length);
+        let unit = UNITS.into_iter().find(|(name, _)| *name == unit);
         let unfit = || format!("`{text}` is not a span of time; write `30m`, `24h` or `7d`");
         let count: i64 = count.parse().map_err(|_| unfit())?;
+        let unit = unit.ok_or_else(unfit)?;
         let length = count
-            .checked_mul(unit.ok_or_else(unfit)?)
+            .checked_mul(unit.1)
             .ok_or_else(|| format!("`{text}` is too long"))?;
         if length == 0 {
             Err(format!("`{text}` is no time at all"))
         } else {
-            Ok(Self(length))
+            Ok(Self { length, unit })
         }
     }
 }
@@ -60,9 +68,9 @@ impl From<Span> for String {
 
 impl fmt::Display for Span {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match UNITS.iter().find(|(_, length)| self.0 % length == 0) {
-            Some((unit, length)) => write!(formatter, "{}{unit}", self.0 / length),
-            None => write!(formatter, "{}us", self.0),
+        match UNITS.iter().find(|(_, length)| self.length % length == 0) {
+            Some((unit, length)) => write!(formatter, "{}{unit}", self.length / length),
+            None => write!(formatter, "{}us", self.length),
         }
     }
 }
@@ -94,6 +102,7 @@ mod tests {
         let read = |text: &str| Span::try_from(text.to_owned());
         assert_eq!(read("24h").expect("a day").microseconds(), 86_400_000_000);
         assert_eq!(read("24h").expect("a day").to_string(), "1d");
+        assert_eq!(read("024h").expect("a day").written(), "24h");
         assert_eq!(read("90m").expect("a span").to_string(), "90m");
         assert_eq!(read("5ms").expect("a span").microseconds(), 5_000);
         for wrong in [

@@ -22,7 +22,7 @@ const VERSION: u32 = 1;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Standardize {
-    /// The columns; default: all features that are real numbers (f32, f64).
+    /// The columns; default: all features that are real numbers (f32, f64). Whole numbers count only when they are named.
     columns: Option<Names>,
 }
 
@@ -77,7 +77,7 @@ impl Stage for Standardize {
     fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
         // The types do not depend on what will be learned.
         let moments: Vec<Moments> =
-            numbers::check(self.columns.as_ref(), columns::input(inputs), cx)
+            numbers::check_scaled(self.columns.as_ref(), columns::input(inputs), cx)
                 .into_iter()
                 .map(|column| Moments {
                     column,
@@ -125,7 +125,7 @@ mod tests {
     use taktline_core::{Column, Role};
 
     use super::*;
-    use crate::columns::testing::{codes, frame, passes, refuses, schema, stage, types};
+    use crate::columns::testing::{check, codes, frame, passes, refuses, schema, stage, types};
 
     fn fitted(params: &str, train: polars::prelude::DataFrame) -> Vec<Moments> {
         let state = stage::<Standardize>(params)
@@ -181,7 +181,22 @@ mod tests {
             ("w", DataType::Float64),
         ]);
         input.columns[2] = Column::new("w", DataType::Float64).with_role(Role::Weight);
-        let output = passes(&stage::<Standardize>("{}"), &input);
+        // That a whole number keeps its scale is told, unless it is an indicator, a category, or no feature.
+        let (output, problems) = check(&stage::<Standardize>("{}"), &input);
+        let told: Vec<&str> = problems
+            .iter()
+            .map(|problem| problem.message.as_str())
+            .collect();
+        assert_eq!(
+            told,
+            ["stage `this` leaves 1 whole-number feature at the old scale: `label`"]
+        );
+        let mut quiet = input.clone();
+        quiet.columns[1].categories = Some(vec!["0".into(), "1".into()]);
+        passes(&stage::<Standardize>("{}"), &quiet);
+        quiet.columns[1] = Column::new("label", DataType::UInt8);
+        passes(&stage::<Standardize>("{}"), &quiet);
+        passes(&stage::<Standardize>("{columns: [a]}"), &input);
         assert_eq!(
             types(&output),
             [

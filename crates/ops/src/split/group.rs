@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
-    CheckContext, Error, Frame, Partition, Result, Schema, Shape, Split, Stage, path, register_kind,
+    CheckContext, Error, Frame, Partition, Result, Schema, Shape, Split, Stage, counted, path,
+    register_kind,
 };
 
 use super::{Shares, generator, groups, labelled, shuffled};
@@ -103,8 +104,8 @@ impl Split for Group {
         let parts = self.shares().parts().len();
         if groups.len() < parts {
             return Err(Error::data(format!(
-                "{} groups are too few to split into {parts} parts without dividing one",
-                groups.len()
+                "{} cannot be split into {parts} parts without dividing one",
+                counted(groups.len(), "group")
             )));
         }
         let wanted = |share: f64| (share * rows as f64).round() as usize;
@@ -205,7 +206,7 @@ mod tests {
             .to_string();
         assert_eq!(
             error,
-            "1 groups are too few to split into 2 parts without dividing one"
+            "1 group cannot be split into 2 parts without dividing one"
         );
     }
 

@@ -2,6 +2,7 @@
 
 mod column;
 mod group;
+mod kfold;
 mod random;
 mod stratified;
 mod time;
@@ -11,7 +12,7 @@ use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use taktline_core::{
     CheckContext, Column, Error, PARTITION, ParamPath, Partition, Problem, Result, Role, Schema,
-    path,
+    counted, path,
 };
 
 /// The shares of the rows that go into the test and the validation part.
@@ -72,7 +73,8 @@ impl Shares {
         };
         let none = |part: Partition| {
             Error::data(format!(
-                "{rows} rows are too few to split: the {} part would get none",
+                "{} cannot be split: the {} part would get none",
+                counted(rows, "row"),
                 part.label()
             ))
         };
@@ -182,15 +184,15 @@ mod tests {
         let error = |shares: Shares, rows| shares.of(rows).expect_err("too few").to_string();
         assert_eq!(
             error(Shares::new(0.1, None), 4),
-            "4 rows are too few to split: the test part would get none"
+            "4 rows cannot be split: the test part would get none"
         );
         assert_eq!(
             error(Shares::new(0.5, Some(0.1)), 4),
-            "4 rows are too few to split: the validation part would get none"
+            "4 rows cannot be split: the validation part would get none"
         );
         assert_eq!(
             error(Shares::new(0.9, None), 1),
-            "1 rows are too few to split: the train part would get none"
+            "1 row cannot be split: the train part would get none"
         );
         assert!(Shares::new(0.2, None).of(0).is_err());
     }

@@ -117,7 +117,7 @@ mod tests {
             .to_string();
         assert_eq!(
             error,
-            "3 rows are too few to split: the test part would get none"
+            "3 rows cannot be split: the test part would get none"
         );
     }
 

@@ -73,9 +73,12 @@ impl Split for Time {
             .ok_or_else(|| Error::data("no column orders the rows in time"))?;
         let column = frame.data.column(&name)?;
         if column.null_count() > 0 {
+            let rows = match column.null_count() {
+                1 => "a row, which then belongs".to_owned(),
+                count => format!("{count} rows, which then belong"),
+            };
             return Err(Error::data(format!(
-                "`{name}` is null in {} rows, which then belong to no time; drop them first with `clean.drop_nulls`",
-                column.null_count()
+                "`{name}` is null in {rows} to no time; drop them first with `clean.drop_nulls`"
             )));
         }
         let times = column.to_physical_repr().strict_cast(&DataType::Int64)?;
@@ -179,7 +182,7 @@ mod tests {
             .assign(&with_null, 7)
             .expect_err("a null time");
         assert!(
-            error.to_string().starts_with("`day` is null in 1 rows"),
+            error.to_string().starts_with("`day` is null in a row"),
             "{error}"
         );
         let whole = Frame {

@@ -1,0 +1,118 @@
+//! Directions of most variance, and rows seen along them.
+
+use linfa_linalg::eigh::{EigSort, Eigh};
+use ndarray::{Array1, Array2, Axis};
+use polars::prelude::{
+    Column as PolarsColumn, DataType, IntoColumn, NamedFrom, PolarsResult, Series, polars_bail,
+};
+use taktline_core::{Error, Result};
+
+/// Rows that are worked on at a time: so many fit into a core's cache.
+const BLOCK: usize = 2048;
+
+/// The columns as numbers; every value must be there.
+pub(super) fn complete(data: &[PolarsColumn]) -> PolarsResult<Vec<Vec<f64>>> {
+    data.iter()
+        .map(|column| {
+            let numbers = column.cast(&DataType::Float64)?;
+            let mut values = Vec::with_capacity(numbers.len());
+            for (row, value) in numbers.f64()?.iter().enumerate() {
+                match value {
+                    Some(value) if value.is_finite() => values.push(value),
+                    other => {
+                        let found = other.map_or_else(|| "null".to_owned(), |value| value.to_string());
+                        polars_bail!(
+                            ComputeError: "`{}` is {found} in row {}: principal components need every value; fill it with `clean.fill_null`, or drop such rows first",
+                            column.name(), row + 1
+                        );
+                    }
+                }
+            }
+            Ok(values)
+        })
+        .collect()
+}
+
+/// What turns rows of the columns into rows of the components.
+pub(super) struct Rotation {
+    pub(super) means: Vec<f64>,
+    pub(super) scales: Vec<f64>,
+    /// Columns by components.
+    pub(super) weights: Array2<f64>,
+}
+
+impl Rotation {
+    /// Rows `from` to `to`, around the mean and scaled: rows by columns.
+    fn centred(
+        columns: &[Vec<f64>],
+        means: &[f64],
+        scales: &[f64],
+        from: usize,
+        to: usize,
+    ) -> Array2<f64> {
+        Array2::from_shape_fn((to - from, columns.len()), |(row, column)| {
+            (columns[column][from + row] - means[column]) / scales[column]
+        })
+    }
+
+    pub(super) fn apply(&self, data: &[PolarsColumn]) -> PolarsResult<Vec<PolarsColumn>> {
+        let columns = complete(data)?;
+        let rows = columns.first().map_or(0, Vec::len);
+        let mut components = vec![Vec::<f64>::with_capacity(rows); self.weights.ncols()];
+        for from in (0..rows).step_by(BLOCK) {
+            let to = rows.min(from + BLOCK);
+            let block = Self::centred(&columns, &self.means, &self.scales, from, to);
+            let rotated = block.dot(&self.weights);
+            for (component, column) in components.iter_mut().zip(rotated.axis_iter(Axis(1))) {
+                component.extend(column.iter());
+            }
+        }
+        Ok(components
+            .into_iter()
+            .map(|component| Series::new("".into(), component).into_column())
+            .collect())
+    }
+}
+
+pub(super) fn mean(values: &[f64]) -> f64 {
+    let rough = values.iter().sum::<f64>() / values.len() as f64;
+    // A second pass takes back what the first lost by rounding.
+    rough + values.iter().map(|value| value - rough).sum::<f64>() / values.len() as f64
+}
+
+/// Divided by n - 1, summed block by block in row order.
+pub(super) fn covariance(columns: &[Vec<f64>], means: &[f64], scales: &[f64]) -> Array2<f64> {
+    let (rows, width) = (columns.first().map_or(0, Vec::len), columns.len());
+    let mut sums = Array2::zeros((width, width));
+    for from in (0..rows).step_by(BLOCK) {
+        let block = Rotation::centred(columns, means, scales, from, rows.min(from + BLOCK));
+        sums += &block.t().dot(&block);
+    }
+    sums / (rows - 1) as f64
+}
+
+/// The variances and the directions of the components, the largest first.
+pub(super) fn components(covariance: &Array2<f64>) -> Result<(Array1<f64>, Array2<f64>)> {
+    let (variances, mut directions) = covariance
+        .eigh()
+        .map_err(|error| {
+            Error::data(format!(
+                "the columns' covariance has no eigenvectors: {error}"
+            ))
+        })?
+        .sort_eig_desc();
+    for mut direction in directions.columns_mut() {
+        let largest = direction.iter().copied().reduce(|largest, weight| {
+            if weight.abs() > largest.abs() + 1e-12 {
+                weight
+            } else {
+                largest
+            }
+        });
+        if largest.is_some_and(|weight| weight < 0.0) {
+            direction.mapv_inplace(|weight| -weight);
+        }
+    }
+    // Rounding makes a variance of nothing slightly negative.
+    Ok((variances.mapv(|variance| variance.max(0.0)), directions))
+}
