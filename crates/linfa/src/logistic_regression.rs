@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Classes, Column, Error, FitContext, Frame, Label, Model, PARTITION, Predictor,
     Problem, ProgressEvent, Result, Role, Schema, Shape, Stage, State, Tensor, TensorData,
-    did_you_mean, path, register_kind, type_name,
+    classifier, did_you_mean, path, register_kind, type_name,
 };
 
 use crate::{
-    records::{Purpose, feature_matrix, row_weights},
+    records::{Purpose, feature_matrix, row_weights, width},
     weighted_logistic::{FitError, FittedLogistic, TrainingSet, WeightedLogistic},
 };
 
@@ -31,7 +31,8 @@ const VERSION: u32 = 1;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LogisticRegression {
-    /// The columns to learn from, numbers or truth values. Default: every column with role `feature`.
+    /// The columns to learn from: numbers, truth values, or arrays of numbers, each number of which is a feature of its own.
+    /// Default: every column with role `feature`.
     #[schemars(length(min = 1))]
     features: Option<Vec<String>>,
     /// The column to predict: text, whole numbers, true or false. Default: the column with role `target`.
@@ -107,32 +108,13 @@ impl Stage for LogisticRegression {
                 ..Schema::default()
             };
         };
-        let target = self.check_target(input, cx);
+        let target = classifier::check_target(input, self.target.as_deref(), Classes::can_hold, cx);
         self.check_features(input, target, cx);
-        self.check_weights(input, cx);
-        let classes = target.and_then(known_classes);
+        classifier::check_weights(input, cx);
+        self.check_class_weights(cx);
+        let classes = target.and_then(classifier::known_classes);
         self.check_labels(classes.as_deref(), cx);
-
-        let mut output = input.clone();
-        let mut add = |name: String, dtype: DataType| {
-            output.set(Column::new(name, dtype).with_role(Role::Internal))
-        };
-        if let Some(target) = target {
-            add("prediction".into(), target.dtype.clone());
-        }
-        let is_binary =
-            self.positive.is_some() || classes.as_ref().is_some_and(|classes| classes.len() == 2);
-        if is_binary {
-            add("score".into(), DataType::Float64);
-        }
-        for class in classes.iter().flatten() {
-            add(format!("probability_{class}"), DataType::Float64);
-        }
-        // Only the rows tell the labels of a text or number column.
-        output.incomplete |= classes.is_none();
-        output.facts.model_target = target.map(|target| target.name.clone());
-        output.facts.classes = classes;
-        output
+        classifier::with_predictions(input, target, DataType::clone, self.positive.is_some(), cx)
     }
 
     fn shape(&self) -> Shape<'_> {
@@ -141,55 +123,11 @@ impl Stage for LogisticRegression {
 }
 
 impl LogisticRegression {
-    fn check_target<'a>(&self, input: &'a Schema, cx: &mut CheckContext<'_>) -> Option<&'a Column> {
-        let (column, place) = match &self.target {
-            Some(name) => {
-                let column = input.column(name);
-                if column.is_none() {
-                    cx.report(unknown_column(input, name, path!["target"]));
-                }
-                (column?, path!["target"])
-            }
-            None => {
-                let column = input.target();
-                if column.is_none() && !input.incomplete {
-                    let targets: Vec<&str> = input
-                        .with_role(Role::Target)
-                        .map(|column| column.name.as_str())
-                        .collect();
-                    let message = match targets.as_slice() {
-                        [] => "no column has the role `target`, so there is nothing to learn"
-                            .to_owned(),
-                        several => format!(
-                            "{} have the role `target`; a model learns one",
-                            quoted(several)
-                        ),
-                    };
-                    cx.report(Problem::error("no-target", path![], message).help(
-                        "say `target: NAME`, or give one column `role: target` under `columns:`",
-                    ));
-                }
-                (column?, path![])
-            }
-        };
-        if !Classes::can_hold(&column.dtype) {
-            cx.report(
-                Problem::error(
-                    "wrong-type",
-                    place,
-                    format!("the target `{}` is {}, which holds no class labels", column.name, type_name(&column.dtype)),
-                )
-                .help("a classifier learns text, whole numbers, true or false; cast the column above the model"),
-            );
-        }
-        Some(column)
-    }
-
     fn check_features(&self, input: &Schema, target: Option<&Column>, cx: &mut CheckContext<'_>) {
         let Some(features) = &self.features else {
             let others: Vec<String> = default_features(input)
                 .filter(|column| {
-                    !column.is_numeric()
+                    width(&column.dtype).is_none()
                         && Some(column.name.as_str()) != target.map(|target| target.name.as_str())
                 })
                 .map(|column| format!("`{}` ({})", column.name, type_name(&column.dtype)))
@@ -223,7 +161,7 @@ impl LogisticRegression {
                 continue;
             }
             match input.column(name) {
-                None => cx.report(unknown_column(input, name, place)),
+                None => cx.report(classifier::unknown_column(input, name, place)),
                 Some(column)
                     if Some(column.name.as_str()) == target.map(|target| target.name.as_str()) =>
                 {
@@ -233,7 +171,7 @@ impl LogisticRegression {
                         format!("`{name}` is the target, not a feature"),
                     ));
                 }
-                Some(column) if !column.is_numeric() => cx.report(
+                Some(column) if width(&column.dtype).is_none() => cx.report(
                     Problem::error(
                         "not-numeric",
                         place,
@@ -249,30 +187,7 @@ impl LogisticRegression {
         }
     }
 
-    fn check_weights(&self, input: &Schema, cx: &mut CheckContext<'_>) {
-        let weights: Vec<&Column> = input.with_role(Role::Weight).collect();
-        if weights.len() > 1 {
-            let names: Vec<&str> = weights.iter().map(|column| column.name.as_str()).collect();
-            cx.report(
-                Problem::error(
-                    "two-weights",
-                    path![],
-                    format!("{} have the role `weight`; one can", quoted(&names)),
-                )
-                .help("give the others `role: ignore` under `columns:`"),
-            );
-        }
-        for column in weights.iter().filter(|column| !column.is_numeric()) {
-            cx.report(Problem::error(
-                "not-numeric",
-                path![],
-                format!(
-                    "the weight `{}` is {}, not a number",
-                    column.name,
-                    type_name(&column.dtype)
-                ),
-            ));
-        }
+    fn check_class_weights(&self, cx: &mut CheckContext<'_>) {
         if let ClassWeight::ByLabel(weights) = &self.class_weight {
             for (label, weight) in weights {
                 if !weight.is_finite() || *weight < 0.0 {
@@ -381,16 +296,16 @@ impl Model for LogisticRegression {
         match &self.features {
             Some(features) => input.expand(features.iter().map(String::as_str)),
             None => default_features(input)
-                .filter(|column| column.is_numeric() && Some(&column.name) != target.as_ref())
+                .filter(|column| {
+                    width(&column.dtype).is_some() && Some(&column.name) != target.as_ref()
+                })
                 .map(|column| column.name.clone())
                 .collect(),
         }
     }
 
     fn target(&self, input: &Schema) -> Option<String> {
-        self.target
-            .clone()
-            .or_else(|| input.target().map(|column| column.name.clone()))
+        classifier::target_name(self.target.as_ref(), input)
     }
 
     fn allow_pii(&self) -> bool {
@@ -431,7 +346,7 @@ impl Model for LogisticRegression {
             .transpose()?;
         let mut class_weights = self.class_weights(&classes, weights.as_ref())?;
         let features = self.features(&train.schema);
-        let records = feature_matrix(&train.data, &features, Purpose::Fit)?;
+        let (records, widths) = feature_matrix(&train.data, &features, Purpose::Fit)?;
 
         // The solver's class 1 of two is the positive one.
         let swapped = positive == Some(0);
@@ -481,6 +396,8 @@ impl Model for LogisticRegression {
         }
         let learned = Learned {
             features,
+            // As before there were arrays, where there are none.
+            widths: widths.iter().any(|width| *width != 1).then_some(widths),
             target: target_name.clone(),
             target_type: type_name(target.dtype()),
             classes: classes.labels,
@@ -506,12 +423,10 @@ impl Model for LogisticRegression {
         } else {
             learned.classes.len()
         };
+        let shape = [outputs, learned.numbers()];
         let coefficients = Array2::from_shape_vec(
-            (outputs, learned.features.len()),
-            numbers(
-                state.tensor("coefficients")?,
-                &[outputs, learned.features.len()],
-            )?,
+            (outputs, learned.numbers()),
+            numbers(state.tensor("coefficients")?, &shape)?,
         )
         .map_err(|error| Error::State(error.to_string()))?;
         let intercepts = Array1::from_vec(numbers(state.tensor("intercepts")?, &[outputs])?);
@@ -542,12 +457,42 @@ impl Model for LogisticRegression {
 #[derive(Debug, Serialize, Deserialize)]
 struct Learned {
     features: Vec<String>,
+    /// How many numbers each feature gives, where some are arrays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    widths: Option<Vec<usize>>,
     target: String,
     target_type: String,
     classes: Vec<String>,
     positive: Option<usize>,
     iterations: usize,
     converged: bool,
+}
+
+impl Learned {
+    /// How many numbers a row gives.
+    fn numbers(&self) -> usize {
+        match &self.widths {
+            Some(widths) => widths.iter().sum(),
+            None => self.features.len(),
+        }
+    }
+
+    /// Refuses rows whose arrays have another length than those of training.
+    fn check_widths(&self, found: &[usize]) -> Result<()> {
+        for (place, (feature, found)) in self.features.iter().zip(found).enumerate() {
+            let known = self
+                .widths
+                .as_ref()
+                .and_then(|widths| widths.get(place).copied())
+                .unwrap_or(1);
+            if known != *found {
+                return Err(Error::data(format!(
+                    "the feature `{feature}` gives {found} numbers a row, but the model learned from {known}"
+                )));
+            }
+        }
+        Ok(())
+    }
 }
 
 struct LogisticPredictor {
@@ -559,7 +504,8 @@ struct LogisticPredictor {
 
 impl Predictor for LogisticPredictor {
     fn predict(&self, batch: &DataFrame) -> Result<Vec<PolarsColumn>> {
-        let records = feature_matrix(batch, &self.learned.features, Purpose::Predict)?;
+        let (records, widths) = feature_matrix(batch, &self.learned.features, Purpose::Predict)?;
+        self.learned.check_widths(&widths)?;
         let mut probabilities: Array2<f64> = self.fitted.predict(&records);
         if self.learned.positive == Some(0) {
             probabilities.invert_axis(Axis(1));
@@ -575,7 +521,7 @@ impl Predictor for LogisticPredictor {
         let prediction = self
             .labels
             .take(&IdxCa::new("".into(), codes))?
-            .with_name("prediction".into());
+            .with_name(classifier::PREDICTION.into());
         let column = |name: String, class: usize| {
             Series::new(name.into(), probabilities.column(class).to_vec()).into_column()
         };
@@ -583,14 +529,14 @@ impl Predictor for LogisticPredictor {
         columns.extend(
             self.learned
                 .positive
-                .map(|positive| column("score".into(), positive)),
+                .map(|positive| column(classifier::SCORE.into(), positive)),
         );
         columns.extend(
             self.learned
                 .classes
                 .iter()
                 .enumerate()
-                .map(|(class, label)| column(format!("probability_{label}"), class)),
+                .map(|(class, label)| column(format!("{}{label}", classifier::PROBABILITY), class)),
         );
         Ok(columns)
     }
@@ -601,23 +547,6 @@ fn default_features(input: &Schema) -> impl Iterator<Item = &Column> {
     input
         .with_role(Role::Feature)
         .filter(|column| column.name != PARTITION)
-}
-
-/// The labels, where they are known before any row is read.
-fn known_classes(target: &Column) -> Option<Vec<String>> {
-    match &target.dtype {
-        DataType::Boolean => Some(vec!["false".into(), "true".into()]),
-        _ => target.categories.clone(),
-    }
-}
-
-fn unknown_column(input: &Schema, name: &str, place: taktline_core::ParamPath) -> Problem {
-    Problem::error(
-        "unknown-column",
-        place,
-        format!("reads `{name}`, which its input does not have"),
-    )
-    .help_if(input.suggestion(name))
 }
 
 fn quoted(names: &[impl AsRef<str>]) -> String {
@@ -680,7 +609,9 @@ fn numbers(tensor: &Tensor, shape: &[usize]) -> Result<Vec<f64>> {
 mod tests {
     use std::{path::Path, sync::Mutex};
 
-    use polars::prelude::{ChunkAgg, ChunkCompareEq, ChunkVar, CsvReader, SerReader, df};
+    use polars::prelude::{
+        ChunkAgg, ChunkCompareEq, ChunkVar, CsvReader, ReshapeDimension, SerReader, df,
+    };
     use taktline_core::{
         Cancellation, Capabilities, NoCheckpoints, Progress, Registry, Severity, serde_yaml,
     };
@@ -1170,6 +1101,64 @@ mod tests {
         assert_eq!(
             codes("{features: [amount], positive: a}", &three),
             ["not-binary"]
+        );
+    }
+
+    /// The columns of these names as one array column `terms`.
+    fn with_array(frame: &Frame, names: &[&str]) -> Frame {
+        let rows = frame.data.height();
+        let columns: Vec<Vec<f64>> = names
+            .iter()
+            .map(|name| {
+                let column = frame.data.column(name).expect("a column");
+                column.f64().expect("f64").iter().flatten().collect()
+            })
+            .collect();
+        let numbers: Vec<f64> = (0..rows)
+            .flat_map(|row| columns.iter().map(move |column| column[row]))
+            .collect();
+        let sides = [rows, names.len()].map(|side| ReshapeDimension::new(side as i64));
+        let terms = Series::new("terms".into(), numbers)
+            .reshape_array(&sides)
+            .expect("arrays")
+            .into_column();
+        let mut data = frame.data.drop_many(names.iter().copied());
+        data.with_column(terms).expect("a column");
+        let mut schema = Schema::from_polars(data.schema());
+        for column in &mut schema.columns {
+            if let Some(known) = frame.schema.column(&column.name) {
+                *column = known.clone();
+            }
+        }
+        Frame { data, schema }
+    }
+
+    #[test]
+    fn an_array_is_as_good_as_its_numbers() {
+        let model = model("{target: diagnosis}");
+        let plain = cells();
+        let packed = with_array(&plain, &["mean_texture", "mean_symmetry"]);
+        assert_eq!(
+            model.features(&packed.schema),
+            ["mean_radius", "mean_smoothness", "worst_area", "terms"]
+        );
+        let score = |frame: &Frame| {
+            let predicted = fit(&model, frame).expect("a model").predict(&frame.data);
+            numbers_of(&predicted.expect("predictions"), "score")
+        };
+        close(&score(&packed), &score(&plain));
+        // A model of two numbers takes no row of three.
+        let wider = with_array(&plain, &["mean_texture", "mean_symmetry", "mean_radius"]);
+        let mut rows = packed.data.clone();
+        rows.with_column(wider.data.column("terms").expect("there").clone())
+            .expect("a column");
+        let error = fit(&model, &packed)
+            .expect("a model")
+            .predict(&rows)
+            .expect_err("wider");
+        assert_eq!(
+            error.to_string(),
+            "the feature `terms` gives 3 numbers a row, but the model learned from 2"
         );
     }
 

@@ -3,7 +3,7 @@
 use ndarray::{Array1, Array2, ShapeBuilder};
 use polars::prelude::{Column, DataFrame, DataType};
 use rayon::prelude::*;
-use taktline_core::{Error, Result, type_name};
+use taktline_core::{Error, Result, counted, type_name};
 
 /// What a frame is for; decides what a missing value's message says.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -19,34 +19,58 @@ struct Gap<'a> {
     feature: &'a str,
     rows: usize,
     first: usize,
+    /// Some of them hold a number that is not finite.
+    has_odd: bool,
 }
 
-/// The features as an array (rows, features), each column contiguous.
+/// How many numbers a row of such a column gives: 1, or as many as its arrays hold; none where it holds no numbers.
+pub(crate) fn width(dtype: &DataType) -> Option<usize> {
+    match dtype {
+        DataType::Boolean => Some(1),
+        DataType::Array(inner, size) => Some(size * width(inner)?),
+        other => other.is_primitive_numeric().then_some(1),
+    }
+}
+
+/// The features as an array (rows, numbers), each column contiguous, and how many numbers each feature gives.
 ///
 /// # Errors
-/// A feature that is not there or not a number, and values that are null, not a number or infinite: all such features in one message.
+/// A feature that is not there or holds no numbers, and values that are null, not a number or infinite: all such features in one message.
 pub(crate) fn feature_matrix(
     frame: &DataFrame,
     features: &[String],
     purpose: Purpose,
-) -> Result<Array2<f64>> {
+) -> Result<(Array2<f64>, Vec<usize>)> {
     let rows = frame.height();
     let columns = features
         .iter()
         .map(|feature| numeric_column(frame, feature, purpose))
         .collect::<Result<Vec<_>>>()?;
-    let mut values = vec![0.0; rows * features.len()];
-    let gaps = values
-        .par_chunks_mut(rows.max(1))
+    let widths: Vec<usize> = columns.iter().map(|(_, width)| *width).collect();
+    let total: usize = widths.iter().sum();
+    let mut values = vec![0.0; rows * total];
+    let mut rest = values.as_mut_slice();
+    let mut parts = Vec::with_capacity(columns.len());
+    for width in &widths {
+        let (part, behind) = rest.split_at_mut(rows * width);
+        parts.push(part);
+        rest = behind;
+    }
+    let gaps = parts
+        .into_par_iter()
         .zip(columns.par_iter().zip(features))
-        .map(|(values, (column, feature))| copy_column(column, feature, values))
+        .map(|(part, ((column, _), feature))| match column.dtype() {
+            DataType::Array(..) => copy_arrays(column, feature, part),
+            _ => copy_column(column, feature, part),
+        })
         .collect::<Result<Vec<_>>>()?;
     let gaps: Vec<Gap<'_>> = gaps.into_iter().flatten().collect();
     if !gaps.is_empty() {
         return Err(describe(&gaps, rows, purpose));
     }
-    Array2::from_shape_vec((rows, features.len()).f(), values)
-        .map_err(|error| Error::Model(error.to_string()))
+    let matrix = Array2::from_shape_vec((rows, total).f(), values)
+        .map_err(|error| Error::Model(error.to_string()))?;
+    Ok((matrix, widths))
 }
 
 /// Row weights, as linfa takes them.
@@ -65,7 +89,11 @@ pub(crate) fn row_weights(column: &Column) -> Result<Array1<f32>> {
     Ok(weights.into_iter().map(|weight| weight as f32).collect())
 }
 
-fn numeric_column<'a>(frame: &'a DataFrame, feature: &str, purpose: Purpose) -> Result<&'a Column> {
+fn numeric_column<'a>(
+    frame: &'a DataFrame,
+    feature: &str,
+    purpose: Purpose,
+) -> Result<(&'a Column, usize)> {
     let column = frame.column(feature).map_err(|_| {
         Error::data(match purpose {
             Purpose::Fit => format!("the training rows have no column `{feature}`"),
@@ -74,15 +102,49 @@ fn numeric_column<'a>(frame: &'a DataFrame, feature: &str, purpose: Purpose) -> 
             }
         })
     })?;
-    let dtype = column.dtype();
-    if dtype.is_primitive_numeric() || *dtype == DataType::Boolean {
-        Ok(column)
-    } else {
-        Err(Error::data(format!(
+    match width(column.dtype()) {
+        Some(width) => Ok((column, width)),
+        None => Err(Error::data(format!(
             "the feature `{feature}` is {}, not a number",
-            type_name(dtype)
-        )))
+            type_name(column.dtype())
+        ))),
     }
+}
+
+/// Row by row in the arrays, column by column in `values`.
+fn copy_arrays<'a>(
+    column: &Column,
+    feature: &'a str,
+    values: &mut [f64],
+) -> Result<Option<Gap<'a>>> {
+    let rows = column.len();
+    let width = values.len() / rows.max(1);
+    let numbers = column
+        .as_materialized_series()
+        .rechunk()
+        .get_leaf_array()
+        .cast(&DataType::Float64)?;
+    let numbers = numbers.f64()?;
+    let mut is_gap: Vec<bool> = column
+        .is_null()
+        .iter()
+        .map(|is_null| is_null == Some(true))
+        .collect();
+    let mut has_odd = false;
+    for (place, number) in numbers.iter().enumerate() {
+        let (row, item) = (place / width.max(1), place % width.max(1));
+        has_odd |= number.is_some_and(|number| !number.is_finite());
+        let number = number.unwrap_or(f64::NAN);
+        is_gap[row] |= !number.is_finite();
+        values[item * rows + row] = number;
+    }
+    let first = is_gap.iter().position(|is_gap| *is_gap);
+    Ok(first.map(|first| Gap {
+        feature,
+        rows: is_gap.iter().filter(|is_gap| **is_gap).count(),
+        first,
+        has_odd,
+    }))
 }
 
 fn copy_column<'a>(
@@ -108,6 +170,7 @@ fn copy_column<'a>(
         feature,
         rows: values.iter().filter(|value| !value.is_finite()).count(),
         first,
+        has_odd: numbers.iter().flatten().any(|value| !value.is_finite()),
     }))
 }
 
@@ -115,12 +178,32 @@ fn describe(gaps: &[Gap<'_>], rows: usize, purpose: Purpose) -> Error {
     let places: Vec<String> = gaps
         .iter()
         .map(|gap| match purpose {
-            Purpose::Fit => format!("`{}` in {} of {rows} training rows", gap.feature, gap.rows),
+            Purpose::Fit => format!(
+                "`{}` in {} of {}",
+                gap.feature,
+                gap.rows,
+                counted(rows, "training row")
+            ),
             Purpose::Predict => format!("`{}` in row {}", gap.feature, gap.first + 1),
         })
         .collect();
+    let advice = match gaps.iter().find(|gap| gap.has_odd) {
+        None => {
+            "fill them above the model (`clean.fill_null`), or drop such rows (`clean.drop_nulls`)"
+                .to_owned()
+        }
+        Some(Gap { feature, .. }) => format!(
+            "make nan and infinity null above the model (`features.derive: {{{feature}: case when isnan({feature}) or abs({feature}) > 1e308 \
+             then null else {feature} end}}`) and fill nulls (`clean.fill_null`), or leave such rows out (`clean.filter`)"
+        ),
+    };
+    let found = if gaps.iter().any(|gap| gap.has_odd) {
+        "null, nan or infinity"
+    } else {
+        "null"
+    };
     Error::data(format!(
-        "the model needs a number, but there is a null, nan or infinity: {}; fill or drop such values above the model",
+        "the model needs a number, but there is {found}: {}; {advice}",
         places.join(", ")
     ))
 }
@@ -140,9 +223,57 @@ mod tests {
         let frame =
             df!("amount" => [1.5_f32, 2.5], "count" => [3_i64, 4], "night" => [true, false])
                 .expect("a frame");
-        let matrix = feature_matrix(&frame, &names(&["night", "amount", "count"]), Purpose::Fit)
-            .expect("a matrix");
+        let (matrix, _) =
+            feature_matrix(&frame, &names(&["night", "amount", "count"]), Purpose::Fit)
+                .expect("a matrix");
         assert_eq!(matrix, ndarray::array![[1.0, 1.5, 3.0], [0.0, 2.5, 4.0]]);
+    }
+
+    /// Arrays of two numbers; where a row is none, its numbers are left out.
+    fn pairs(name: &str, numbers: &[f32], rows: &[Option<u32>]) -> Column {
+        let sides = [numbers.len() / 2, 2].map(|side| ReshapeDimension::new(side as i64));
+        let arrays = Series::new(name.into(), numbers)
+            .reshape_array(&sides)
+            .expect("arrays");
+        let places: IdxCa = rows.iter().copied().collect();
+        arrays.take(&places).expect("rows").into_column()
+    }
+
+    #[test]
+    fn arrays_give_as_many_numbers_as_they_hold() {
+        let terms = pairs("terms", &[1.0, 2.0, 3.0, 4.0], &[Some(0), Some(1)]);
+        let frame = df!("amount" => [0.5, 1.5], "last" => [7_i64, 8])
+            .expect("a frame")
+            .hstack(&[terms])
+            .expect("columns");
+        let features = names(&["amount", "terms", "last"]);
+        let (matrix, widths) = feature_matrix(&frame, &features, Purpose::Fit).expect("a matrix");
+        assert_eq!(widths, [1, 2, 1]);
+        assert_eq!(
+            matrix,
+            ndarray::array![[0.5, 1.0, 2.0, 7.0], [1.5, 3.0, 4.0, 8.0]]
+        );
+        let none = frame.head(Some(0));
+        let (matrix, _) = feature_matrix(&none, &features, Purpose::Predict).expect("no rows");
+        assert_eq!(matrix.dim(), (0, 4));
+    }
+
+    #[test]
+    fn a_gap_in_an_array_is_named() {
+        let terms = pairs(
+            "terms",
+            &[1.0, 2.0, f32::NAN, 4.0],
+            &[Some(0), None, Some(1)],
+        );
+        let frame = DataFrame::new(3, vec![terms]).expect("a frame");
+        let error = feature_matrix(&frame, &names(&["terms"]), Purpose::Fit)
+            .expect_err("gaps")
+            .to_string();
+        assert!(error.contains("`terms` in 2 of 3 training rows"), "{error}");
+        let error = feature_matrix(&frame, &names(&["terms"]), Purpose::Predict)
+            .expect_err("gaps")
+            .to_string();
+        assert!(error.contains("`terms` in row 2"), "{error}");
     }
 
     #[test]
@@ -155,6 +286,19 @@ mod tests {
                 .expect_err("gaps")
                 .to_string()
         };
+        assert!(
+            message(Purpose::Fit).contains("{age: case when isnan(age) or"),
+            "{}",
+            message(Purpose::Fit)
+        );
+        let nulls = feature_matrix(&frame, &names(&["amount"]), Purpose::Fit)
+            .expect_err("nulls")
+            .to_string();
+        assert_eq!(
+            nulls,
+            "the model needs a number, but there is null: `amount` in 2 of 3 training rows; fill them above the model \
+             (`clean.fill_null`), or drop such rows (`clean.drop_nulls`)"
+        );
         assert!(
             message(Purpose::Fit)
                 .contains("`amount` in 2 of 3 training rows, `age` in 1 of 3 training rows")

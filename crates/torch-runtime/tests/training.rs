@@ -181,6 +181,52 @@ fn learns_to_tell_bars_apart() {
 }
 
 #[test]
+fn numbers_beside_an_array_are_learned_from_too() {
+    // The pictures say nothing of it: the answer is in the number.
+    let with_answers = |rows: Frame, seed: u32| {
+        let mut noise = Noise(seed);
+        let loads: Vec<f32> = (0..rows.data.height()).map(|_| noise.next()).collect();
+        let heavy: Vec<bool> = loads.iter().map(|load| *load > 0.5).collect();
+        let image = rows.data.column("image").expect("image").clone();
+        let columns = vec![
+            image,
+            PolarsColumn::new("load".into(), loads),
+            PolarsColumn::new("is_heavy".into(), heavy),
+        ];
+        frame(columns, "is_heavy")
+    };
+    let (train, test) = (with_answers(bars(600, 1), 3), with_answers(bars(300, 2), 4));
+    let stage = stage(
+        "model.torch.mlp",
+        "{hidden: [16], epochs: 30, optimizer: {adam: {learning_rate: 0.01}}}",
+    );
+    let model = model(&*stage);
+    assert_eq!(model.features(&train.schema), ["image", "load"]);
+    let state = model
+        .fit(&train, None, &mut FitContext::quiet(1))
+        .expect("trained");
+    let state = State::from_bytes(&state.to_bytes().expect("bytes")).expect("a state");
+    let found = model
+        .load(&state)
+        .expect("loaded")
+        .predict(&test.data)
+        .expect("predictions");
+    let wanted = test
+        .data
+        .column("is_heavy")
+        .expect("there")
+        .bool()
+        .expect("truth");
+    let predicted = found[0].bool().expect("truth");
+    let right = predicted
+        .iter()
+        .zip(wanted.iter())
+        .filter(|(one, other)| one == other)
+        .count();
+    assert!(right > 270, "{right} of 300");
+}
+
+#[test]
 fn the_same_seed_gives_the_same_bytes() {
     let train = bars(200, 1);
     for network in [NETWORK, WHOLE_NETWORK] {

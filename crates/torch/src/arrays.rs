@@ -5,7 +5,7 @@ use std::ops::Deref;
 use polars::prelude::{Column, DataFrame, DataType};
 use polars_arrow::array::{FixedSizeListArray, PrimitiveArray};
 use serde::{Deserialize, Serialize};
-use taktline_core::{Error, Result, type_name};
+use taktline_core::{Error, Result, counted, type_name};
 
 /// What a network reads of each row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -15,14 +15,69 @@ pub(crate) enum Input {
     Array { column: String, shape: Vec<usize> },
     /// Numeric columns, in this order.
     Columns(Vec<String>),
+    /// Numeric and array columns, in this order; the numbers of an array stand beside each other.
+    Mixed(Vec<Part>),
+}
+
+/// A column that gives a part of each row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Part {
+    pub(crate) column: String,
+    /// Of its arrays; empty for plain numbers.
+    pub(crate) shape: Vec<usize>,
+}
+
+impl Part {
+    /// How many numbers of a row it gives.
+    fn width(&self) -> usize {
+        self.shape.iter().product()
+    }
 }
 
 impl Input {
+    /// What these columns give of each row.
+    pub(crate) fn of(parts: Vec<Part>) -> Self {
+        match <[Part; 1]>::try_from(parts) {
+            Ok([Part { column, shape }]) if !shape.is_empty() => Self::Array { column, shape },
+            Ok([Part { column, .. }]) => Self::Columns(vec![column]),
+            Err(parts) if parts.iter().all(|part| part.shape.is_empty()) => {
+                Self::Columns(parts.into_iter().map(|part| part.column).collect())
+            }
+            Err(parts) => Self::Mixed(parts),
+        }
+    }
+
+    /// The columns, in order.
+    pub(crate) fn columns(&self) -> Vec<String> {
+        match self {
+            Self::Array { column, .. } => vec![column.clone()],
+            Self::Columns(columns) => columns.clone(),
+            Self::Mixed(parts) => parts.iter().map(|part| part.column.clone()).collect(),
+        }
+    }
+
     /// How many numbers a row has.
     pub(crate) fn row_length(&self) -> usize {
         match self {
             Self::Array { shape, .. } => shape.iter().product(),
             Self::Columns(columns) => columns.len(),
+            Self::Mixed(parts) => parts.iter().map(Part::width).sum(),
+        }
+    }
+
+    /// The column that gives this number of a row.
+    fn column_of(&self, item: usize) -> &str {
+        match self {
+            Self::Array { column, .. } => column,
+            Self::Columns(columns) => &columns[item],
+            Self::Mixed(parts) => {
+                let mut end = 0;
+                let part = parts.iter().find(|part| {
+                    end += part.width();
+                    item < end
+                });
+                part.map_or("", |part| &part.column)
+            }
         }
     }
 
@@ -31,6 +86,7 @@ impl Input {
         let rows = match self {
             Self::Array { column, shape } => array_rows(frame.column(column)?, shape)?,
             Self::Columns(columns) => column_rows(frame, columns)?,
+            Self::Mixed(parts) => mixed_rows(frame, parts, self.row_length())?,
         };
         // Outside the normal case nothing is looked up: one pass that the compiler turns into wide instructions.
         if !rows
@@ -45,10 +101,7 @@ impl Input {
                 place / self.row_length().max(1),
                 place % self.row_length().max(1),
             );
-            let column = match self {
-                Self::Array { column, .. } => column,
-                Self::Columns(columns) => &columns[item],
-            };
+            let column = self.column_of(item);
             return Err(Error::data(format!(
                 "`{column}` is {} in row {}; a network needs numbers",
                 rows[place],
@@ -154,27 +207,55 @@ fn array_rows(column: &Column, shape: &[usize]) -> Result<Rows> {
 fn column_rows(frame: &DataFrame, names: &[String]) -> Result<Rows> {
     let mut numbers = vec![0.0_f32; frame.height() * names.len()];
     for (index, name) in names.iter().enumerate() {
-        let column = frame.column(name)?;
-        if column.null_count() > 0 {
-            let first = column
-                .is_null()
-                .iter()
-                .position(|is_null| is_null == Some(true))
-                .unwrap_or_default();
-            return Err(Error::data(format!(
-                "`{name}` is null in {} of {} rows, first in row {}; fill it with `clean.fill_nulls`, or drop the rows",
-                column.null_count(),
-                column.len(),
-                first + 1
-            )));
-        }
-        let floats = column.strict_cast(&DataType::Float32)?;
-        let places = numbers.iter_mut().skip(index).step_by(names.len());
-        for (place, number) in places.zip(floats.f32()?.iter().flatten()) {
-            *place = number;
-        }
+        put_numbers(frame.column(name)?, &mut numbers, index, names.len())?;
     }
     Ok(Rows::Made(numbers))
+}
+
+fn mixed_rows(frame: &DataFrame, parts: &[Part], row_length: usize) -> Result<Rows> {
+    let mut numbers = vec![0.0_f32; frame.height() * row_length];
+    let mut start = 0;
+    for part in parts {
+        let column = frame.column(&part.column)?;
+        let width = part.width();
+        if part.shape.is_empty() {
+            put_numbers(column, &mut numbers, start, row_length)?;
+        } else if width > 0 {
+            let rows = array_rows(column, &part.shape)?;
+            for (row, given) in numbers
+                .chunks_exact_mut(row_length)
+                .zip(rows.chunks_exact(width))
+            {
+                row[start..start + width].copy_from_slice(given);
+            }
+        }
+        start += width;
+    }
+    Ok(Rows::Made(numbers))
+}
+
+/// Puts a column's numbers into the rows, each at `start` in its row.
+fn put_numbers(column: &Column, rows: &mut [f32], start: usize, row_length: usize) -> Result<()> {
+    if column.null_count() > 0 {
+        let first = column
+            .is_null()
+            .iter()
+            .position(|is_null| is_null == Some(true))
+            .unwrap_or_default();
+        return Err(Error::data(format!(
+            "`{}` is null in {} of {}, first in row {}; fill it with `clean.fill_null`, or drop the rows",
+            column.name(),
+            column.null_count(),
+            counted(column.len(), "row"),
+            first + 1
+        )));
+    }
+    let floats = column.strict_cast(&DataType::Float32)?;
+    let places = rows.iter_mut().skip(start).step_by(row_length);
+    for (place, number) in places.zip(floats.f32()?.iter().flatten()) {
+        *place = number;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -258,5 +339,39 @@ mod tests {
             error.contains("null in 1 of 2 rows, first in row 2"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn arrays_and_numbers_stand_beside_each_other() {
+        let part = |column: &str, shape: &[usize]| Part {
+            column: column.into(),
+            shape: shape.to_vec(),
+        };
+        let mut frame = images((0_u8..8).map(f32::from).collect(), 2, 2);
+        frame
+            .with_column(Column::new("amount".into(), [10_i64, 20]))
+            .expect("a column");
+        frame
+            .with_column(Column::new("weight".into(), [0.5, f64::NAN]))
+            .expect("a column");
+        let image = part("image", &[2, 2, 1]);
+        let input = Input::of(vec![part("amount", &[]), image.clone()]);
+        assert_eq!(input.row_length(), 5);
+        assert_eq!(
+            &*input.rows(&frame).expect("rows"),
+            &[10.0, 0.0, 1.0, 2.0, 3.0, 20.0, 4.0, 5.0, 6.0, 7.0]
+        );
+        let none = frame.head(Some(0));
+        assert!(input.rows(&none).expect("no rows").is_empty());
+        let odd = Input::of(vec![
+            image.clone(),
+            part("weight", &[]),
+            part("amount", &[]),
+        ]);
+        let error = odd.rows(&frame).expect_err("NaN").to_string();
+        assert!(error.contains("`weight` is NaN in row 2"), "{error}");
+        assert!(matches!(Input::of(vec![image]), Input::Array { .. }));
+        let numbers = Input::of(vec![part("amount", &[]), part("weight", &[])]);
+        assert!(matches!(numbers, Input::Columns(_)));
     }
 }

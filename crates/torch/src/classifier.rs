@@ -6,13 +6,15 @@ use polars::prelude::{Column as PolarsColumn, DataFrame, DataType};
 use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Column, Error, FitContext, Frame, ParamPath, Predictor, Problem, ProgressEvent,
-    Result, Role, Schema, State, TensorData, path, type_name,
+    Result, Role, Schema, State, TensorData,
+    classifier::{PREDICTION, PROBABILITY, SCORE, with_predictions},
+    counted, path,
 };
 
 use crate::{
     arrays::Input,
     bridge,
-    labels::{self, Labels},
+    labels::Labels,
     layers::{Fault, Layer, Walk},
     protocol::{
         Array, Arrays, Event, Failure, Listener, Load, Loss, Network, Numbers, Optimizer, Standing,
@@ -21,10 +23,6 @@ use crate::{
     runtime,
 };
 
-/// The column of predicted labels.
-const PREDICTION: &str = "prediction";
-/// The column with the probability of the positive class, where there are two.
-const SCORE: &str = "score";
 /// Raised when checkpoints change.
 const CHECKPOINT_VERSION: u32 = 1;
 
@@ -72,120 +70,13 @@ pub(crate) fn check_library(cx: &mut CheckContext<'_>) {
     }
 }
 
-/// Finds the target column and reports what is wrong with it.
-pub(crate) fn check_target<'a>(
-    input: &'a Schema,
-    named: Option<&String>,
-    cx: &mut CheckContext<'_>,
-) -> Option<&'a Column> {
-    let (column, place) = match named {
-        Some(name) => {
-            let column = input.column(name);
-            if column.is_none() {
-                cx.report(unknown_column(input, name, path!["target"]));
-            }
-            (column?, path!["target"])
-        }
-        None => {
-            let column = input.target();
-            if column.is_none() && !input.incomplete {
-                let targets: Vec<String> = input
-                    .with_role(Role::Target)
-                    .map(|column| format!("`{}`", column.name))
-                    .collect();
-                let message = match targets.as_slice() {
-                    [] => {
-                        "no column has the role `target`, so there is nothing to learn".to_owned()
-                    }
-                    several => format!(
-                        "{} have the role `target`; a model learns one",
-                        several.join(", ")
-                    ),
-                };
-                cx.report(
-                    Problem::error("no-target", ParamPath::kind(), message).help(
-                        "say `target: NAME`, or give one column `role: target` under `columns:`",
-                    ),
-                );
-            }
-            (column?, ParamPath::kind())
-        }
-    };
-    if !labels::can_label(&column.dtype) {
-        cx.report(
-            Problem::error(
-                "wrong-type",
-                place,
-                format!("the target `{}` is {}, which holds no class labels", column.name, type_name(&column.dtype)),
-            )
-            .help("a classifier learns text, whole numbers, true or false; cast the column above the model"),
-        );
-    }
-    Some(column)
-}
-
-/// Reports more than one weight column, or one that is not a number.
-pub(crate) fn check_weights(input: &Schema, cx: &mut CheckContext<'_>) {
-    let weights: Vec<&Column> = input.with_role(Role::Weight).collect();
-    if weights.len() > 1 {
-        let names: Vec<String> = weights
-            .iter()
-            .map(|column| format!("`{}`", column.name))
-            .collect();
-        cx.report(
-            Problem::error(
-                "two-weights",
-                ParamPath::kind(),
-                format!("{} have the role `weight`; one can", names.join(", ")),
-            )
-            .help("give the others `role: ignore` under `columns:`"),
-        );
-    }
-    for column in weights.iter().filter(|column| !column.is_numeric()) {
-        cx.report(Problem::error(
-            "not-numeric",
-            ParamPath::kind(),
-            format!(
-                "the weight `{}` is {}, not a number",
-                column.name,
-                type_name(&column.dtype)
-            ),
-        ));
-    }
-}
-
 /// The input with the columns that predictions add.
-pub(crate) fn output_schema(input: &Schema, target: Option<&Column>) -> Schema {
-    let mut output = input.clone();
-    let classes = target.and_then(known_classes);
-    let mut add = |name: String, dtype: DataType, categories: Option<Vec<String>>| {
-        let mut column = Column::new(name, dtype).with_role(Role::Internal);
-        column.categories = categories;
-        output.set(column);
-    };
-    if let Some(target) = target {
-        add(
-            PREDICTION.into(),
-            predicted_type(&target.dtype),
-            target.categories.clone(),
-        );
-    }
-    if classes.as_ref().is_some_and(|classes| classes.len() == 2) {
-        add(SCORE.into(), DataType::Float64, None);
-    }
-    for class in classes.iter().flatten() {
-        add(format!("probability_{class}"), DataType::Float64, None);
-    }
-    // Only the rows tell the labels of a text or number column.
-    output.incomplete |= classes.is_none();
-    output.facts.model_target = target.map(|target| target.name.clone());
-    output.facts.classes = classes;
-    output
-}
-
-/// The classes of a target, as far as they are known before any row is read.
-pub(crate) fn known_classes(target: &Column) -> Option<Vec<String>> {
-    labels::known(&target.dtype, target.categories.as_deref())
+pub(crate) fn output_schema(
+    input: &Schema,
+    target: Option<&Column>,
+    cx: &mut CheckContext<'_>,
+) -> Schema {
+    with_predictions(input, target, predicted_type, false, cx)
 }
 
 fn predicted_type(target: &DataType) -> DataType {
@@ -193,16 +84,6 @@ fn predicted_type(target: &DataType) -> DataType {
         DataType::Categorical(..) | DataType::Enum(..) => DataType::String,
         own => own.clone(),
     }
-}
-
-/// "reads `imgae`, which its input does not have".
-pub(crate) fn unknown_column(input: &Schema, name: &str, place: ParamPath) -> Problem {
-    Problem::error(
-        "unknown-column",
-        place,
-        format!("reads `{name}`, which its input does not have"),
-    )
-    .help_if(input.suggestion(name))
 }
 
 /// A layer's fault as a problem of the stage, with the shapes up to it as evidence.
@@ -312,9 +193,9 @@ fn resumption(cx: &FitContext<'_>, epochs: u64) -> Option<(Standing, State)> {
         Ok((standing, state)) => {
             let place = match standing.epoch < epochs {
                 true => format!(
-                    "epoch {} of {epochs}, after {} batches",
+                    "epoch {} of {epochs}, after {}",
                     standing.epoch + 1,
-                    standing.batch
+                    counted(standing.batch, "batch")
                 ),
                 false => format!("the end of epoch {epochs}"),
             };
@@ -503,7 +384,8 @@ fn probabilities<'a>(answer: &'a Arrays<'_>, rows: usize, classes: usize) -> Res
     match answer.find("probabilities").map(|array| &array.numbers) {
         Some(Numbers::F64(numbers)) if numbers.len() == rows * classes => Ok(numbers),
         _ => Err(Error::Model(format!(
-            "the libtorch library gave no probabilities for {rows} rows"
+            "the libtorch library gave no probabilities for {}",
+            counted(rows, "row")
         ))),
     }
 }
@@ -528,7 +410,7 @@ fn columns(labels: &Labels, probabilities: &[f64]) -> Result<Vec<PolarsColumn>> 
     }
     for (class, name) in labels.names().iter().enumerate() {
         columns.push(PolarsColumn::new(
-            format!("probability_{name}").into(),
+            format!("{PROBABILITY}{name}").into(),
             of_class(class),
         ));
     }
@@ -586,33 +468,5 @@ mod tests {
                 .collect::<Vec<_>>(),
             ["b", "a"]
         );
-    }
-
-    #[test]
-    fn the_schema_says_what_predictions_add() {
-        let target = Column::new("label", DataType::Int64).with_role(Role::Target);
-        let input = Schema::new(vec![target.clone()]);
-        let output = output_schema(&input, Some(&target));
-        assert!(output.incomplete);
-        assert_eq!(
-            output
-                .column("prediction")
-                .map(|column| column.dtype.clone()),
-            Some(DataType::Int64)
-        );
-        let target = target.with_categories(vec!["0".into(), "1".into()]);
-        let output = output_schema(&input, Some(&target));
-        let names: Vec<&str> = output.names().collect();
-        assert_eq!(
-            names,
-            [
-                "label",
-                "prediction",
-                "score",
-                "probability_0",
-                "probability_1"
-            ]
-        );
-        assert_eq!(output.facts.model_target.as_deref(), Some("label"));
     }
 }

@@ -5,12 +5,15 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
     CheckContext, Column, FitContext, Frame, Model, ParamPath, Predictor, Problem, Result, Role,
-    Schema, Shape, Stage, State, path, register_kind, type_name,
+    Schema, Shape, Stage, State,
+    classifier::{check_target, check_weights, known_classes, target_name, unknown_column},
+    counted, path, register_kind, type_name,
 };
 
 use crate::{
     arrays::Input,
     classifier::{self, Lesson, Settings, five, thirty_two},
+    labels,
     layers::{Layer, classifies, small_cnn, walk},
     protocol::{Loss, Network, Optimizer},
 };
@@ -33,10 +36,10 @@ struct Cnn {
     input: Option<String>,
     /// The column to learn; the one with role `target`, where not given.
     target: Option<String>,
-    /// The layers, first to last. Where not given: conv 32, pool, conv 64, pool, conv 64, dense 64, dense 10.
-    #[serde(default = "small_cnn")]
+    /// The layers, first to last. Where not given: conv 32, pool, conv 64, pool, conv 64, dense 64, and dense with a unit for
+    /// each class.
     #[schemars(length(min = 1, max = 1000))]
-    layers: Vec<Layer>,
+    layers: Option<Vec<Layer>>,
     /// How gradients become steps.
     #[serde(default)]
     optimizer: Optimizer,
@@ -108,7 +111,7 @@ impl Cnn {
         };
         let Some(column) = self.image(input) else {
             match &self.input {
-                Some(name) => cx.report(classifier::unknown_column(input, name, place)),
+                Some(name) => cx.report(unknown_column(input, name, place)),
                 None if input.incomplete => {}
                 None => {
                     let found: Vec<String> = candidates(input)
@@ -173,6 +176,30 @@ impl Cnn {
         shape
     }
 
+    /// The layers that are written, or those for so many classes.
+    fn layers(&self, classes: usize) -> Vec<Layer> {
+        self.layers.clone().unwrap_or_else(|| small_cnn(classes))
+    }
+
+    /// Nobody wrote these layers, so that no setting of theirs can be changed: only the image can be wrong for them.
+    fn check_default_layers(
+        &self,
+        shape: Option<&[usize]>,
+        classes: Option<usize>,
+        cx: &mut CheckContext<'_>,
+    ) {
+        let Some(shape) = shape else { return };
+        let layers = self.layers(classes.unwrap_or(2));
+        let walk = walk(shape, &layers);
+        for fault in &walk.faults {
+            let mut problem = Problem::error(fault.code, ParamPath::kind(), fault.message.clone())
+                .label("these layers are the default")
+                .help("write `layers` that suit images of this size");
+            problem.notes = walk.steps(&layers, fault.layer);
+            cx.report(problem);
+        }
+    }
+
     fn settings(&self) -> Settings {
         Settings {
             optimizer: self.optimizer,
@@ -194,25 +221,33 @@ impl Stage for Cnn {
         };
         classifier::check_library(cx);
         let shape = self.check_image(input, cx);
-        let target = classifier::check_target(input, self.target.as_ref(), cx);
-        classifier::check_weights(input, cx);
-        let known = target.and_then(|target| {
-            let count = classifier::known_classes(target)?.len();
-            Some((count, format!("`{}` has {count} classes", target.name)))
-        });
-        // Without an image the settings of layers can still be wrong; shapes cannot.
-        let walk = walk(shape.as_deref().unwrap_or_default(), &self.layers);
-        for fault in walk
-            .faults
-            .iter()
-            .filter(|fault| shape.is_some() || fault.code == "softmax-not-last")
-        {
-            cx.report(classifier::layer_problem(fault, &walk, &self.layers));
+        let target = check_target(input, self.target.as_deref(), labels::can_label, cx);
+        check_weights(input, cx);
+        let classes = target.and_then(known_classes).map(|classes| classes.len());
+        match &self.layers {
+            Some(layers) => {
+                let known = target.zip(classes).map(|(target, count)| {
+                    (
+                        count,
+                        format!("`{}` has {}", target.name, counted(count, "class")),
+                    )
+                });
+                // Without an image the settings of layers can still be wrong; shapes cannot.
+                let walk = walk(shape.as_deref().unwrap_or_default(), layers);
+                for fault in walk
+                    .faults
+                    .iter()
+                    .filter(|fault| shape.is_some() || fault.code == "softmax-not-last")
+                {
+                    cx.report(classifier::layer_problem(fault, &walk, layers));
+                }
+                for fault in classifies(layers, known) {
+                    cx.report(classifier::layer_problem(&fault, &walk, layers));
+                }
+            }
+            None => self.check_default_layers(shape.as_deref(), classes, cx),
         }
-        for fault in classifies(&self.layers, known) {
-            cx.report(classifier::layer_problem(&fault, &walk, &self.layers));
-        }
-        classifier::output_schema(input, target)
+        classifier::output_schema(input, target, cx)
     }
 
     fn shape(&self) -> Shape<'_> {
@@ -229,9 +264,7 @@ impl Model for Cnn {
     }
 
     fn target(&self, input: &Schema) -> Option<String> {
-        self.target
-            .clone()
-            .or_else(|| input.target().map(|column| column.name.clone()))
+        target_name(self.target.as_ref(), input)
     }
 
     fn allow_pii(&self) -> bool {
@@ -256,9 +289,9 @@ impl Model for Cnn {
             column: image.name.clone(),
             shape: own,
         };
-        let network = |_| Network {
+        let network = |classes| Network {
             input: shape,
-            layers: self.layers.clone(),
+            layers: self.layers(classes),
         };
         let lesson = Lesson {
             version: VERSION,
@@ -319,6 +352,38 @@ mod tests {
             output
                 .column("probability_9")
                 .is_some_and(|column| column.role == Role::Internal)
+        );
+    }
+
+    #[test]
+    fn the_default_network_has_a_unit_for_each_class() {
+        let mut input = schema(DataType::Float32, &[28, 28, 1]);
+        input.columns[1].categories = Some(vec!["a".into(), "b".into(), "c".into()]);
+        let (output, problems) = check("{}", input.clone());
+        assert!(problems.is_empty(), "{problems:?}");
+        assert_eq!(output.columns.len(), 2 + 1 + 3);
+        let stage: Cnn = serde_yaml::from_str("{}").expect("params");
+        assert!(classifies(&stage.layers(3), Some((3, String::new()))).is_empty());
+        // Known only when the rows are read.
+        input.columns[1].categories = None;
+        assert!(check("{}", input).1.is_empty());
+    }
+
+    #[test]
+    fn an_image_too_small_for_the_default_network() {
+        let (_, problems) = check("{}", schema(DataType::Float32, &[8, 8, 1]));
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert_eq!(
+            (problems[0].code, &problems[0].path),
+            ("layer-shape", &ParamPath::kind())
+        );
+        assert_eq!(
+            problems[0].message,
+            "layer 4 (max_pool) does not fit its input of shape [1, 1, 64]"
+        );
+        assert_eq!(
+            problems[0].help,
+            ["write `layers` that suit images of this size"]
         );
     }
 

@@ -6,7 +6,7 @@ use polars::prelude::{
     BooleanChunked, Column, DataType, Int64Chunked, IntoColumn, NewChunkedArray, StringChunked,
 };
 use serde::{Deserialize, Serialize};
-use taktline_core::{Error, Result, type_name};
+use taktline_core::{Error, Result, counted, type_name};
 
 /// An integer type, by its name in messages and specs.
 const INTEGERS: [(&str, DataType); 8] = [
@@ -38,14 +38,6 @@ pub(crate) fn can_label(dtype: &DataType) -> bool {
         dtype,
         DataType::Boolean | DataType::String | DataType::Categorical(..) | DataType::Enum(..)
     ) || INTEGERS.iter().any(|(_, integer)| integer == dtype)
-}
-
-/// The classes, as far as they are known before any row is read.
-pub(crate) fn known(dtype: &DataType, categories: Option<&[String]>) -> Option<Vec<String>> {
-    match dtype {
-        DataType::Boolean => Some(vec!["false".into(), "true".into()]),
-        _ => categories.map(<[String]>::to_vec),
-    }
 }
 
 impl Labels {
@@ -189,9 +181,9 @@ fn refuse_nulls(target: &Column) -> Result<()> {
     match target.null_count() {
         0 => Ok(()),
         count => Err(Error::data(format!(
-            "the target `{}` is null in {count} of {} rows; drop them with `clean.drop_nulls`",
+            "the target `{}` is null in {count} of {}; drop them with `clean.drop_nulls`",
             target.name(),
-            target.len()
+            counted(target.len(), "row")
         ))),
     }
 }

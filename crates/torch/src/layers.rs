@@ -8,6 +8,8 @@ use serde::{
     de::{Error as _, MapAccess, Visitor},
 };
 
+use crate::counts::{counted, thousands};
+
 /// More weights than this is taken for a slip of the pen: 2 GB as 32-bit floats, and training needs three times as much.
 const MOST_PARAMETERS: usize = 500_000_000;
 
@@ -192,8 +194,8 @@ fn one() -> usize {
     1
 }
 
-/// The network of the digit-inspection job: three convolutions, two poolings, two dense layers; 93,322 weights.
-pub fn small_cnn() -> Vec<Layer> {
+/// The network of the digit-inspection job: three convolutions, two poolings, two dense layers; 93,322 weights for ten classes.
+pub fn small_cnn(classes: usize) -> Vec<Layer> {
     let conv = |filters| {
         Layer::Conv(Conv {
             filters,
@@ -216,7 +218,7 @@ pub fn small_cnn() -> Vec<Layer> {
             activation: Activation::Relu,
         }),
         Layer::Dense(Dense {
-            units: 10,
+            units: classes,
             activation: Activation::Softmax,
         }),
     ]
@@ -290,7 +292,7 @@ impl<'de> Deserialize<'de> for Layer {
                 match map.next_key::<String>()? {
                     None => Ok(layer),
                     Some(second) => Err(A::Error::custom(format!(
-                        "one layer, but two names: `{name}` and `{second}`"
+                        "one layer, but two names: `{name}` and `{second}`; give each a list item of its own: `- {second}: …`"
                     ))),
                 }
             }
@@ -495,10 +497,7 @@ impl Walk {
             .take(layer);
         for (index, (layer, shape)) in shown {
             if let Some(shape) = shape {
-                lines.push(format!(
-                    "after layer {index}, `{}`: {shape:?}",
-                    layer.name()
-                ));
+                lines.push(format!("after {}: {shape:?}", named(index, layer)));
             }
         }
         lines
@@ -508,6 +507,11 @@ impl Walk {
     pub fn output(&self) -> Option<&[usize]> {
         self.shapes.last().and_then(Option::as_deref)
     }
+}
+
+/// As people count and name them: `layer 3 (max_pool)`.
+fn named(index: usize, layer: &Layer) -> String {
+    format!("layer {} ({})", index + 1, layer.name())
 }
 
 /// Walks a row's shape through the layers: `[28, 28, 1]` → `[26, 26, 32]` → …
@@ -525,7 +529,7 @@ pub fn walk(input: &[usize], layers: &[Layer]) -> Walk {
                 key: Some("activation"),
                 code: "softmax-not-last",
                 message: "`softmax` gives the probabilities of the classes, so it belongs on the last layer".into(),
-                label: Some(format!("layer {index} of {}", layers.len())),
+                label: Some(format!("{} of {}", named(index, layer), layers.len())),
                 help: "use `relu` here".into(),
             });
         }
@@ -537,8 +541,8 @@ pub fn walk(input: &[usize], layers: &[Layer]) -> Walk {
                     key,
                     code: "layer-shape",
                     message: format!(
-                        "layer {index}, `{}`, does not fit its input of shape {before:?}",
-                        layer.name()
+                        "{} does not fit its input of shape {before:?}",
+                        named(index, layer)
                     ),
                     label: Some(label),
                     help,
@@ -556,17 +560,24 @@ pub fn walk(input: &[usize], layers: &[Layer]) -> Walk {
         let largest = parameters_along(layers, &shapes)
             .into_iter()
             .max_by_key(Parameter::len);
-        let (layer, name) = largest
-            .map(|parameter| (parameter.layer, parameter.name))
-            .unwrap_or_default();
+        let layer = largest.as_ref().map_or(0, |parameter| parameter.layer);
+        let weights = largest.map_or(0, |parameter| parameter.len());
         faults.push(Fault {
             layer,
             key: None,
             code: "network-too-large",
             message: format!(
-                "the network has {count} weights; at most {MOST_PARAMETERS} are allowed"
+                "the network has {} weights; at most {} are allowed",
+                thousands(count as u64),
+                thousands(MOST_PARAMETERS as u64)
             ),
-            label: Some(format!("`{name}` is the largest")),
+            label: layers.get(layer).map(|of| {
+                format!(
+                    "{} has {} of them",
+                    named(layer, of),
+                    thousands(weights as u64)
+                )
+            }),
             help: "pool before `flatten`, or use fewer filters and units".into(),
         });
     }
@@ -605,7 +616,7 @@ pub fn classifies(layers: &[Layer], classes: Option<(usize, String)>) -> Vec<Fau
                     layer: last,
                     key: Some("units"),
                     code: "class-count",
-                    message: format!("the last layer has {} units, but the target has {classes} classes", dense.units),
+                    message: format!("the last layer has {}, but the target has {}", counted(dense.units, "unit"), counted(classes, "class")),
                     label: Some(evidence),
                     help: format!("write `units: {classes}`"),
                 });
@@ -813,7 +824,7 @@ mod tests {
 
     #[test]
     fn walks_the_digit_network() {
-        let walk = walk(&[28, 28, 1], &small_cnn());
+        let walk = walk(&[28, 28, 1], &small_cnn(10));
         assert!(walk.faults.is_empty(), "{:?}", walk.faults);
         let shapes: Vec<Vec<usize>> = walk.shapes.into_iter().flatten().collect();
         assert_eq!(
@@ -830,7 +841,7 @@ mod tests {
                 vec![10]
             ]
         );
-        let count: usize = parameters(&[28, 28, 1], &small_cnn())
+        let count: usize = parameters(&[28, 28, 1], &small_cnn(10))
             .iter()
             .map(Parameter::len)
             .sum();

@@ -9,6 +9,11 @@ pub mod bridge;
 pub mod layers;
 pub mod protocol;
 
+// Core's own file: the half that needs libtorch has no other use for core.
+#[expect(unreachable_pub, reason = "public in core")]
+#[path = "../../core/src/counts.rs"]
+mod counts;
+
 #[cfg(not(feature = "libtorch"))]
 mod arrays;
 #[cfg(not(feature = "libtorch"))]

@@ -5,12 +5,15 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
     CheckContext, Column, Error, FitContext, Frame, Model, ParamPath, Predictor, Problem, Result,
-    Role, Schema, Shape, Stage, State, path, register_kind, type_name,
+    Role, Schema, Shape, Stage, State,
+    classifier::{check_target, check_weights, known_classes, target_name, unknown_column},
+    path, register_kind, type_name,
 };
 
 use crate::{
-    arrays::Input,
+    arrays::{Input, Part},
     classifier::{self, Lesson, Settings, five, thirty_two},
+    labels,
     layers::{Activation, Dense, Dropout, Layer, walk},
     protocol::{Loss, Network, Optimizer},
 };
@@ -19,8 +22,8 @@ const VERSION: u32 = 1;
 
 /// A network of dense layers that classifies rows, trained by libtorch.
 ///
-/// It learns from numeric columns, or from one array column (an image) taken as one row of numbers. Scale the numbers first
-/// (`features.standardize`, `features.image`). A last layer with a unit for each class and softmax is added by itself. Weights
+/// It learns from numbers and from arrays of numbers (an image, a spectrum), each number of which is an input of its own. Scale
+/// them first (`features.standardize`, `features.image`). A last layer with a unit for each class and softmax is added by itself. Weights
 /// start as Glorot and Bengio (2010) draw them, biases at zero; rows are shuffled anew each epoch; a column with role `weight`
 /// says how much each row counts. The same seed gives the same weights, to the bit, on one machine with one number of cores.
 /// The target is classes; numbers (regression) are not learned yet.
@@ -29,8 +32,7 @@ const VERSION: u32 = 1;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Mlp {
-    /// Numeric columns to learn from, or one array column. Where not given: the only array column, else every numeric column
-    /// with role `feature`.
+    /// The columns to learn from: numbers, truth values, or arrays of numbers. Default: every column with role `feature`.
     #[schemars(length(min = 1))]
     features: Option<Vec<String>>,
     /// The column to learn; the one with role `target`, where not given.
@@ -75,6 +77,14 @@ fn relu() -> Activation {
     Activation::Relu
 }
 
+/// Whether a network takes this column as it is: numbers, truth values, arrays of real numbers.
+fn is_learned(column: &Column) -> bool {
+    match column.array() {
+        Some((_, item)) => matches!(item, DataType::Float32 | DataType::Float64),
+        None => column.is_numeric(),
+    }
+}
+
 register_kind! {
     Mlp, "model.torch.mlp", version: 1,
     example: "- model.torch.mlp: {hidden: [128, 128, 128], epochs: 10}",
@@ -91,36 +101,31 @@ impl Mlp {
             .filter(|column| !self.is_target(column))
     }
 
-    /// The only array column, where features are not named and there is just one.
-    fn default_array<'a>(&'a self, input: &'a Schema) -> Option<&'a Column> {
-        let mut arrays = self
-            .feature_columns(input)
-            .filter(|column| column.array().is_some());
-        arrays.next().filter(|_| arrays.next().is_none())
-    }
-
     fn input(&self, input: &Schema) -> Input {
-        let of_array = |column: &Column| {
-            let (shape, _) = column.array()?;
-            Some(Input::Array {
-                column: column.name.clone(),
-                shape,
-            })
+        let part = |column: &Column| Part {
+            column: column.name.clone(),
+            shape: column.array().map(|(shape, _)| shape).unwrap_or_default(),
         };
-        let array = match self.features.as_deref() {
-            Some([only]) => input.column(only).and_then(of_array),
-            Some(_) => None,
-            None => self.default_array(input).and_then(of_array),
-        };
-        array.unwrap_or_else(|| {
-            Input::Columns(match &self.features {
-                Some(features) => input.expand(features.iter().map(String::as_str)),
-                None => self
-                    .feature_columns(input)
-                    .filter(|column| column.is_numeric())
-                    .map(|column| column.name.clone())
-                    .collect(),
-            })
+        Input::of(match &self.features {
+            Some(features) => input
+                .expand(features.iter().map(String::as_str))
+                .into_iter()
+                .map(|name| match input.column(&name) {
+                    Some(column) => Part {
+                        column: name,
+                        ..part(column)
+                    },
+                    None => Part {
+                        column: name,
+                        shape: Vec::new(),
+                    },
+                })
+                .collect(),
+            None => self
+                .feature_columns(input)
+                .filter(|column| is_learned(column))
+                .map(part)
+                .collect(),
         })
     }
 
@@ -167,32 +172,27 @@ impl Mlp {
                 }
             }
         };
-        let is_float_array = |column: &Column| {
-            matches!(
-                column.array(),
-                Some((_, DataType::Float32 | DataType::Float64))
-            )
-        };
         let Some(features) = &self.features else {
-            if let Some(array) = self.default_array(input) {
-                if !is_float_array(array) {
-                    cx.report(not_a_number(array, ParamPath::kind()));
-                }
-                return;
-            }
-            let others: Vec<String> = self
+            let (arrays, others): (Vec<&Column>, Vec<&Column>) = self
                 .feature_columns(input)
-                .filter(|column| !column.is_numeric())
-                .map(|column| format!("`{}` ({})", column.name, type_name(&column.dtype)))
-                .collect();
+                .filter(|column| !is_learned(column))
+                .partition(|column| column.array().is_some());
+            for array in &arrays {
+                cx.report(not_a_number(array, ParamPath::kind()));
+            }
             if !others.is_empty() {
+                let others: Vec<String> = others
+                    .iter()
+                    .map(|column| format!("`{}` ({})", column.name, type_name(&column.dtype)))
+                    .collect();
                 let message = format!("not numbers, so no features: {}", others.join(", "));
                 cx.report(
                     Problem::error("not-numeric", ParamPath::kind(), message)
                         .label("learns from every column with role `feature`")
                         .help("encode them (`features.one_hot`), give them another role (`id`, `ignore`) under `columns:`, or list `features:`"),
                 );
-            } else if !input.incomplete && self.input(input).row_length() == 0 {
+            } else if arrays.is_empty() && !input.incomplete && self.input(input).row_length() == 0
+            {
                 cx.report(Problem::error(
                     "no-features",
                     ParamPath::kind(),
@@ -212,16 +212,8 @@ impl Mlp {
                 continue;
             }
             match input.column(name) {
-                None => cx.report(classifier::unknown_column(input, name, place)),
-                Some(column)
-                    if column.is_numeric() || (features.len() == 1 && is_float_array(column)) => {}
-                Some(column) if is_float_array(column) => {
-                    let message = format!("`{name}` is an array, which must be the only feature");
-                    cx.report(
-                        Problem::error("not-numeric", place, message)
-                            .help("leave the other features out"),
-                    );
-                }
+                None => cx.report(unknown_column(input, name, place)),
+                Some(column) if is_learned(column) => {}
                 Some(column) => cx.report(not_a_number(column, place)),
             }
         }
@@ -238,8 +230,8 @@ impl Stage for Mlp {
         };
         classifier::check_library(cx);
         self.check_features(input, cx);
-        let target = classifier::check_target(input, self.target.as_ref(), cx);
-        classifier::check_weights(input, cx);
+        let target = check_target(input, self.target.as_deref(), labels::can_label, cx);
+        check_weights(input, cx);
         if self.activation == Activation::Softmax {
             cx.report(
                 Problem::error(
@@ -253,7 +245,7 @@ impl Stage for Mlp {
             Some(self.input(input).row_length()).filter(|length| *length > 0)
         {
             let classes = target
-                .and_then(classifier::known_classes)
+                .and_then(known_classes)
                 .map_or(2, |classes| classes.len());
             let network = self.network(length, classes);
             for fault in walk(&network.input, &network.layers).faults {
@@ -263,7 +255,7 @@ impl Stage for Mlp {
                 );
             }
         }
-        classifier::output_schema(input, target)
+        classifier::output_schema(input, target, cx)
     }
 
     fn shape(&self) -> Shape<'_> {
@@ -273,16 +265,11 @@ impl Stage for Mlp {
 
 impl Model for Mlp {
     fn features(&self, input: &Schema) -> Vec<String> {
-        match self.input(input) {
-            Input::Array { column, .. } => vec![column],
-            Input::Columns(columns) => columns,
-        }
+        self.input(input).columns()
     }
 
     fn target(&self, input: &Schema) -> Option<String> {
-        self.target
-            .clone()
-            .or_else(|| input.target().map(|column| column.name.clone()))
+        target_name(self.target.as_ref(), input)
     }
 
     fn allow_pii(&self) -> bool {
@@ -400,7 +387,7 @@ mod tests {
             });
         let input = Schema::new(vec![
             Column::new("image", image),
-            Column::new("path", DataType::String),
+            Column::new("path", DataType::String).with_role(Role::Id),
             Column::new("label", DataType::String).with_role(Role::Target),
         ]);
         assert_eq!(codes(&check("{}", &input)), ["torch-missing"]);
@@ -411,6 +398,39 @@ mod tests {
         assert_eq!(
             walk(&network.input, &network.layers).output(),
             Some(&[10][..])
+        );
+    }
+
+    #[test]
+    fn arrays_and_numbers_are_learned_together() {
+        let array = |item| DataType::Array(Box::new(item), 4);
+        let input = Schema::new(vec![
+            Column::new("spectrum", array(DataType::Float32)),
+            Column::new("load", DataType::Float64),
+            Column::new("is_new", DataType::Boolean),
+            Column::new("label", DataType::Boolean).with_role(Role::Target),
+        ]);
+        assert_eq!(codes(&check("{}", &input)), ["torch-missing"]);
+        let stage: Mlp = serde_yaml::from_str("{}").expect("params");
+        assert_eq!(stage.features(&input), ["spectrum", "load", "is_new"]);
+        assert_eq!(stage.input(&input).row_length(), 6);
+        let stage: Mlp = serde_yaml::from_str("{features: [load, spectrum]}").expect("params");
+        assert_eq!(stage.features(&input), ["load", "spectrum"]);
+        // What cannot be learned is never passed over.
+        let mut input = input;
+        input
+            .columns
+            .push(Column::new("pixels", array(DataType::UInt8)));
+        input.columns.push(Column::new("kind", DataType::String));
+        input.columns.push(Column::new("score", DataType::Float64));
+        assert_eq!(
+            codes(&check("{}", &input)),
+            [
+                "torch-missing",
+                "image-not-scaled",
+                "not-numeric",
+                "name-taken"
+            ]
         );
     }
 

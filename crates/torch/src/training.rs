@@ -12,6 +12,7 @@ use tch::{Reduction, TchError, Tensor};
 
 use crate::{
     bridge::{keep_freed_memory, return_freed_memory, tensor_over},
+    counts::counted,
     inference::in_chunks,
     network::{Mode, Model},
     optimizer::{Descent, flat, restore},
@@ -272,8 +273,8 @@ fn run(
     };
     if rows.count < model.smallest_batch() {
         return Err(Failure::Failed(format!(
-            "{} rows are too few to learn from",
-            rows.count
+            "nothing can be learned from {}",
+            counted(rows.count, "row")
         )));
     }
     let mut descent = Descent::start(request.optimizer, &model.trained)?;
