@@ -21,8 +21,9 @@ use crate::{
 /// Of two classes it gives `average_precision`, `roc_auc`, `recall_at_1pct_false_alarms` (the rate is a param), `precision`,
 /// `recall`, `f1`, `accuracy`, `balanced_accuracy`, `log_loss`, `brier`, `baseline_average_precision` (the share of positive rows: what
 /// chance reaches) and `baseline_accuracy` (always saying the label that is most frequent in training); with `cost` also `cost` (at the
-/// threshold in use), `cost_at_0_5`, `min_cost` and `min_cost_threshold`. That threshold is chosen on the validation rows, or
-/// the training rows where there are none, never on the rows it is judged on; costs are sums over the judged rows.
+/// threshold in use), `cost_at_0_5`, `cost_at_chosen_threshold` and `chosen_threshold`: the threshold at which mistakes
+/// cost least on the validation rows, or the training rows where there are none. It is never chosen on the rows that are judged, where
+/// another may cost less; costs are sums over the judged rows.
 ///
 /// Of more classes it gives `accuracy`, `balanced_accuracy`, `f1_macro`, `f1_weighted`, `precision_macro`, `recall_macro`, `log_loss`,
 /// `baseline_accuracy`. Where the labels are only known from the rows (whole numbers, text), a gate may name a metric of either list.
@@ -36,7 +37,8 @@ pub struct Classification {
     part: Option<Partition>,
     /// Of two classes, the one to look for. Default: the one that the model's `score` is the probability of.
     positive: Option<Label>,
-    /// Rows with a score at or above this are flagged: a probability, or `min_cost` for the cheapest threshold.
+    /// Rows with a score at or above this are flagged: a probability, or `chosen` for the one at which mistakes
+    /// cost least on other rows.
     #[serde(default)]
     threshold: Threshold,
     /// What mistakes cost, for two classes.
@@ -65,7 +67,7 @@ enum Threshold {
 #[serde(rename_all = "snake_case")]
 enum ThresholdRule {
     /// Where mistakes cost least.
-    MinCost,
+    Chosen,
 }
 
 impl Default for Threshold {
@@ -87,7 +89,7 @@ struct Cost {
 }
 
 register_kind! {
-    Classification, "evaluate.classification", version: 1,
+    Classification, "evaluate.classification", version: 2,
     example: "- evaluate.classification: {cost: {missed: 50, false_alarm: 1}}",
 }
 
@@ -206,12 +208,12 @@ impl Classification {
     }
 
     fn check_costs(&self, input: &Schema, cx: &mut CheckContext<'_>) {
-        if self.threshold == Threshold::Rule(ThresholdRule::MinCost) && self.cost.is_none() {
+        if self.threshold == Threshold::Rule(ThresholdRule::Chosen) && self.cost.is_none() {
             cx.report(
                 Problem::error(
                     "missing-param",
                     path!["threshold"],
-                    "`threshold: min_cost` needs to know what mistakes cost",
+                    "`threshold: chosen` needs to know what mistakes cost",
                 )
                 .help("say `cost: {missed: …, false_alarm: …}`"),
             );
@@ -277,9 +279,7 @@ impl Evaluate for Classification {
             .map(str::to_owned),
         );
         if self.cost.is_some() {
-            binary.extend(
-                ["cost", "cost_at_0_5", "min_cost", "min_cost_threshold"].map(str::to_owned),
-            );
+            binary.extend(COST_METRICS.map(str::to_owned));
         }
         binary.extend(["baseline_average_precision", "baseline_accuracy"].map(str::to_owned));
         let multiclass = MULTICLASS_METRICS.map(str::to_owned);
@@ -375,12 +375,20 @@ impl Evaluate for Classification {
             // Sums over another number of rows are no comparison.
             evaluation.train_metrics = on_train
                 .into_iter()
-                .filter(|(name, _)| !name.contains("cost"))
+                .filter(|(name, _)| !COST_METRICS.contains(&name.as_str()))
                 .collect();
         }
         Ok(evaluation)
     }
 }
+
+/// What mistakes cost: at the threshold in use, at others, and one of these.
+const COST_METRICS: [&str; 4] = [
+    "cost",
+    "cost_at_0_5",
+    "cost_at_chosen_threshold",
+    "chosen_threshold",
+];
 
 const MULTICLASS_METRICS: [&str; 8] = [
     "accuracy",
@@ -576,15 +584,15 @@ impl Classification {
     }
 
     fn choose_thresholds(&self, rows: &Rows) -> Thresholds {
-        let cheapest = match (&self.cost, rows.ranking()) {
+        let chosen = match (&self.cost, rows.ranking()) {
             (Some(cost), Some(ranking)) => Some(ranking.cheapest(cost.per_mistake()).threshold),
             _ => None,
         };
         let in_use = match self.threshold {
             Threshold::At(threshold) => threshold,
-            Threshold::Rule(ThresholdRule::MinCost) => cheapest.unwrap_or(0.5),
+            Threshold::Rule(ThresholdRule::Chosen) => chosen.unwrap_or(0.5),
         };
-        Thresholds { in_use, cheapest }
+        Thresholds { in_use, chosen }
     }
 }
 
@@ -600,7 +608,7 @@ impl Cost {
 #[derive(Debug, Clone, Copy)]
 struct Thresholds {
     in_use: f64,
-    cheapest: Option<f64>,
+    chosen: Option<f64>,
 }
 
 /// How rows are judged: the same way for the judged part and, beside it, the training part.
@@ -721,9 +729,9 @@ fn measure_binary(
         };
         let in_use = operate("in use".into(), ranking.at(thresholds.in_use));
         let at_half = operate("0.5".into(), ranking.at(0.5));
-        let cheapest = thresholds
-            .cheapest
-            .and_then(|cheapest| operate("cheapest".into(), ranking.at(cheapest)));
+        let at_chosen = thresholds
+            .chosen
+            .and_then(|chosen| operate("chosen".into(), ranking.at(chosen)));
         if let Some(limit) = limit {
             let percent = (settings.false_alarm_rate * 1e8).round() / 1e6;
             operate(format!("{percent} % false alarms"), limit);
@@ -731,8 +739,8 @@ fn measure_binary(
         if settings.cost.is_some() {
             list.add("cost", in_use, no_score);
             list.add("cost_at_0_5", at_half, no_score);
-            list.add("min_cost", cheapest, no_score);
-            list.add("min_cost_threshold", thresholds.cheapest, no_score);
+            list.add("cost_at_chosen_threshold", at_chosen, no_score);
+            list.add("chosen_threshold", thresholds.chosen, no_score);
         }
     } else if settings.cost.is_some() {
         let missed = found.support - confusion.cell(positive as usize, positive as usize);
@@ -744,7 +752,7 @@ fn measure_binary(
                 .map(|cost| cost.missed * missed + cost.false_alarm * false_alarms),
             "",
         );
-        for name in ["cost_at_0_5", "min_cost", "min_cost_threshold"] {
+        for name in &COST_METRICS[1..] {
             list.add(name, None, no_score);
         }
     }
@@ -1150,7 +1158,7 @@ mod tests {
             evaluation
                 .train_metrics
                 .iter()
-                .all(|(name, _)| !name.contains("cost"))
+                .all(|(name, _)| !COST_METRICS.contains(&name.as_str()))
         );
         assert_eq!(evaluation.train_metrics.len() + 4, evaluation.metrics.len());
         let json = serde_json::to_string(&evaluation).expect("JSON");
@@ -1172,10 +1180,10 @@ mod tests {
             PARTITION => ["test", "test", "validation", "validation", "train", "train"],
         );
         let frame = frame(data.expect("a frame"), "is_fraud");
-        let stage = stage("{cost: {missed: 10, false_alarm: 1}, threshold: min_cost}");
+        let stage = stage("{cost: {missed: 10, false_alarm: 1}, threshold: chosen}");
         let evaluation = stage.evaluate(&frame, 1).expect("an evaluation");
-        close(&evaluation, "min_cost_threshold", 0.6);
-        close(&evaluation, "min_cost", 10.0);
+        close(&evaluation, "chosen_threshold", 0.6);
+        close(&evaluation, "cost_at_chosen_threshold", 10.0);
         close(&evaluation, "cost", 10.0);
         close(&evaluation, "recall", 0.0);
     }
@@ -1292,7 +1300,7 @@ mod tests {
         assert!(codes("{}", &schema).is_empty());
         assert_eq!(
             codes(
-                "{part: validation, threshold: min_cost, positive: maybe}",
+                "{part: validation, threshold: chosen, positive: maybe}",
                 &schema
             ),
             ["unknown-part", "missing-param", "unknown-label"]

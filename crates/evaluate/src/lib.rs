@@ -3,6 +3,7 @@
 pub mod classification;
 pub mod metrics;
 mod plots;
+pub mod profile;
 mod report;
 
 pub use report::{metric_about, report_html};

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use taktline_core::{Evaluation, Table};
+use taktline_core::{Evaluation, Table, counted};
 
-const STYLE: &str = include_str!("report.css");
+pub(crate) const STYLE: &str = include_str!("report.css");
 
 /// The report of a run as one self-contained HTML page: no script, no link, pictures inline.
 ///
@@ -37,8 +37,8 @@ pub fn metric_about(name: &str) -> &'static str {
         "brier" => "mean squared error of the probability; lower is better",
         "cost" => "cost of all mistakes at the threshold in use",
         "cost_at_0_5" => "cost of all mistakes at the threshold 0.5",
-        "min_cost" => "cost of all mistakes at the cheapest threshold",
-        "min_cost_threshold" => "threshold that was cheapest on other rows",
+        "cost_at_chosen_threshold" => "cost of all mistakes at `chosen_threshold`",
+        "chosen_threshold" => "threshold at which mistakes cost least on other rows",
         "baseline_average_precision" => "what chance reaches: the share of positive rows",
         "baseline_accuracy" => "always saying the most frequent label",
         "f1_macro" => "mean F1 of the classes",
@@ -97,11 +97,11 @@ fn write_page(
 }
 
 fn write_evaluation(page: &mut String, id: &str, evaluation: &Evaluation) -> std::fmt::Result {
-    let rows = crate::plots::grouped(evaluation.rows as f64);
+    let rows = counted(evaluation.rows, "row");
     let part = escaped(&evaluation.part);
     writeln!(
         page,
-        "<section>\n<h2>{}</h2>\n<p class=\"about\">{rows} rows, part: {part}</p>",
+        "<section>\n<h2>{}</h2>\n<p class=\"about\">{rows}, part: {part}</p>",
         escaped(id)
     )?;
     page.push_str("<div class=\"tiles\">\n");
@@ -224,7 +224,7 @@ fn figure(value: f64) -> String {
     }
 }
 
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
