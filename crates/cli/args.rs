@@ -1,8 +1,9 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use taktline_spec::TimeSpan;
 
 /// Declared analytics pipelines: YAML to a trusted decision, every night.
 #[derive(Debug, Parser)]
@@ -25,9 +26,13 @@ pub(crate) struct Takt {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// For people.
+    #[value(alias = "table")]
     Text,
     /// For scripts: one JSON document on standard output.
     Json,
+    /// A page for a browser; of `takt profile` only.
+    #[value(hide = true)]
+    Html,
 }
 
 /// When to use colour.
@@ -49,8 +54,14 @@ pub(crate) enum Command {
     Plan(PlanArguments),
     /// Run a pipeline.
     Run(RunArguments),
+    /// Run the tests that pipelines hold: given rows, expected rows.
+    Test(TestArguments),
     /// Score rows with a bundle.
     Score(ScoreArguments),
+    /// Look at rows: types, figures, frequent values, correlations, and expectations that would hold.
+    Profile(ProfileArguments),
+    /// Remove cached results, old runs and leftovers that are not needed any more.
+    Gc(GcArguments),
     /// List the stage kinds, or explain one.
     Stages(StagesArguments),
     /// Print the JSON Schema of pipelines, for editors.
@@ -118,6 +129,38 @@ pub(crate) struct RunArguments {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct TestArguments {
+    /// Pipeline files.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Only tests whose name holds this, in whatever case.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) filter: Option<String>,
+    #[command(flatten)]
+    pub(crate) spec: SpecArguments,
+}
+
+/// Bundles stay unless `--keep-bundles` is given; what a run at work uses stays in any case.
+#[derive(Debug, Args)]
+pub(crate) struct GcArguments {
+    /// Only say what would be removed.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Keep cached results and fetched rows to this size (`5GB`, `500MB`, `2GiB`); what was used least recently goes first.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) max_size: Option<u64>,
+    /// Remove what was not used for this long (`30d`, `12h`).
+    #[arg(long, value_name = "AGE", default_value = "30d", value_parser = age)]
+    pub(crate) max_age: Duration,
+    /// Keep only so many of each pipeline's newest runs, however old they are. Without it, runs go by their age.
+    #[arg(long, value_name = "N")]
+    pub(crate) keep_runs: Option<usize>,
+    /// Keep only so many of each pipeline's newest bundles. Without it, all stay.
+    #[arg(long, value_name = "N")]
+    pub(crate) keep_bundles: Option<usize>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct ScoreArguments {
     /// The bundle's folder, as `takt run` printed it.
     #[arg(value_name = "BUNDLE")]
@@ -128,6 +171,20 @@ pub(crate) struct ScoreArguments {
     /// Where the scored rows go, in any of these formats.
     #[arg(long, value_name = "FILE")]
     pub(crate) output: PathBuf,
+}
+
+/// With `--format html` the profile is a page for a browser.
+#[derive(Debug, Args)]
+pub(crate) struct ProfileArguments {
+    /// A file of rows (CSV, Parquet, NDJSON or Arrow IPC), or a pipeline: the rows after its first stage, or after the one
+    /// that is named.
+    #[arg(value_name = "FILE|PIPELINE.yaml[:STAGE]")]
+    pub(crate) target: String,
+    /// Write the profile to this file instead; `.html` and `.json` say the format.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) spec: SpecArguments,
 }
 
 #[derive(Debug, Args)]
@@ -177,9 +234,45 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// Bytes: `5GB` are 5 × 10⁹, `5GiB` are 5 × 2³⁰.
+fn size(text: &str) -> Result<u64, String> {
+    let refused = || format!("`{text}` is no size; write `5GB`, `500MB` or `2GiB`");
+    let unit_at = text
+        .find(|letter: char| !letter.is_ascii_digit() && letter != '.')
+        .unwrap_or(text.len());
+    let number: f64 = text[..unit_at].parse().map_err(|_| refused())?;
+    let unit = match text[unit_at..].trim().to_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" | "kb" => 1e3,
+        "m" | "mb" => 1e6,
+        "g" | "gb" => 1e9,
+        "t" | "tb" => 1e12,
+        "kib" => 1024.0,
+        "mib" => 1024.0 * 1024.0,
+        "gib" => 1024.0 * 1024.0 * 1024.0,
+        "tib" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
+        _ => return Err(refused()),
+    };
+    Ok((number * unit) as u64)
+}
+
+fn age(text: &str) -> Result<Duration, String> {
+    TimeSpan::try_from(text.to_owned()).map(|span| span.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_as_people_write_them() {
+        assert_eq!(size("5GB"), Ok(5_000_000_000));
+        assert_eq!(size("1.5 KiB"), Ok(1536));
+        assert_eq!(size("0"), Ok(0));
+        for wrong in ["", "GB", "5 apples", "-1GB", "1e3"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

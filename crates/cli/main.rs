@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::{
-    args::{Command, Takt},
+    args::{Command, Format, Takt},
     output::Output,
 };
 
@@ -64,11 +64,20 @@ fn dispatch(arguments: Takt, output: &mut Output) -> anyhow::Result<u8> {
         ));
         return Ok(exit::USAGE);
     }
+    if arguments.format == Format::Html && !matches!(arguments.command, Command::Profile(_)) {
+        output.error(&anyhow::anyhow!(
+            "`--format html` is a format of `takt profile` only"
+        ));
+        return Ok(exit::USAGE);
+    }
     match arguments.command {
         Command::Check(arguments) => commands::check::check(&arguments, output),
         Command::Plan(arguments) => commands::plan::plan(&arguments, output),
         Command::Run(arguments) => commands::run::run(&arguments, output),
+        Command::Test(arguments) => commands::test::test(&arguments, output),
+        Command::Gc(arguments) => commands::gc::gc(&arguments, output),
         Command::Score(arguments) => commands::score::score(&arguments, output),
+        Command::Profile(arguments) => commands::profile::profile(&arguments, output),
         Command::Stages(arguments) => commands::stages::stages(&arguments, output),
         Command::Schema => commands::schema::schema(output),
         Command::Init(arguments) => commands::init::init(&arguments, output),

@@ -8,6 +8,8 @@ use std::{
 use anstream::{AutoStream, ColorChoice};
 use serde::Serialize;
 
+pub(crate) use taktline_core::{counted, thousands};
+
 use crate::args::{Color, Format};
 
 /// Bold, for headings.
@@ -46,6 +48,11 @@ impl Output {
             stdout: AutoStream::new(io::stdout(), choice),
             stderr: AutoStream::new(io::stderr(), choice),
         }
+    }
+
+    /// How to print results.
+    pub(crate) fn format(&self) -> Format {
+        self.format
     }
 
     /// Whether a script reads our results.
@@ -226,17 +233,20 @@ pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// 12345678 as `12,345,678`.
-pub(crate) fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
+/// Bytes as people read them: `812 B`, `3.4 MB`.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    if count < 1000 {
+        return format!("{count} B");
     }
-    text
+    let mut value = count as f64 / 1000.0;
+    let mut unit = 0;
+    // 999.95 would be shown as 1000.0.
+    while value >= 999.95 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
 }
 
 /// Seconds as people read them: `0.02 s`, `1 min 12 s`.
@@ -295,11 +305,12 @@ mod tests {
 
     #[test]
     fn writes_numbers_as_people_read_them() {
-        assert_eq!(thousands(1_000_000), "1,000,000");
-        assert_eq!(thousands(999), "999");
         assert_eq!(duration(72.4), "1 min 12 s");
         assert_eq!(figure(0.96254), "0.9625");
         assert_eq!(figure(2000.0), "2000");
         assert_eq!(figure(1.0), "1.0000");
+        assert_eq!(bytes(812), "812 B");
+        assert_eq!(bytes(3_400_000), "3.4 MB");
+        assert_eq!(bytes(999_999), "1.0 MB");
     }
 }

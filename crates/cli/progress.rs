@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use taktline_core::ProgressEvent;
 use taktline_engine::{Observer, StageOutcome, StageSummary};
 
-use crate::output::{duration, figure, thousands};
+use crate::output::{counted, duration, figure};
 
 /// The observer that fits where standard error goes.
 pub(crate) fn observer(watched: bool) -> Box<dyn Observer> {
@@ -37,7 +37,7 @@ fn epoch_line(
 fn done_line(summary: &StageSummary) -> String {
     let rows = summary
         .rows_out
-        .map(|rows| format!(", {} rows", thousands(rows)))
+        .map(|rows| format!(", {}", counted(rows, "row")))
         .unwrap_or_default();
     match summary.outcome {
         StageOutcome::Cached => format!("{}: cached{rows}", summary.id),

@@ -6,7 +6,7 @@ use taktline_core::{Diagnostic, Severity};
 use crate::{
     args::CheckArguments,
     exit,
-    output::{BAD, GOOD, Output, styled},
+    output::{BAD, GOOD, Output, counted, styled},
     project,
 };
 
@@ -67,12 +67,4 @@ pub(crate) fn check(arguments: &CheckArguments, output: &mut Output) -> anyhow::
     } else {
         exit::USAGE
     })
-}
-
-fn counted(number: usize, what: &str) -> String {
-    if number == 1 {
-        format!("1 {what}")
-    } else {
-        format!("{number} {what}s")
-    }
 }

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, path::Path};
 
 use anyhow::Context;
+use serde::Serialize;
 
 use crate::{
     args::{InitArguments, Template},
@@ -52,19 +53,42 @@ const FRAUD: &[File] = &[
     },
 ];
 
+/// The result for scripts: what was made.
+#[derive(Serialize)]
+struct Made<'a> {
+    status: &'static str,
+    project: &'a str,
+    pipeline: &'static str,
+    /// Files and folders in the project.
+    files: Vec<String>,
+}
+
+/// The result for scripts: why nothing was made.
+#[derive(Serialize)]
+struct Refusal<'a> {
+    status: &'static str,
+    error: &'a str,
+}
+
+fn refuse(error: &str, output: &mut Output) -> anyhow::Result<u8> {
+    output.note(format!("{}: {error}", styled(BAD, "error")));
+    if output.is_json() {
+        output.json(&Refusal {
+            status: "failed",
+            error,
+        })?;
+    }
+    Ok(exit::USAGE)
+}
+
 pub(crate) fn init(arguments: &InitArguments, output: &mut Output) -> anyhow::Result<u8> {
     let folder = Path::new(&arguments.name);
     if arguments.name.trim().is_empty() {
-        output.note(format!("{}: a project needs a name", styled(BAD, "error")));
-        return Ok(exit::USAGE);
+        return refuse("a project needs a name", output);
     }
     if folder.exists() {
-        output.note(format!(
-            "{}: `{}` exists already; nothing was changed",
-            styled(BAD, "error"),
-            arguments.name
-        ));
-        return Ok(exit::USAGE);
+        let error = format!("`{}` exists already; nothing was changed", arguments.name);
+        return refuse(&error, output);
     }
     let (files, pipeline) = match arguments.template {
         Template::Table => (TABLE, "pipelines/classify.yaml"),
@@ -78,6 +102,19 @@ pub(crate) fn init(arguments: &InitArguments, output: &mut Output) -> anyhow::Re
     }
     if arguments.template == Template::Images {
         sample_images(folder)?;
+    }
+    if output.is_json() {
+        let mut paths: Vec<String> = files.iter().map(|file| file.path.to_owned()).collect();
+        if arguments.template == Template::Images {
+            paths.push(IMAGES_FOLDER.to_owned());
+        }
+        output.json(&Made {
+            status: "finished",
+            project: &arguments.name,
+            pipeline,
+            files: paths,
+        })?;
+        return Ok(exit::OK);
     }
     let name = in_shell(&arguments.name);
     output.line(format!("made {} with {pipeline}", arguments.name))?;
@@ -95,6 +132,9 @@ fn in_shell(word: &str) -> Cow<'_, str> {
         Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
     }
 }
+
+/// Where the template's pictures are.
+const IMAGES_FOLDER: &str = "data";
 
 /// Forty small grey pictures for each of two classes, so that the pipeline runs at once: a woven texture, with a bright
 /// scratch across it on the second class. Yours go in their place.
@@ -118,7 +158,7 @@ fn sample_images(folder: &Path) -> anyhow::Result<()> {
             let mut bytes = std::io::Cursor::new(Vec::new());
             picture.write_to(&mut bytes, image::ImageFormat::Png)?;
             let path = folder
-                .join("data")
+                .join(IMAGES_FOLDER)
                 .join(class)
                 .join(format!("{number:02}.png"));
             taktline_engine::write_atomically(&path, bytes.get_ref())?;

@@ -10,7 +10,7 @@ use taktline_spec::Plan;
 use crate::{
     args::{Graph, PlanArguments},
     exit,
-    output::{BOLD, FAINT, GOOD, Output, styled},
+    output::{BOLD, FAINT, GOOD, Output, counted, styled},
     project,
 };
 
@@ -165,7 +165,7 @@ fn schema_change(before: &Schema, after: &Schema) -> Vec<String> {
             .filter(|name| !kept.contains(name))
             .map(|name| format!("-{name}")),
     );
-    parts.push(format!("({} columns)", after.columns.len()));
+    parts.push(format!("({})", counted(after.columns.len(), "column")));
     parts
 }
 

@@ -1,20 +1,21 @@
 //! `takt run`
 
-use std::{io::Write, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io::Write, path::PathBuf, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use taktline_core::{Cancellation, Diagnostic, Output as Delivered, Table};
 use taktline_engine::{
-    FailureKind, RunOptions, RunSummary, StageOutcome, StageSummary, Store, run as run_plan,
-    write_atomically,
+    FailureKind, Quarantine, RunOptions, RunSummary, StageOutcome, StageSummary, Store,
+    output_folders, run as run_plan, write_atomically,
 };
+use taktline_ops::files;
 use taktline_spec::Plan;
 
 use crate::{
     args::RunArguments,
     diagnostics, exit,
     output::{
-        Align, BAD, BOLD, FAINT, GOOD, Output, Table as Columns, duration, figure, styled,
+        Align, BAD, BOLD, FAINT, GOOD, Output, Table as Columns, counted, duration, figure, styled,
         thousands,
     },
     progress, project,
@@ -32,16 +33,20 @@ struct Finished {
 
 /// The result for scripts: why nothing came of it.
 #[derive(Serialize)]
-struct Failed {
+pub(super) struct Failed {
     status: &'static str,
     diagnostics: Vec<Diagnostic>,
+    /// Where the rows are that broke a rule, by stage id.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    quarantined: Vec<(String, Quarantine)>,
 }
 
 impl Failed {
-    fn new(diagnostics: Vec<Diagnostic>) -> Self {
+    pub(super) fn new(diagnostics: Vec<Diagnostic>) -> Self {
         Self {
             status: "failed",
             diagnostics,
+            quarantined: Vec::new(),
         }
     }
 }
@@ -58,7 +63,7 @@ pub(crate) fn run(arguments: &RunArguments, output: &mut Output) -> anyhow::Resu
     };
     let directory = project::directory();
     let store = Store::new(&directory);
-    let cancellation = cancellation()?;
+    let cancellation = cancellation(output_folders(plan, &directory))?;
     let observer = progress::observer(output.is_watched());
     let options = RunOptions {
         fresh: arguments.fresh,
@@ -96,7 +101,10 @@ pub(crate) fn run(arguments: &RunArguments, output: &mut Output) -> anyhow::Resu
                 output,
             );
             if output.is_json() {
-                output.json(&Failed::new(vec![*failure.diagnostic]))?;
+                output.json(&Failed {
+                    quarantined: failure.quarantined,
+                    ..Failed::new(vec![*failure.diagnostic])
+                })?;
             }
             Ok(match failure.kind {
                 FailureKind::Stage => exit::FAILED,
@@ -109,14 +117,19 @@ pub(crate) fn run(arguments: &RunArguments, output: &mut Output) -> anyhow::Resu
 
 /// Ctrl-C (and a termination signal) asks the run to end. What looks ends by itself; a query that does not look is left
 /// where it is after a moment: everything on disk is whole at any time.
-fn cancellation() -> anyhow::Result<Arc<Cancellation>> {
+fn cancellation(outputs: BTreeSet<PathBuf>) -> anyhow::Result<Arc<Cancellation>> {
     const PATIENCE: Duration = Duration::from_millis(800);
     let cancellation = Arc::new(Cancellation::default());
     let asked = Arc::clone(&cancellation);
     ctrlc::set_handler(move || {
         asked.cancel();
-        std::thread::spawn(|| {
+        let outputs = outputs.clone();
+        std::thread::spawn(move || {
             std::thread::sleep(PATIENCE);
+            // A file that a query was being written into would stay behind half-written.
+            outputs
+                .iter()
+                .for_each(|folder| files::discard_unfinished(folder));
             // As `eprintln!`, but a closed standard error is no reason to panic on the way out.
             let _ = writeln!(
                 std::io::stderr(),
@@ -202,7 +215,7 @@ fn stage_table(summary: &RunSummary) -> Table {
     }
 }
 
-const STAGE_HEADINGS: [&str; 5] = ["stage", "rows in", "rows out", "time", "how"];
+const STAGE_HEADINGS: [&str; 6] = ["stage", "rows in", "rows out", "changed", "time", "how"];
 
 fn stage_cells(stage: &StageSummary) -> Vec<String> {
     let rows = |rows: Option<u64>| rows.map(thousands).unwrap_or_default();
@@ -219,9 +232,36 @@ fn stage_cells(stage: &StageSummary) -> Vec<String> {
         stage.id.clone(),
         rows(stage.rows_in),
         rows(stage.rows_out),
+        lost_and_changed(stage),
         time,
         how,
     ]
+}
+
+/// Rows that a stage dropped and values that it changed: `-12 rows, amount: 40 values (3 to null)`.
+fn lost_and_changed(stage: &StageSummary) -> String {
+    let mut parts = Vec::new();
+    if let Some(dropped) = stage.rows_dropped {
+        parts.push(format!("-{}", counted(dropped as usize, "row")));
+    }
+    for column in &stage.changes {
+        let changes = column.changes;
+        let mut details = Vec::new();
+        if changes.nulls_made > 0 {
+            details.push(format!("{} to null", thousands(changes.nulls_made)));
+        }
+        if changes.nulls_filled > 0 {
+            details.push(format!("{} from null", thousands(changes.nulls_filled)));
+        }
+        let details = if details.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", details.join(", "))
+        };
+        let values = counted(changes.changed as usize, "value");
+        parts.push(format!("{}: {values}{details}", column.column));
+    }
+    parts.join(", ")
 }
 
 fn text(summary: &RunSummary, report: &str, output: &mut Output) -> anyhow::Result<()> {
@@ -244,8 +284,8 @@ fn text(summary: &RunSummary, report: &str, output: &mut Output) -> anyhow::Resu
             styled(
                 FAINT,
                 format!(
-                    "on {} rows ({})",
-                    thousands(evaluation.rows as u64),
+                    "on {} ({})",
+                    counted(evaluation.rows, "row"),
                     evaluation.part
                 )
             )
@@ -289,11 +329,21 @@ fn text(summary: &RunSummary, report: &str, output: &mut Output) -> anyhow::Resu
         .filter(|(_, rule)| rule.violations > 0)
         .collect();
     for (stage, rule) in warned {
+        let extent = if rule.about_all {
+            match rule.examples.first() {
+                Some(evidence) => format!(" ({evidence})"),
+                None => String::new(),
+            }
+        } else {
+            format!(
+                " for {} of {}",
+                thousands(rule.violations as u64),
+                counted(rule.rows, "row")
+            )
+        };
         output.note(format!(
-            "warning: stage `{stage}`: `{}` does not hold for {} of {} rows",
-            rule.rule,
-            thousands(rule.violations as u64),
-            thousands(rule.rows as u64)
+            "warning: stage `{stage}`: `{}` does not hold{extent}",
+            rule.rule
         ));
     }
     output.line("")?;
@@ -320,6 +370,9 @@ fn text(summary: &RunSummary, report: &str, output: &mut Output) -> anyhow::Resu
             }
         };
         output.line(format!("output  {place} ({stage})"))?;
+    }
+    for (stage, quarantine) in &summary.quarantined {
+        output.line(format!("aside   {} ({stage})", quarantine.path.display()))?;
     }
     match &summary.bundle {
         Some(bundle) => output.line(format!("bundle  {}", bundle.display()))?,

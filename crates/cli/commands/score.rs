@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use serde::Serialize;
-use taktline_core::Error;
+use taktline_core::{Error, STORE};
 use taktline_engine::{Bundle, BundleError};
 use taktline_ops::files;
 
 use crate::{
     args::ScoreArguments,
     exit,
-    output::{BAD, Output, duration, styled, thousands},
+    output::{BAD, Output, counted, duration, styled},
     project,
 };
 
@@ -80,8 +80,8 @@ pub(crate) fn score(arguments: &ScoreArguments, output: &mut Output) -> anyhow::
         })?;
     } else {
         output.line(format!(
-            "{} rows scored in {}: {}",
-            thousands(count as u64),
+            "{} scored in {}: {}",
+            counted(count, "row"),
             duration(seconds),
             arguments.output.display()
         ))?;
@@ -101,7 +101,8 @@ fn failed(error: &Error, output: &mut Output) -> anyhow::Result<u8> {
     refuse(error, error.help().map(str::to_owned), output)
 }
 
-fn refuse(
+/// Says why nothing came of it.
+pub(super) fn refuse(
     error: &impl std::fmt::Display,
     help: Option<String>,
     output: &mut Output,
@@ -120,14 +121,45 @@ fn refuse(
     Ok(exit::FAILED)
 }
 
-/// A folder that holds bundles is not one itself: say which there are.
+/// Where bundles are, for a folder that is none.
 fn bundle_help(folder: &Path) -> Option<String> {
-    let mut found: Vec<String> = std::fs::read_dir(folder)
-        .ok()?
+    let inside = bundles_in(folder);
+    if !inside.is_empty() {
+        return Some(format!("bundles in this folder: {}", inside.join(", ")));
+    }
+    // A damaged one is told by itself.
+    if folder.join(SUMS).is_file() {
+        return None;
+    }
+    let mut made: Vec<String> = Path::new(STORE)
+        .join("bundles")
+        .read_dir()
+        .into_iter()
         .flatten()
-        .filter(|entry| entry.path().join("SHA256SUMS").is_file())
+        .flatten()
+        .flat_map(|pipeline| bundles_in(&pipeline.path()))
+        .collect();
+    made.sort();
+    Some(if made.is_empty() {
+        "a bundle is the folder that `takt run` prints for a pipeline with `deploy.bundle`"
+            .to_owned()
+    } else {
+        format!("bundles of this project: {}", made.join(", "))
+    })
+}
+
+/// What makes a folder a bundle.
+const SUMS: &str = "SHA256SUMS";
+
+fn bundles_in(folder: &Path) -> Vec<String> {
+    let mut found: Vec<String> = folder
+        .read_dir()
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.path().join(SUMS).is_file())
         .map(|entry| entry.path().display().to_string())
         .collect();
     found.sort();
-    (!found.is_empty()).then(|| format!("bundles in this folder: {}", found.join(", ")))
+    found
 }

@@ -27,7 +27,7 @@ impl KindReport {
             version: kind.version,
             about: kind.about(),
             example: kind.example,
-            params: (kind.params)().to_value(),
+            params: taktline_spec::params_schema(kind),
         }
     }
 }

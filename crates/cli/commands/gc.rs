@@ -1,0 +1,94 @@
+//! `takt gc`
+
+use serde::Serialize;
+use taktline_engine::{CollectOptions, Collected, Collection, Store, collect};
+
+use crate::{
+    args::GcArguments,
+    exit,
+    output::{FAINT, Output, bytes, counted, styled},
+    project,
+};
+
+#[derive(Serialize)]
+struct Report {
+    status: &'static str,
+    #[serde(flatten)]
+    collection: Collection,
+}
+
+pub(crate) fn gc(arguments: &GcArguments, output: &mut Output) -> anyhow::Result<u8> {
+    let store = Store::new(&project::directory());
+    let options = CollectOptions {
+        max_size: arguments.max_size,
+        max_age: Some(arguments.max_age),
+        keep_runs: arguments.keep_runs,
+        keep_bundles: arguments.keep_bundles,
+        dry_run: arguments.dry_run,
+    };
+    let collection = collect(&store, &options)?;
+    if output.is_json() {
+        output.json(&Report {
+            status: "finished",
+            collection,
+        })?;
+    } else {
+        text(&collection, output)?;
+    }
+    Ok(exit::OK)
+}
+
+fn text(collection: &Collection, output: &mut Output) -> anyhow::Result<()> {
+    for removed in &collection.removed {
+        output.line(format!(
+            "{} {}",
+            removed.path.display(),
+            styled(
+                FAINT,
+                format!("({}; {})", bytes(removed.bytes), removed.why)
+            )
+        ))?;
+    }
+    let kinds = [
+        (Collected::CacheEntry, "cache entry", "cache entries"),
+        (Collected::FetchedRows, "fetched part", "fetched parts"),
+        (Collected::Checkpoint, "checkpoint", "checkpoints"),
+        (Collected::Run, "run", "runs"),
+        (Collected::Bundle, "bundle", "bundles"),
+        (Collected::Leftover, "leftover", "leftovers"),
+    ];
+    let parts: Vec<String> = kinds
+        .into_iter()
+        .filter_map(|(what, one, several)| {
+            let of_kind = || collection.removed.iter().filter(|one| one.what == what);
+            let number = of_kind().count();
+            let size: u64 = of_kind().map(|one| one.bytes).sum();
+            let noun = if number == 1 { one } else { several };
+            (number > 0).then(|| format!("{number} {noun} ({})", bytes(size)))
+        })
+        .collect();
+    let verb = if collection.dry_run {
+        "would remove"
+    } else {
+        "removed"
+    };
+    let what = if parts.is_empty() {
+        "nothing".to_owned()
+    } else {
+        parts.join(", ")
+    };
+    output.line(format!("{verb} {what}"))?;
+    let kept = if collection.dry_run {
+        "would keep"
+    } else {
+        "kept"
+    };
+    output.line(format!("{kept} {}", bytes(collection.kept_bytes)))?;
+    if !collection.running.is_empty() {
+        output.note(format!(
+            "{} at work: what it uses, fetched rows and bundles stay",
+            counted(collection.running.len(), "run")
+        ));
+    }
+    Ok(())
+}
