@@ -439,6 +439,34 @@ fn a_null_where_training_had_some_is_scored() {
 }
 
 #[test]
+fn no_rows_are_scored_as_none() {
+    let (project, bundle, _) = tumours();
+    project.write("input.csv", "note,mean_radius,mean_texture,worst_area\n");
+    let outcome = project
+        .score(&bundle, "input.csv", "scored.csv")
+        .succeeded();
+    assert!(
+        outcome.stdout.starts_with("0 rows scored in "),
+        "{}",
+        outcome.stdout
+    );
+    let scored = project.read("scored.csv");
+    assert_eq!(
+        scored.trim_end(),
+        "note,mean_radius,mean_texture,worst_area,prediction,score,probability_B,probability_M"
+    );
+    // Without rows the columns that are missing are still named.
+    project.write("input.csv", "mean_radius,mean_texture\n");
+    let outcome = project.score(&bundle, "input.csv", "scored.csv");
+    assert_eq!(outcome.code, 1);
+    assert!(
+        outcome.stderr.contains("`worst_area` (f64) is missing"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
 fn what_is_no_bundle_is_refused() {
     let (project, bundle, _) = tumours();
     project.write(
@@ -563,6 +591,35 @@ fn a_bundle_says_nothing_of_where_and_when() {
         assert!(
             !text.contains(directory.trim_end_matches('/')),
             "`{name}` holds a path"
+        );
+    }
+}
+
+#[test]
+fn an_empty_batch_is_scored_and_every_format_written() {
+    let (project, bundle, _) = tumours();
+    let header = "mean_radius,mean_texture,worst_area\n";
+    project.write("none.csv", header);
+    let scored = project
+        .score(&bundle, "none.csv", "none-scored.csv")
+        .succeeded();
+    assert!(scored.stdout.contains("0 rows scored"), "{}", scored.stdout);
+    let text = project.read("none-scored.csv");
+    assert!(
+        text.starts_with("mean_radius,mean_texture,worst_area,prediction"),
+        "{text}"
+    );
+    assert_eq!(text.lines().count(), 1);
+    project.write("one.csv", format!("{header}17.99,10.38,2019\n"));
+    for output in ["one.json", "one.json.gz", "one.ndjson.zst", "one.csv.zst"] {
+        let scored = project.score(&bundle, "one.csv", output).succeeded();
+        assert!(scored.stdout.contains("1 row scored"), "{}", scored.stdout);
+        // It is read again, and found to be scored already.
+        let refused = project.score(&bundle, output, "twice.csv").ended_with(1);
+        assert!(
+            refused.stderr.contains("`prediction`"),
+            "{}",
+            refused.stderr
         );
     }
 }

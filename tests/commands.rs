@@ -51,6 +51,7 @@ fn help_names_every_command() {
         "plan",
         "run",
         "score",
+        "profile",
         "stages",
         "schema",
         "init",

@@ -114,6 +114,7 @@ golden! {
     schedule_unknown_key
     schedule_bad_span
     tests_unknown_stage
+    tests_that_cannot_be
     sql_syntax
     sql_unbalanced_parenthesis
     sql_unknown_function
@@ -137,6 +138,8 @@ golden! {
     target_leak
     target_leak_derived
     target_leak_rolling
+    model_output_taken
+    model_output_taken_at_run
     pii_feature
     pii_derived
     two_targets
@@ -175,6 +178,10 @@ golden! {
     expectation_broken
     expectation_without_rule
     expectation_wrong_type
+    expectation_bad_bounds
+    expectation_bad_reference
+    expectation_unknown_condition
+    expectation_of_figures_broken
     one_class_only
     null_in_feature
     several_mistakes

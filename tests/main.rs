@@ -4,14 +4,24 @@
 //! insta snapshots: review a change with `cargo insta review`, or run the tests with `INSTA_UPDATE=always` and read the diff.
 
 mod bundle;
+mod cache;
 mod catalogue;
 mod commands;
 mod data;
+mod databases;
 mod diagnostics;
+mod differential;
 mod digits;
+mod expectations;
+mod files;
 mod fraud;
 mod harness;
 mod interruption;
+mod losses;
+mod object_store;
+mod pipeline_tests;
+mod profile;
 mod schema;
+mod streaming;
 mod templates;
 mod tumours;

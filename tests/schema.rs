@@ -69,6 +69,20 @@ fn refuses_what_check_refuses() {
         )),
         "a param's place"
     );
+    for choice in [json!("null"), Value::Null] {
+        let stages = [
+            json!({"clean.cast": {"columns": {"amount": "f64"}, "on_error": choice}}),
+            json!({"clean.clip_outliers": {"columns": "amount", "action": choice}}),
+            json!({"features.ordinal": {"columns": ["channel"], "unknown": choice}}),
+            json!({"features.smiles": {"column": "drug", "on_error": choice}}),
+        ];
+        for stage in stages {
+            assert!(
+                validator.is_valid(&document(stage.clone())),
+                "{stage} is refused"
+            );
+        }
+    }
     for wrong in [
         json!({"clean.filtr": {"where": "amount > 0"}}),
         json!({"clean.filter": {"were": "amount > 0"}}),

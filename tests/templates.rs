@@ -64,3 +64,20 @@ fn an_existing_folder_is_left_alone() {
         ["project/notes.txt"]
     );
 }
+
+#[test]
+fn json_says_what_was_made() {
+    let project = Project::new();
+    let arguments = ["init", "demo", "--format", "json"];
+    let made = project.takt(arguments).run().succeeded().json();
+    assert_eq!(made["pipeline"], "pipelines/classify.yaml");
+    for file in made["files"].as_array().expect("files") {
+        let path = project.path("demo").join(file.as_str().expect("a path"));
+        assert!(path.exists(), "{}", path.display());
+    }
+    let refused = project.takt(arguments).run().ended_with(2).json();
+    assert_eq!(
+        refused["error"],
+        "`demo` exists already; nothing was changed"
+    );
+}

@@ -339,8 +339,16 @@ fn an_expectation_that_does_not_hold_stops_the_run() {
         outcome.stderr
     );
     assert!(outcome.stderr.contains("of 569 rows"), "{}", outcome.stderr);
+    assert!(!project.path(".taktline/bundles").exists());
+    let left = project.files();
+    let runs: Vec<&String> = left
+        .iter()
+        .filter(|file| file.starts_with(".taktline/runs"))
+        .collect();
+    // The rows that broke it, and nothing else.
     assert!(
-        !project.path(".taktline/bundles").exists() && !project.path(".taktline/runs").exists()
+        matches!(runs[..], [file] if file.ends_with("quarantine-sane.parquet")),
+        "{runs:?}"
     );
     // Fixed, it goes on.
     project.edit("pipeline.yaml", "between: [0, 20]", "between: [0, 30]");
@@ -350,13 +358,13 @@ fn an_expectation_that_does_not_hold_stops_the_run() {
 #[test]
 fn a_failed_run_keeps_what_was_finished() {
     let project = project();
-    // The folder to write into is a file, which only writing finds out.
+    // No probability is more than 1, which only predicting finds out.
     let broken = SPEC.replace(
         "  - deploy.bundle",
-        "  - sink.csv: {path: data/tumours.csv/out.csv}\n    id: listed\n  - deploy.bundle",
+        "  - check.expect: [{column: score, between: [2, 3]}]\n    id: certain\n  - deploy.bundle",
     );
     project.write("pipeline.yaml", &broken);
-    project.takt(["run", "pipeline.yaml"]).run().ended_with(1);
+    project.takt(["run", "pipeline.yaml"]).run().ended_with(3);
     project.write("pipeline.yaml", SPEC);
     let report = project.run_pipeline(&[]);
     let cached = |stage: &str| {

@@ -1,0 +1,56 @@
+//! Files of rows as sources and sinks, as a user meets them from one run to the next.
+
+use crate::harness::Project;
+
+#[test]
+fn other_columns_than_in_the_last_run_are_told() {
+    let project = Project::with(
+        "pipeline: drift\nstages:\n  - source.csv: {path: 'data/*.csv'}\n    id: orders\n  - sink.csv: {path: out.csv}\n",
+    );
+    project.write("data/1.csv", "id,amount,channel\n1,2,x\n");
+    project.run_pipeline(&[]);
+    project.write("data/1.csv", "id,amount,country\n1,two,y\n");
+    let plan = project.takt(["plan", "pipeline.yaml"]).run().succeeded();
+    let told = "`amount` was i64, is text; new column `country`; column `channel` is gone";
+    assert!(plan.stdout.contains(told), "{}", plan.stdout);
+    let run = project.takt(["run", "pipeline.yaml"]).run().succeeded();
+    assert!(run.stderr.contains(told), "{}", run.stderr);
+    let again = project.takt(["run", "pipeline.yaml"]).run().succeeded();
+    assert!(!again.stderr.contains("other columns"), "{}", again.stderr);
+}
+
+#[test]
+fn a_sink_that_cannot_write_is_named_itself() {
+    let project = Project::with(
+        "pipeline: refused\nstages:\n  - source.csv: {path: rows.csv}\n    id: rows\n  - sink.csv: {path: rows.csv.d/out.csv}\n    id: written\n",
+    );
+    project.write("rows.csv", "a\n1\n");
+    // A link to nowhere: a path that looks free when it is checked.
+    std::os::unix::fs::symlink("/proc/nowhere", project.path("rows.csv.d")).expect("linked");
+    let outcome = project.takt(["run", "pipeline.yaml"]).run();
+    assert!(
+        outcome.stderr.contains("stage `written`"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn a_file_that_moves_to_another_partition_is_new_data() {
+    let project = Project::with(
+        "pipeline: moved\nstages:\n  - source.csv: {path: rows.csv}\n  - sink.parquet: {path: lake, partition_by: [year]}\n",
+    );
+    project.write("rows.csv", "year,value\n2023,1\n2023,2\n");
+    project.run_pipeline(&[]);
+    project.write(
+        "pipeline.yaml",
+        "pipeline: moved\nstages:\n  - source.parquet: {path: lake}\n  - check.expect: [{column: year, between: [2000, 2023]}]\n",
+    );
+    project.run_pipeline(&[]);
+    std::fs::rename(
+        project.path("lake/year=2023"),
+        project.path("lake/year=2024"),
+    )
+    .expect("moved");
+    project.takt(["run", "pipeline.yaml"]).run().ended_with(3);
+}

@@ -1,0 +1,149 @@
+//! Nothing is lost silently: rows that go and values that change are told.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::harness::Project;
+
+const SPEC: &str = "\
+pipeline: shop
+stages:
+  - source.csv: {path: sales.csv}
+    id: sales
+  - clean.drop_duplicates: {on: [id]}
+  - clean.fill_null: {columns: [units], value: 0}
+  - clean.cast: {columns: {price: f64}, on_error: \"null\"}
+  - clean.filter: {where: units >= 0}
+  - sink.csv: {path: out/sales.csv}
+";
+
+const SALES: &str = "\
+id,units,price
+1,3,2.5
+1,3,2.5
+2,,n/a
+3,-4,1.0
+4,,3
+5,7,?
+";
+
+fn project() -> Project {
+    let project = Project::with(SPEC);
+    project.write("sales.csv", SALES);
+    project
+}
+
+fn stages(project: &Project) -> Vec<Value> {
+    let arguments = ["run", "pipeline.yaml", "--format", "json"];
+    let report = project.takt(arguments).run().succeeded().json();
+    report["stages"].as_array().expect("stages").clone()
+}
+
+#[test]
+fn every_stage_tells_what_it_dropped_and_changed() {
+    let project = project();
+    let told: Vec<Value> = stages(&project)
+        .into_iter()
+        .map(|stage| {
+            json!([
+                stage["id"],
+                stage["rows_in"],
+                stage["rows_out"],
+                stage["rows_dropped"],
+                stage["changes"]
+            ])
+        })
+        .collect();
+    let units = json!([{"column": "units", "changed": 2, "nulls_made": 0, "nulls_filled": 2}]);
+    let price = json!([{"column": "price", "changed": 2, "nulls_made": 2, "nulls_filled": 0}]);
+    assert_eq!(
+        told,
+        [
+            json!(["sales", null, 6, null, null]),
+            json!(["drop_duplicates", 6, 5, 1, null]),
+            json!(["fill_null", 5, 5, null, units]),
+            json!(["cast", 5, 5, null, price]),
+            json!(["filter", 5, 4, 1, null]),
+            json!(["csv", 4, 4, null, null]),
+        ]
+    );
+    assert_eq!(
+        project.read("out/sales.csv"),
+        "id,units,price\n1,3,2.5\n2,0,\n4,0,3.0\n5,7,\n"
+    );
+}
+
+#[test]
+fn terminal_and_report_show_it() {
+    let project = project();
+    let outcome = project.takt(["run", "pipeline.yaml"]).run().succeeded();
+    let report = outcome
+        .stdout
+        .lines()
+        .find_map(|line| line.strip_prefix("report  "))
+        .expect("a report");
+    let html = fs::read_to_string(project.path(report)).expect("the report");
+    for told in [
+        "-1 row",
+        "units: 2 values (2 from null)",
+        "price: 2 values (2 to null)",
+    ] {
+        assert!(html.contains(told), "the report does not say `{told}`");
+    }
+    let text: String = outcome
+        .stdout
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    for told in ["-1 row", "from null", "to null"] {
+        assert!(
+            text.contains(told),
+            "`{told}` is not told:\n{}",
+            outcome.stdout
+        );
+    }
+}
+
+#[test]
+fn branches_and_joins_count_each_row_once() {
+    let project = Project::with(
+        "\
+pipeline: shop
+stages:
+  - source.csv: {path: sales.csv}
+    id: sales
+  - clean.fill_null: {columns: [units], value: 0}
+    id: filled
+  - clean.filter: {where: units > 0}
+    id: sold
+    from: filled
+  - clean.filter: {where: units <= 0}
+    id: unsold
+    from: filled
+  - sink.csv: {path: out/sold.csv}
+    id: sold_out
+    from: sold
+  - sink.csv: {path: out/unsold.csv}
+    id: unsold_out
+    from: unsold
+",
+    );
+    project.write("sales.csv", SALES);
+    let stages = stages(&project);
+    let of = |id: &str| {
+        stages
+            .iter()
+            .find(|stage| stage["id"] == id)
+            .expect("the stage")
+    };
+    assert_eq!(of("filled")["changes"][0]["changed"], 2);
+    assert_eq!(
+        (&of("sold")["rows_out"], &of("sold")["rows_dropped"]),
+        (&json!(3), &json!(3))
+    );
+    assert_eq!(
+        (&of("unsold")["rows_out"], &of("unsold")["rows_dropped"]),
+        (&json!(3), &json!(3))
+    );
+}
