@@ -28,6 +28,15 @@ mod exit {
     pub(crate) const GATE: u8 = 3;
     /// The user interrupted.
     pub(crate) const INTERRUPTED: u8 = 130;
+
+    /// Of a run that did not come to its end.
+    pub(crate) fn of(failure: taktline_engine::FailureKind) -> u8 {
+        match failure {
+            taktline_engine::FailureKind::Stage => FAILED,
+            taktline_engine::FailureKind::Expectation => GATE,
+            taktline_engine::FailureKind::Interrupted => INTERRUPTED,
+        }
+    }
 }
 
 fn main() -> ExitCode {

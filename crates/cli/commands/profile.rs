@@ -6,7 +6,7 @@ use std::{
 };
 
 use taktline_core::{Cancellation, Frame, Schema, did_you_mean};
-use taktline_engine::{FailureKind, Store, rows_after, write_atomically};
+use taktline_engine::{Store, rows_after, write_atomically};
 use taktline_evaluate::profile::{ColumnProfile, Profile, percent, profile as look, profile_html};
 use taktline_ops::files;
 
@@ -169,11 +169,7 @@ fn stage_rows(
             if output.is_json() {
                 output.json(&Failed::new(vec![*failure.diagnostic]))?;
             }
-            Err(match failure.kind {
-                FailureKind::Stage => exit::FAILED,
-                FailureKind::Expectation => exit::GATE,
-                FailureKind::Interrupted => exit::INTERRUPTED,
-            })
+            Err(exit::of(failure.kind))
         }
     })
 }

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, io::Write, path::PathBuf, sync::Arc, time::Dura
 use serde::Serialize;
 use taktline_core::{Cancellation, Diagnostic, Output as Delivered, Table};
 use taktline_engine::{
-    FailureKind, Quarantine, RunOptions, RunSummary, StageOutcome, StageSummary, Store,
-    output_folders, run as run_plan, write_atomically,
+    Quarantine, RunOptions, RunSummary, StageOutcome, StageSummary, Store, output_folders,
+    run as run_plan, write_atomically,
 };
 use taktline_ops::files;
 use taktline_spec::Plan;
@@ -106,11 +106,7 @@ pub(crate) fn run(arguments: &RunArguments, output: &mut Output) -> anyhow::Resu
                     ..Failed::new(vec![*failure.diagnostic])
                 })?;
             }
-            Ok(match failure.kind {
-                FailureKind::Stage => exit::FAILED,
-                FailureKind::Expectation => exit::GATE,
-                FailureKind::Interrupted => exit::INTERRUPTED,
-            })
+            Ok(exit::of(failure.kind))
         }
     }
 }

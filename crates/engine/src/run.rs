@@ -20,7 +20,7 @@ use taktline_core::{
     Output, PARTITION, Partition, Progress, ProgressEvent, Result, Schema, Shape, Sink,
     SourceContext, State, counted, output_schema, thousands,
 };
-use taktline_spec::Plan;
+use taktline_spec::{Plan, PlannedStage};
 
 use crate::{
     bundle::{self, Extent, Scoring},
@@ -589,7 +589,7 @@ impl<'a> Run<'a> {
                 let schemas = self.input_schemas(index)?;
                 let operations = relational.lower(&schemas).at(index)?;
                 let frame = self.apply(index, &operations, &schemas)?;
-                if operations.iter().all(taktline_core::Operation::keeps_rows) {
+                if operations.iter().all(Operation::keeps_rows) {
                     frame
                 } else {
                     self.tallies[index].count_rows(frame)
@@ -621,27 +621,22 @@ impl<'a> Run<'a> {
         {
             frame = self.tallies[index].watch_nulls(frame);
         }
-        let is_kept = match stage.stage.shape() {
-            Shape::Source(_) => self.readers[index] > 1,
-            // Every fit below would balance the training rows anew.
-            Shape::Relational(relational) => {
-                self.readers[index] > 1 || relational.is_training_only()
+        // Every reader would make the rows anew, and every fit below balance them.
+        let is_made_once = self.readers[index] > 1;
+        match stage.stage.shape() {
+            Shape::Source(_) | Shape::Relational(_) if is_made_once || is_training_only(stage) => {
+                let began = self.started(index);
+                let data = self.collect(frame, index)?;
+                self.ran(index, began, Some(data.height()));
+                frame = data.lazy();
             }
-            _ => false,
-        };
-        if is_kept {
-            let began = self.started(index);
-            let data = self.collect(frame, index)?;
-            self.ran(index, began, Some(data.height()));
-            frame = data.lazy();
-        }
-        let is_read_again = self.readers[index] > 1
-            && matches!(stage.stage.shape(), Shape::Expect(_) | Shape::Estimator(_));
-        if is_read_again {
-            // The stage itself may be cached: only its rows are made, once for all who read them.
-            let began = Instant::now();
-            frame = self.collect(frame, index)?.lazy();
-            self.seconds[index] += began.elapsed().as_secs_f64();
+            // The stage itself may be cached; these are only its rows.
+            Shape::Expect(_) | Shape::Estimator(_) if is_made_once => {
+                let began = Instant::now();
+                frame = self.collect(frame, index)?.lazy();
+                self.seconds[index] += began.elapsed().as_secs_f64();
+            }
+            _ => {}
         }
         self.frames[index] = Some(frame.clone());
         Ok(frame)
@@ -650,6 +645,14 @@ impl<'a> Run<'a> {
     fn input_schemas(&mut self, index: usize) -> StageResult<Vec<Schema>> {
         let inputs = self.plan.stages[index].inputs.clone();
         inputs.into_iter().map(|input| self.schema(input)).collect()
+    }
+
+    /// What a stateless stage lowers to, as `check` saw its inputs; `None` for other stages.
+    fn planned_operations(&self, index: usize) -> Option<Vec<Operation>> {
+        match self.plan.stages[index].stage.shape() {
+            Shape::Relational(relational) => relational.lower(&self.planned_schemas(index)).ok(),
+            _ => None,
+        }
     }
 
     /// The input schemas as `check` saw them.
@@ -720,7 +723,7 @@ impl<'a> Run<'a> {
     fn apply(
         &mut self,
         index: usize,
-        operations: &[taktline_core::Operation],
+        operations: &[Operation],
         schemas: &[Schema],
     ) -> StageResult<LazyFrame> {
         if let Some(joined) = self.joined_in_parts(index, operations)? {
@@ -781,16 +784,10 @@ impl<'a> Run<'a> {
     /// Whether the query of the rows after this stage joins tables.
     fn has_join(&self, index: usize) -> bool {
         let stage = &self.plan.stages[index];
-        let joins = match stage.stage.shape() {
-            Shape::Relational(relational) => relational
-                .lower(&self.planned_schemas(index))
-                .is_ok_and(|operations| {
-                    let is_join =
-                        |operation: &Operation| matches!(operation, Operation::Join { .. });
-                    operations.iter().any(is_join)
-                }),
-            _ => false,
-        };
+        let joins = self.planned_operations(index).is_some_and(|operations| {
+            let is_join = |operation: &Operation| matches!(operation, Operation::Join { .. });
+            operations.iter().any(is_join)
+        });
         joins || stage.inputs.iter().any(|input| self.has_join(*input))
     }
 
@@ -1392,11 +1389,9 @@ impl<'a> Run<'a> {
     fn keeps_rows(&self, index: usize) -> bool {
         match self.plan.stages[index].stage.shape() {
             Shape::Source(_) => false,
-            Shape::Relational(relational) => relational
-                .lower(&self.planned_schemas(index))
-                .is_ok_and(|operations| {
-                    operations.iter().all(taktline_core::Operation::keeps_rows)
-                }),
+            Shape::Relational(_) => self
+                .planned_operations(index)
+                .is_some_and(|operations| operations.iter().all(Operation::keeps_rows)),
             Shape::Estimator(estimator) => estimator.keeps_rows(),
             _ => true,
         }
@@ -1584,6 +1579,14 @@ fn code(error: &Error) -> &'static str {
         Error::Polars(_) => "query-failed",
         Error::Model(_) => "model-failed",
         Error::Problem(problem) => problem.code,
+    }
+}
+
+/// Whether the stage works on the training rows alone.
+fn is_training_only(stage: &PlannedStage) -> bool {
+    match stage.stage.shape() {
+        Shape::Relational(relational) => relational.is_training_only(),
+        _ => false,
     }
 }
 

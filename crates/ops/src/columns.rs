@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Column, Error, Literal, Operation, PARTITION, ParamPath, Problem, Result, Role,
-    Schema,
+    Schema, output_schema,
     sql::{self, Compiled},
     type_name,
 };
@@ -207,6 +207,14 @@ pub(crate) fn is_instant(dtype: &DataType) -> bool {
     matches!(dtype, DataType::Date | DataType::Datetime(..))
 }
 
+/// How many columns have the role, where that is not one, as a message says it.
+pub(crate) fn declared_with(schema: &Schema, role: Role, word: &str) -> String {
+    match schema.with_role(role).count() {
+        0 => format!("no column has the role `{word}`"),
+        count => format!("{count} columns have the role `{word}`"),
+    }
+}
+
 /// The column that orders rows in time: the one that is named, or the only one with the role `time`.
 pub(crate) fn time_column<'s>(
     named: Option<&str>,
@@ -219,10 +227,7 @@ pub(crate) fn time_column<'s>(
         None => {
             let declared: Vec<&Column> = schema.with_role(Role::Time).collect();
             let [column] = declared[..] else {
-                let found = match declared.len() {
-                    0 => "no column has the role `time`".to_owned(),
-                    count => format!("{count} columns have the role `time`"),
-                };
+                let found = declared_with(schema, Role::Time, "time");
                 cx.report(
                     Problem::error(
                         "no-time-column",
@@ -373,6 +378,17 @@ pub(crate) fn lowered_if_possible(
     match compiled {
         Err(problems) if problems.iter().any(|problem| problem.column.is_some()) => Ok(None),
         other => lowered(text, other).map(Some),
+    }
+}
+
+/// The schema after the operation; where a check found that there can be none, the input's, marked incomplete.
+pub(crate) fn promised(operation: Option<Operation>, inputs: &[Schema]) -> Schema {
+    match operation {
+        Some(operation) => output_schema(&[operation], inputs),
+        None => Schema {
+            incomplete: true,
+            ..input(inputs).clone()
+        },
     }
 }
 
@@ -558,18 +574,39 @@ pub(crate) mod testing {
         taktline_core::serde_yaml::from_str(params).expect("params that fit")
     }
 
-    /// What the stage's check answers and reports.
-    pub(crate) fn check(stage: &dyn Stage, input: &Schema) -> (Schema, Vec<Problem>) {
+    /// What `look` answers and reports while a stage `this` is checked in this directory.
+    pub(crate) fn in_check<T>(
+        directory: &Path,
+        look: impl FnOnce(&mut CheckContext<'_>) -> T,
+    ) -> (T, Vec<Problem>) {
         let capabilities = Capabilities::default();
         let mut cx = CheckContext {
             stage: "this",
             seed: 7,
-            directory: Path::new("."),
+            directory,
             capabilities: &capabilities,
             problems: Vec::new(),
         };
-        let output = stage.check(std::slice::from_ref(input), &mut cx);
-        (output, cx.problems)
+        let answer = look(&mut cx);
+        (answer, cx.problems)
+    }
+
+    /// What the check of a stage with these inputs answers and reports.
+    pub(crate) fn check_all(stage: &dyn Stage, inputs: &[Schema]) -> (Schema, Vec<Problem>) {
+        in_check(Path::new("."), |cx| stage.check(inputs, cx))
+    }
+
+    /// What the stage's check answers and reports.
+    pub(crate) fn check(stage: &dyn Stage, input: &Schema) -> (Schema, Vec<Problem>) {
+        check_all(stage, std::slice::from_ref(input))
+    }
+
+    /// Codes and messages, in order.
+    pub(crate) fn told(problems: Vec<Problem>) -> Vec<(&'static str, String)> {
+        problems
+            .into_iter()
+            .map(|problem| (problem.code, problem.message))
+            .collect()
     }
 
     /// The schema after a check that finds nothing.
@@ -581,11 +618,7 @@ pub(crate) mod testing {
 
     /// The codes and messages that the check reports, in order.
     pub(crate) fn refuses(stage: &dyn Stage, input: &Schema) -> Vec<(&'static str, String)> {
-        let (_, problems) = check(stage, input);
-        problems
-            .into_iter()
-            .map(|problem| (problem.code, problem.message))
-            .collect()
+        told(check(stage, input).1)
     }
 
     /// Only the codes that the check reports, in order.

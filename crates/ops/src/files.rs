@@ -27,7 +27,6 @@ use indexmap::IndexMap;
 use polars::prelude::{DataFrame, DataType, IntoLazy, LazyFrame, Schema as PolarsSchema};
 use taktline_core::{Error, Result, Schema, type_name};
 
-pub(crate) use csv::grouped;
 pub(crate) use encoding::encoding;
 pub(crate) use input::{Place, open_decompressed, read_decompressed};
 pub(crate) use json_columns::JsonLayout;

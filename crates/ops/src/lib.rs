@@ -10,6 +10,7 @@ mod columns;
 mod database;
 mod deploy;
 mod features;
+mod hashing;
 mod pixels;
 mod sink;
 mod source;

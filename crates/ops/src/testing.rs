@@ -4,9 +4,11 @@ use std::path::Path;
 
 use polars::prelude::{DataFrame, IntoLazy};
 use taktline_core::{
-    Capabilities, CheckContext, Diagnostic, Estimator, FitContext, Frame, Registry, Relational,
-    Result, Schema, Stage,
+    Capabilities, Diagnostic, Estimator, FitContext, Frame, Registry, Relational, Result, Schema,
+    Stage,
 };
+
+use crate::columns::testing::check_all;
 
 /// The rows after the last stage of this pipeline; relative paths start from `directory`.
 ///
@@ -99,16 +101,8 @@ fn schemas(inputs: &[DataFrame]) -> Vec<Schema> {
 }
 
 fn checked(stage: &dyn Stage, schemas: &[Schema]) -> Schema {
-    let capabilities = Capabilities::default();
-    let mut cx = CheckContext {
-        stage: "this",
-        seed: 7,
-        directory: Path::new("."),
-        capabilities: &capabilities,
-        problems: Vec::new(),
-    };
-    let output = stage.check(schemas, &mut cx);
-    assert!(cx.problems.is_empty(), "{:#?}", cx.problems);
+    let (output, problems) = check_all(stage, schemas);
+    assert!(problems.is_empty(), "{problems:#?}");
     output
 }
 

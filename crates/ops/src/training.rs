@@ -18,10 +18,7 @@ pub(crate) fn target<'s>(
     }
     let target = schema.target();
     if target.is_none() && !schema.incomplete {
-        let found = match schema.with_role(Role::Target).count() {
-            0 => "no column has the role `target`".to_owned(),
-            count => format!("{count} columns have the role `target`"),
-        };
+        let found = columns::declared_with(schema, Role::Target, "target");
         cx.report(
             Problem::error(
                 "no-target",
@@ -65,25 +62,12 @@ mod tests {
     use std::path::Path;
 
     use polars::prelude::DataType;
-    use taktline_core::Capabilities;
 
     use super::*;
-    use crate::columns::testing::schema;
+    use crate::columns::testing::{in_check, schema, told};
 
     fn reported(look: impl FnOnce(&mut CheckContext<'_>)) -> Vec<(&'static str, String)> {
-        let capabilities = Capabilities::default();
-        let mut cx = CheckContext {
-            stage: "this",
-            seed: 7,
-            directory: Path::new("."),
-            capabilities: &capabilities,
-            problems: Vec::new(),
-        };
-        look(&mut cx);
-        cx.problems
-            .into_iter()
-            .map(|problem| (problem.code, problem.message))
-            .collect()
+        told(in_check(Path::new("."), look).1)
     }
 
     #[test]

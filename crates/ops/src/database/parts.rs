@@ -8,7 +8,7 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    io::{self, BufWriter, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use taktline_core::{Error, Result};
 
 use super::arrow::unwritten;
+use crate::hashing::Hashing;
 
 /// Rows that were fetched, to be scanned.
 #[derive(Debug, Clone)]
@@ -170,10 +171,7 @@ impl Folder {
         let handle = file
             .reopen()
             .map_err(|error| Error::writing(&self.path, error))?;
-        let hashing = Hashing {
-            file: BufWriter::with_capacity(1 << 20, handle),
-            hasher: blake3::Hasher::new(),
-        };
+        let hashing = Hashing::new(handle);
         Ok(PartWriter {
             folder: self.path.clone(),
             file,
@@ -211,28 +209,11 @@ impl Part {
     }
 }
 
-/// A file that hashes what goes through it.
-struct Hashing {
-    file: BufWriter<File>,
-    hasher: blake3::Hasher,
-}
-
-impl Write for Hashing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        Ok(written)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
 /// A part that is being written; gone unless it is finished.
 pub(super) struct PartWriter {
     folder: PathBuf,
     file: tempfile::NamedTempFile,
-    writer: FileWriter<Hashing>,
+    writer: FileWriter<Hashing<File>>,
     rows: u64,
 }
 
@@ -249,15 +230,15 @@ impl PartWriter {
     /// The whole part, under its own name.
     pub(super) fn finish(mut self) -> Result<Part> {
         self.writer.finish().map_err(|error| unwritten(&error))?;
-        let mut hashing = self
+        let hashing = self
             .writer
             .into_inner()
             .map_err(|error| unwritten(&error))?;
         let written = |error| Error::writing(&self.folder, error);
-        hashing.flush().map_err(written)?;
-        hashing.file.get_ref().sync_all().map_err(written)?;
+        let (file, hash) = hashing.finish().map_err(written)?;
+        file.sync_all().map_err(written)?;
         let part = Part {
-            hash: hashing.hasher.finalize().to_hex().to_string(),
+            hash: hash.to_hex().to_string(),
             rows: self.rows,
         };
         let path = self.folder.join(part.file_name());

@@ -111,26 +111,20 @@ impl JsonSchema for Expressions {
 
 #[cfg(test)]
 mod tests {
-    use taktline_core::{Capabilities, path};
+    use taktline_core::path;
 
     use super::*;
+    use crate::columns::testing::in_check;
 
     fn checked(yaml: &str) -> (Vec<(String, String)>, Vec<Problem>) {
         let expressions: Expressions = taktline_core::serde_yaml::from_str(yaml).expect("a map");
-        let capabilities = Capabilities::default();
-        let mut cx = CheckContext {
-            stage: "this",
-            seed: 7,
-            directory: std::path::Path::new("."),
-            capabilities: &capabilities,
-            problems: Vec::new(),
-        };
-        let found = expressions.checked(&path!["aggregate"], &mut cx);
-        let found = found
-            .into_iter()
-            .map(|(name, text)| (name.to_owned(), text))
-            .collect();
-        (found, cx.problems)
+        in_check(std::path::Path::new("."), |cx| {
+            let found = expressions.checked(&path!["aggregate"], cx);
+            found
+                .into_iter()
+                .map(|(name, text)| (name.to_owned(), text))
+                .collect()
+        })
     }
 
     #[test]

@@ -6,8 +6,7 @@ use polars::prelude::{DataType, Float32Type};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
-    CheckContext, Local, Operation, Relational, Result, Schema, Shape, Stage, output_schema,
-    register_kind,
+    CheckContext, Local, Operation, Relational, Result, Schema, Shape, Stage, register_kind,
 };
 
 use super::{
@@ -119,13 +118,7 @@ impl Stage for HashText {
         let input = columns::input(inputs);
         self.tokenizer().check(cx);
         let is_possible = tokens::is_text(&self.column, self.into.as_deref(), input, cx);
-        match self.operation(input).filter(|_| is_possible) {
-            Some(operation) => output_schema(&[operation], inputs),
-            None => Schema {
-                incomplete: true,
-                ..input.clone()
-            },
-        }
+        columns::promised(self.operation(input).filter(|_| is_possible), inputs)
     }
 
     fn shape(&self) -> Shape<'_> {

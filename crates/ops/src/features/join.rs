@@ -213,25 +213,16 @@ mod tests {
         df,
         prelude::{DataFrame, DataType, TimeUnit},
     };
-    use taktline_core::{Capabilities, Role};
+    use taktline_core::Role;
 
     use super::*;
     use crate::{
-        columns::testing::{schema, stage, types},
+        columns::testing::{check_all, schema, stage, types},
         testing::{applied, run},
     };
 
     fn checked(params: &str, inputs: &[Schema]) -> (Schema, Vec<Problem>) {
-        let capabilities = Capabilities::default();
-        let mut cx = CheckContext {
-            stage: "this",
-            seed: 7,
-            directory: std::path::Path::new("."),
-            capabilities: &capabilities,
-            problems: Vec::new(),
-        };
-        let output = stage::<Join>(params).check(inputs, &mut cx);
-        (output, cx.problems)
+        check_all(&stage::<Join>(params), inputs)
     }
 
     fn codes(params: &str, inputs: &[Schema]) -> Vec<&'static str> {

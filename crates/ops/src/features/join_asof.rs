@@ -323,11 +323,11 @@ mod tests {
         df,
         prelude::{DataFrame, IntoColumn, NamedFrom, Series, TimeUnit},
     };
-    use taktline_core::{Capabilities, Role};
+    use taktline_core::Role;
 
     use super::*;
     use crate::{
-        columns::testing::{schema, stage},
+        columns::testing::{check_all, schema, stage},
         testing::applied,
     };
 
@@ -434,16 +434,7 @@ mod tests {
     }
 
     fn checked(params: &str, inputs: &[Schema]) -> (Schema, Vec<Problem>) {
-        let capabilities = Capabilities::default();
-        let mut cx = CheckContext {
-            stage: "this",
-            seed: 7,
-            directory: std::path::Path::new("."),
-            capabilities: &capabilities,
-            problems: Vec::new(),
-        };
-        let output = stage::<JoinAsof>(params).check(inputs, &mut cx);
-        (output, cx.problems)
+        check_all(&stage::<JoinAsof>(params), inputs)
     }
 
     #[test]

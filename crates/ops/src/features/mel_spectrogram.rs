@@ -6,8 +6,7 @@ use polars::prelude::{DataType, Float32Type};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    CheckContext, Local, Operation, Relational, Result, Schema, Shape, Stage, output_schema,
-    register_kind,
+    CheckContext, Local, Operation, Relational, Result, Schema, Shape, Stage, register_kind,
 };
 
 use super::{
@@ -84,13 +83,7 @@ impl Stage for MelSpectrogram {
         let operation = frames
             .filter(|_| !cx.failed())
             .and_then(|frames| self.operation(input, frames));
-        match operation {
-            Some(operation) => output_schema(&[operation], inputs),
-            None => Schema {
-                incomplete: true,
-                ..input.clone()
-            },
-        }
+        columns::promised(operation, inputs)
     }
 
     fn shape(&self) -> Shape<'_> {

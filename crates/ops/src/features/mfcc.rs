@@ -4,8 +4,8 @@ use std::{f64::consts::PI, sync::Arc};
 
 use polars::prelude::{DataType, Float32Type};
 use taktline_core::{
-    CheckContext, Local, Operation, Problem, Relational, Result, Schema, Shape, Stage,
-    output_schema, path, register_kind,
+    CheckContext, Local, Operation, Problem, Relational, Result, Schema, Shape, Stage, path,
+    register_kind,
 };
 
 use super::{
@@ -120,13 +120,7 @@ impl Stage for Mfcc {
         let operation = frames
             .filter(|_| !cx.failed())
             .and_then(|frames| self.operation(input, frames));
-        match operation {
-            Some(operation) => output_schema(&[operation], inputs),
-            None => Schema {
-                incomplete: true,
-                ..input.clone()
-            },
-        }
+        columns::promised(operation, inputs)
     }
 
     fn shape(&self) -> Shape<'_> {

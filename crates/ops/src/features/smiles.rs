@@ -13,8 +13,8 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    CheckContext, Local, Operation, Problem, Relational, Result, Schema, Shape, Stage,
-    output_schema, path, register_kind,
+    CheckContext, Local, Operation, Problem, Relational, Result, Schema, Shape, Stage, path,
+    register_kind,
 };
 
 use super::{arrays, circular, molecule::Molecule, placement};
@@ -409,13 +409,7 @@ impl Stage for Smiles {
             }
             None => is_possible = false,
         }
-        match self.operation(input).filter(|_| is_possible) {
-            Some(operation) => output_schema(&[operation], inputs),
-            None => Schema {
-                incomplete: true,
-                ..input.clone()
-            },
-        }
+        columns::promised(self.operation(input).filter(|_| is_possible), inputs)
     }
 
     fn shape(&self) -> Shape<'_> {

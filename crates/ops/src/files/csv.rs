@@ -1,19 +1,13 @@
 //! Reading CSV: polars parses it, after a look at its structure.
 
-use std::{
-    collections::BTreeSet,
-    fs::{self, File},
-    io::{self, BufWriter, Write},
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, fs, io, path::PathBuf, sync::Arc};
 
 use encoding_rs::UTF_8;
 use polars::prelude::{
     DataFrame, DataType, IntoLazy, LazyCsvReader, LazyFileListReader, LazyFrame, NullValues,
     PlRefPath, PlSmallStr, PolarsResult, ScanSources, Schema,
 };
-use taktline_core::type_name;
+use taktline_core::{thousands, type_name};
 
 use super::{
     FileProblem, Inspected, RowFile,
@@ -21,6 +15,7 @@ use super::{
     outline::{Keep, Outline, outline},
     problem::unreadable,
 };
+use crate::hashing::Hashing;
 
 /// Columns and problems, from the header and a sample.
 pub(super) fn inspect(file: &RowFile) -> (Option<Inspected>, Vec<FileProblem>) {
@@ -260,14 +255,9 @@ fn copied(file: &RowFile) -> Result<PathBuf, FileProblem> {
         .prefix(".takt-")
         .tempfile_in(&folder)
         .map_err(failed)?;
-    let mut writer = Hashing {
-        hasher: blake3::Hasher::new(),
-        file: BufWriter::with_capacity(1 << 18, temporary.as_file()),
-    };
+    let mut writer = Hashing::new(temporary.as_file());
     looked_at(file, Keep::Copy(&mut writer))?;
-    writer.file.flush().map_err(failed)?;
-    let hash = writer.hasher.finalize();
-    drop(writer);
+    let (_, hash) = writer.finish().map_err(failed)?;
     let path = known.unwrap_or_else(|| folder.join(copy_name(&hash)));
     temporary
         .persist(&path)
@@ -277,23 +267,6 @@ fn copied(file: &RowFile) -> Result<PathBuf, FileProblem> {
 
 fn copy_name(hash: &blake3::Hash) -> String {
     format!("{}.csv", &hash.to_hex()[..32])
-}
-
-struct Hashing<'f> {
-    hasher: blake3::Hasher,
-    file: BufWriter<&'f File>,
-}
-
-impl Write for Hashing<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
 }
 
 fn in_memory(bytes: Vec<u8>) -> ScanSources {
@@ -349,7 +322,7 @@ fn locate_in(file: &RowFile, schema: &Schema, message: &str) -> Option<FileProbl
             .note(format!("`{name}` holds whole numbers, and this one has no room in 64 bits"))
             .help(format!("declare `schema: {{{name}: text}}` where it names something, `u64` up to 18446744073709551615, or `f64` where its last digits do not matter")),
         None => problem
-            .note(format!("`{name}` is {} because the first {} rows are", type_name(dtype), grouped(file.sample_rows)))
+            .note(format!("`{name}` is {} because the first {} rows are", type_name(dtype), thousands(file.sample_rows as u64)))
             .help(format!("declare `schema: {{{name}: text}}`, or add it to `null_values` if it stands for a missing value")),
     })
 }
@@ -405,17 +378,4 @@ fn refused(message: &str) -> FileProblem {
         ),
     )
     .label("cannot be read")
-}
-
-/// 10000 as `10,000`.
-pub(crate) fn grouped(count: usize) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

@@ -21,6 +21,7 @@ use taktline_core::{Problem, SourceContext, Stage};
 use tempfile::TempDir;
 
 use super::*;
+use crate::columns::testing::in_check;
 
 struct Place(TempDir);
 
@@ -42,16 +43,7 @@ impl Place {
 
     /// The problems that the kind's check reports.
     fn check(&self, kind: &str, params: &str) -> (taktline_core::Schema, Vec<Problem>) {
-        let capabilities = taktline_core::Capabilities::default();
-        let mut cx = taktline_core::CheckContext {
-            stage: "this",
-            seed: 0,
-            directory: self.0.path(),
-            capabilities: &capabilities,
-            problems: Vec::new(),
-        };
-        let schema = stage(kind, params).check(&[], &mut cx);
-        (schema, cx.problems)
+        in_check(self.0.path(), |cx| stage(kind, params).check(&[], cx))
     }
 
     /// The folder of written files, as a sink sees it.

@@ -5,10 +5,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
     CheckContext, Frame, Output, Result, Schema, Shape, Sink, SourceContext, Stage, register_kind,
-    type_name,
+    thousands, type_name,
 };
 
-use crate::{columns, files::grouped};
+use crate::columns;
 
 /// Show the first rows at the end of the run.
 ///
@@ -107,8 +107,12 @@ impl Table {
         let all = data.height();
         let rows = match all {
             1 => "1 row".to_owned(),
-            all if all > rows => format!("{} of {} rows", grouped(rows), grouped(all)),
-            all => format!("{} rows", grouped(all)),
+            all if all > rows => format!(
+                "{} of {} rows",
+                thousands(rows as u64),
+                thousands(all as u64)
+            ),
+            all => format!("{} rows", thousands(all as u64)),
         };
         let hidden = &data.columns()[columns..];
         if hidden.is_empty() {

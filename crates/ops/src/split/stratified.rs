@@ -58,10 +58,7 @@ impl Stratified {
             None => match input.target() {
                 Some(target) => vec![(ParamPath::kind(), target)],
                 None => {
-                    let found = match input.with_role(Role::Target).count() {
-                        0 => "no column has the role `target`".to_owned(),
-                        count => format!("{count} columns have the role `target`"),
-                    };
+                    let found = columns::declared_with(input, Role::Target, "target");
                     cx.report(
                         Problem::error(
                             "no-target",

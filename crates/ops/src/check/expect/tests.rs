@@ -5,7 +5,7 @@ use polars::{
 use taktline_core::{Expect as _, Role, Stage as _};
 
 use super::*;
-use crate::columns::testing::{check, codes, frame, passes, refuses, schema, stage};
+use crate::columns::testing::{check, check_all, codes, frame, passes, refuses, schema, stage};
 
 fn examine(rules: &str, data: DataFrame) -> Vec<Expectation> {
     stage::<Expect>(rules)
@@ -368,16 +368,7 @@ fn values_are_looked_up_in_their_own_rows_and_together() {
 }
 
 fn problems(rules: &Expect, inputs: &[Schema]) -> Vec<Problem> {
-    let capabilities = taktline_core::Capabilities::default();
-    let mut cx = CheckContext {
-        stage: "this",
-        seed: 7,
-        directory: std::path::Path::new("."),
-        capabilities: &capabilities,
-        problems: Vec::new(),
-    };
-    rules.check(inputs, &mut cx);
-    cx.problems
+    check_all(rules, inputs).1
 }
 
 #[test]

@@ -1,31 +1,19 @@
-use std::{fs, path::Path};
+use std::fs;
 
 use polars::{
     df,
     prelude::{DataFrame, DataType},
 };
-use taktline_core::{Capabilities, Role};
+use taktline_core::Role;
 
 use super::*;
 use crate::{
-    columns::testing::{schema, stage},
+    columns::testing::{check_all, schema, stage, told},
     testing::{applied, run},
 };
 
 fn problems(params: &str, inputs: &[Schema]) -> Vec<(&'static str, String)> {
-    let capabilities = Capabilities::default();
-    let mut cx = CheckContext {
-        stage: "this",
-        seed: 7,
-        directory: Path::new("."),
-        capabilities: &capabilities,
-        problems: Vec::new(),
-    };
-    stage::<Union>(params).check(inputs, &mut cx);
-    cx.problems
-        .into_iter()
-        .map(|problem| (problem.code, problem.message))
-        .collect()
+    told(check_all(&stage::<Union>(params), inputs).1)
 }
 
 #[track_caller]
@@ -97,16 +85,8 @@ fn roles_and_lineage_of_all_inputs_stay() {
     second.columns[0] = second.columns[0].clone().with_role(Role::Pii);
     second.columns[1] = second.columns[1].clone().with_role(Role::Id);
     let inputs = [schema([("a", DataType::Int64)]), second];
-    let capabilities = Capabilities::default();
-    let mut cx = CheckContext {
-        stage: "this",
-        seed: 7,
-        directory: Path::new("."),
-        capabilities: &capabilities,
-        problems: Vec::new(),
-    };
-    let output = stage::<Union>("{missing: 'null'}").check(&inputs, &mut cx);
-    assert!(cx.problems.is_empty(), "{:?}", cx.problems);
+    let (output, problems) = check_all(&stage::<Union>("{missing: 'null'}"), &inputs);
+    assert!(problems.is_empty(), "{problems:?}");
     assert!(output.columns[0].from_pii.contains("a"));
     assert_eq!(output.columns[1].role, Role::Id);
 }

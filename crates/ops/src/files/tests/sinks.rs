@@ -32,17 +32,11 @@ impl Place {
     }
 
     fn refuses(&self, kind: &str, params: &str, rows: &DataFrame) -> (&'static str, String) {
-        let capabilities = taktline_core::Capabilities::default();
-        let mut cx = taktline_core::CheckContext {
-            stage: "this",
-            seed: 0,
-            directory: self.directory(),
-            capabilities: &capabilities,
-            problems: Vec::new(),
-        };
-        stage(kind, params).check(&[known(rows)], &mut cx);
-        assert_eq!(cx.problems.len(), 1, "{:#?}", cx.problems);
-        (cx.problems[0].code, cx.problems[0].message.clone())
+        let (_, problems) = in_check(self.directory(), |cx| {
+            stage(kind, params).check(&[known(rows)], cx)
+        });
+        assert_eq!(problems.len(), 1, "{problems:#?}");
+        (problems[0].code, problems[0].message.clone())
     }
 }
 

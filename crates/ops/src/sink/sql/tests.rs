@@ -1,11 +1,10 @@
 use std::path::Path;
 
 use polars::{df, prelude::*};
-use taktline_core::Capabilities;
 
 use super::*;
 use crate::{
-    columns::testing::{frame, stage},
+    columns::testing::{frame, in_check, stage, told},
     database::testing::{execute, texts},
 };
 
@@ -55,22 +54,8 @@ fn rows(ids: &[i64]) -> DataFrame {
 
 fn problems(params: &str, directory: &Path, data: &DataFrame) -> Vec<(&'static str, String)> {
     let sink: super::Sql = stage(params);
-    let capabilities = Capabilities::default();
-    let mut cx = CheckContext {
-        stage: "this",
-        seed: 7,
-        directory,
-        capabilities: &capabilities,
-        problems: Vec::new(),
-    };
-    sink.check(
-        &[taktline_core::Schema::from_polars(data.schema())],
-        &mut cx,
-    );
-    cx.problems
-        .into_iter()
-        .map(|problem| (problem.code, problem.message))
-        .collect()
+    let input = taktline_core::Schema::from_polars(data.schema());
+    told(in_check(directory, |cx| sink.check(&[input], cx)).1)
 }
 
 #[test]

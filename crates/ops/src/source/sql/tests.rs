@@ -1,10 +1,14 @@
 use std::{fs, path::Path};
 
 use polars::prelude::{AnyValue, DataFrame, DataType, TimeUnit};
-use taktline_core::{Capabilities, STORE, Severity};
+use taktline_core::{STORE, Severity};
 
 use super::*;
-use crate::{columns::testing::stage, database::testing::execute, testing::run};
+use crate::{
+    columns::testing::{in_check, stage, told},
+    database::testing::execute,
+    testing::run,
+};
 
 fn shop(sql: &str) -> tempfile::TempDir {
     let directory = tempfile::tempdir().expect("a directory");
@@ -22,24 +26,12 @@ fn read(directory: &Path, params: &str) -> Result<DataFrame, String> {
 
 fn checked(params: &str, directory: &Path) -> (Schema, Vec<Problem>) {
     let source: Sql = stage(params);
-    let capabilities = Capabilities::default();
-    let mut cx = CheckContext {
-        stage: "this",
-        seed: 7,
-        directory,
-        capabilities: &capabilities,
-        problems: Vec::new(),
-    };
-    let schema = source.check(&[], &mut cx);
-    (schema, cx.problems)
+    in_check(directory, |cx| source.check(&[], cx))
 }
 
 fn refused(params: &str, directory: &Path) -> Vec<(&'static str, String)> {
     let (_, problems) = checked(&format!("{{url: sqlite:shop.db, {params}}}"), directory);
-    problems
-        .into_iter()
-        .map(|problem| (problem.code, problem.message))
-        .collect()
+    told(problems)
 }
 
 fn integers(data: &DataFrame, name: &str) -> Vec<Option<i64>> {
@@ -428,7 +420,6 @@ fn a_source_only_reads() {
 fn a_table_that_changed_since_it_was_checked_is_told() {
     let directory = shop(PAYMENTS);
     let file = directory.path().join("shop.db");
-    let capabilities = Capabilities::default();
     let cx = SourceContext {
         seed: 0,
         directory: directory.path(),
@@ -436,14 +427,7 @@ fn a_table_that_changed_since_it_was_checked_is_told() {
     };
     let scanned = |change: &str| {
         let source: Sql = stage("{url: sqlite:shop.db, table: payments}");
-        let mut checking = CheckContext {
-            stage: "this",
-            seed: 7,
-            directory: directory.path(),
-            capabilities: &capabilities,
-            problems: Vec::new(),
-        };
-        let schema = source.check(&[], &mut checking);
+        let (schema, _) = in_check(directory.path(), |cx| source.check(&[], cx));
         execute(&file, change);
         let rows = source.scan(&cx).and_then(|rows| Ok(rows.collect()?));
         rows.map(|rows| assert_eq!(*rows.schema().as_ref(), schema.to_polars()))
