@@ -69,7 +69,7 @@ def with_pandas(path: str):
     frame = frame.drop_duplicates(subset="payment_id", keep="first").dropna(subset=NEEDED)
     amount, before, after = frame["amount"], frame["balance_before"], frame["balance_after"]
     hour = frame["at"].dt.hour * (2 * math.pi / 24)
-    day = (frame["at"].dt.dayofweek + 1) % 7 * (2 * math.pi / 7)
+    day = (frame["at"].dt.day_of_week + 1) % 7 * (2 * math.pi / 7)
     frame = frame.assign(
         log_amount=np.log(amount + 1),
         share_of_balance=np.minimum(amount / (before + 1), 2.0),
@@ -89,8 +89,10 @@ def with_pandas(path: str):
         ordered = frame.sort_values([group, "at"], kind="stable")
         rolling = ordered.groupby(group, sort=True).rolling("24h", on="at")["amount"]
         for name, how in aggregates.items():
-            # The groups come back in the order of their keys, each in time: the order of `ordered`.
-            frame.loc[ordered.index, name] = getattr(rolling, how)().to_numpy()
+            # The groups come back in the order of their keys, each in time: the order of `ordered`. Of rows of one time pandas'
+            # window sees those before, the others' all of them: the last of these rows has it right.
+            rolled = pd.Series(getattr(rolling, how)().to_numpy(), index=ordered.index)
+            frame[name] = rolled.groupby([ordered[group], ordered["at"]]).transform("last")
     return frame
 
 
