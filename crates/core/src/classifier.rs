@@ -18,22 +18,7 @@ pub fn check_target<'a>(
     can_hold: impl Fn(&DataType) -> bool,
     cx: &mut CheckContext<'_>,
 ) -> Option<&'a Column> {
-    let (column, place) = match named {
-        Some(name) => {
-            let column = input.column(name);
-            if column.is_none() {
-                cx.report(unknown_column(input, name, path!["target"]));
-            }
-            (column?, path!["target"])
-        }
-        None => {
-            let column = input.target();
-            if column.is_none() && !input.incomplete {
-                cx.report(no_target(input));
-            }
-            (column?, ParamPath::kind())
-        }
-    };
+    let (column, place) = find_target(input, named, cx)?;
     if !can_hold(&column.dtype) {
         let message = format!(
             "the target `{}` is {}, which holds no class labels",
@@ -45,6 +30,30 @@ pub fn check_target<'a>(
         ));
     }
     Some(column)
+}
+
+/// The target column and the place in the spec that says so; reports where there is none.
+pub(crate) fn find_target<'a>(
+    input: &'a Schema,
+    named: Option<&str>,
+    cx: &mut CheckContext<'_>,
+) -> Option<(&'a Column, ParamPath)> {
+    match named {
+        Some(name) => {
+            let column = input.column(name);
+            if column.is_none() {
+                cx.report(unknown_column(input, name, path!["target"]));
+            }
+            Some((column?, path!["target"]))
+        }
+        None => {
+            let column = input.target();
+            if column.is_none() && !input.incomplete {
+                cx.report(no_target(input));
+            }
+            Some((column?, ParamPath::kind()))
+        }
+    }
 }
 
 fn no_target(input: &Schema) -> Problem {
@@ -128,15 +137,33 @@ pub fn with_predictions(
             DataType::Float64,
         ));
     }
-    report_taken(input, target, &added, classes.is_none(), cx);
+    let is_open = classes.is_none();
+    report_taken(input, target, &added, is_open, cx);
+    let mut output = with_columns(input, target, added);
+    // Only the rows tell the labels of a text or number column.
+    output.incomplete |= is_open;
+    output.facts.classes = classes;
+    output
+}
+
+/// The input with the columns that a model adds which tells no classes; reports those whose names are taken.
+pub fn with_outputs(
+    input: &Schema,
+    target: Option<&Column>,
+    added: Vec<Column>,
+    cx: &mut CheckContext<'_>,
+) -> Schema {
+    report_taken(input, target, &added, false, cx);
+    with_columns(input, target, added)
+}
+
+fn with_columns(input: &Schema, target: Option<&Column>, added: Vec<Column>) -> Schema {
     let mut output = input.clone();
     for column in added {
         output.set(column.with_role(Role::Internal));
     }
-    // Only the rows tell the labels of a text or number column.
-    output.incomplete |= classes.is_none();
     output.facts.model_target = target.map(|target| target.name.clone());
-    output.facts.classes = classes;
+    output.facts.classes = None;
     output
 }
 

@@ -1,5 +1,7 @@
-//! Classical models on linfa: one kind a file.
+//! Classical models, on linfa where it serves: one kind a file.
 
+mod class_weight;
+mod labels;
 mod records;
 mod weighted_logistic;
 

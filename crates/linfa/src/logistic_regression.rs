@@ -1,22 +1,19 @@
 //! `model.linfa.logistic_regression`
 
-use std::collections::BTreeMap;
-
 use linfa::traits::{Fit, Predict};
 use ndarray::{Array1, Array2, Axis};
-use polars::prelude::{
-    Column as PolarsColumn, DataFrame, DataType, IdxCa, IntoColumn, NamedFrom, Series,
-};
+use polars::prelude::{Column as PolarsColumn, DataFrame, DataType};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    CheckContext, Classes, Column, Error, FitContext, Frame, Label, Model, PARTITION, Predictor,
-    Problem, ProgressEvent, Result, Role, Schema, Shape, Stage, State, Tensor, TensorData,
-    classifier, did_you_mean, path, register_kind, type_name,
+    CheckContext, Classes, Error, FitContext, Frame, Label, Model, Predictor, ProgressEvent,
+    Result, Schema, Shape, Stage, State, TensorData, classifier, features, register_kind,
 };
 
 use crate::{
-    records::{Purpose, feature_matrix, row_weights, width},
+    class_weight::ClassWeight,
+    labels::{self, Labels},
+    records::{Features, is_learned, matrix, numbers, row_weights, with_matrix},
     weighted_logistic::{FitError, FittedLogistic, TrainingSet, WeightedLogistic},
 };
 
@@ -70,31 +67,6 @@ fn default_tolerance() -> f64 {
     1e-6
 }
 
-/// How much the rows of each class count.
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(untagged)]
-enum ClassWeight {
-    /// A rule.
-    Rule(WeightRule),
-    /// A weight for each label.
-    ByLabel(BTreeMap<Label, f64>),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum WeightRule {
-    /// Every row counts 1.
-    None,
-    /// Each class counts as much as any other.
-    Balanced,
-}
-
-impl Default for ClassWeight {
-    fn default() -> Self {
-        Self::Rule(WeightRule::None)
-    }
-}
-
 register_kind! {
     LogisticRegression, "model.linfa.logistic_regression", version: 1,
     example: "- model.linfa.logistic_regression: {class_weight: balanced, penalty: 0.1}",
@@ -109,11 +81,17 @@ impl Stage for LogisticRegression {
             };
         };
         let target = classifier::check_target(input, self.target.as_deref(), Classes::can_hold, cx);
-        self.check_features(input, target, cx);
+        features::check(
+            self.features.as_deref(),
+            target.map(|target| target.name.as_str()),
+            input,
+            is_learned,
+            cx,
+        );
         classifier::check_weights(input, cx);
-        self.check_class_weights(cx);
         let classes = target.and_then(classifier::known_classes);
-        self.check_labels(classes.as_deref(), cx);
+        self.class_weight.check(classes.as_deref(), cx);
+        labels::check_positive(self.positive.as_ref(), classes.as_deref(), cx);
         classifier::with_predictions(input, target, DataType::clone, self.positive.is_some(), cx)
     }
 
@@ -122,186 +100,15 @@ impl Stage for LogisticRegression {
     }
 }
 
-impl LogisticRegression {
-    fn check_features(&self, input: &Schema, target: Option<&Column>, cx: &mut CheckContext<'_>) {
-        let Some(features) = &self.features else {
-            let others: Vec<String> = default_features(input)
-                .filter(|column| {
-                    width(&column.dtype).is_none()
-                        && Some(column.name.as_str()) != target.map(|target| target.name.as_str())
-                })
-                .map(|column| format!("`{}` ({})", column.name, type_name(&column.dtype)))
-                .collect();
-            if !others.is_empty() {
-                cx.report(
-                    Problem::error("not-numeric", path![], format!("not numbers, so no features: {}", others.join(", ")))
-                        .label("learns from every column with role `feature`")
-                        .help(
-                            "encode them (`features.one_hot`), give them another role (`id`, `ignore`) under `columns:`, or list `features:`",
-                        ),
-                );
-            }
-            if self.features(input).is_empty() && others.is_empty() && !input.incomplete {
-                cx.report(Problem::error(
-                    "no-features",
-                    path![],
-                    "no column has the role `feature`",
-                ));
-            }
-            return;
-        };
-        for (index, name) in features.iter().enumerate() {
-            let place = path!["features", index];
-            if features[..index].contains(name) {
-                cx.report(Problem::error(
-                    "duplicate",
-                    place,
-                    format!("the feature `{name}` is named twice"),
-                ));
-                continue;
-            }
-            match input.column(name) {
-                None => cx.report(classifier::unknown_column(input, name, place)),
-                Some(column)
-                    if Some(column.name.as_str()) == target.map(|target| target.name.as_str()) =>
-                {
-                    cx.report(Problem::error(
-                        "target-leak",
-                        place,
-                        format!("`{name}` is the target, not a feature"),
-                    ));
-                }
-                Some(column) if width(&column.dtype).is_none() => cx.report(
-                    Problem::error(
-                        "not-numeric",
-                        place,
-                        format!(
-                            "the feature `{name}` is {}, not a number",
-                            type_name(&column.dtype)
-                        ),
-                    )
-                    .help("encode it above the model (`features.one_hot`)"),
-                ),
-                Some(_) => {}
-            }
-        }
-    }
-
-    fn check_class_weights(&self, cx: &mut CheckContext<'_>) {
-        if let ClassWeight::ByLabel(weights) = &self.class_weight {
-            for (label, weight) in weights {
-                if !weight.is_finite() || *weight < 0.0 {
-                    cx.report(Problem::error(
-                        "out-of-range",
-                        path!["class_weight", &label.0],
-                        format!("the weight of `{label}` is {weight}; a class counts 0 or more"),
-                    ));
-                }
-            }
-        }
-    }
-
-    fn check_labels(&self, classes: Option<&[String]>, cx: &mut CheckContext<'_>) {
-        let Some(classes) = classes else { return };
-        let mut check = |label: &Label, place| {
-            if !classes.contains(&label.0) {
-                cx.report(
-                    Problem::error(
-                        "unknown-label",
-                        place,
-                        format!("the target has no label `{label}`"),
-                    )
-                    .help_if(did_you_mean(&label.0, classes.iter().map(String::as_str)))
-                    .note(format!("its labels are {}", quoted(classes))),
-                );
-            }
-        };
-        if let Some(positive) = &self.positive {
-            check(positive, path!["positive"]);
-        }
-        if let ClassWeight::ByLabel(weights) = &self.class_weight {
-            for label in weights.keys() {
-                check(label, path!["class_weight", &label.0]);
-            }
-        }
-        if self.positive.is_some() && classes.len() > 2 {
-            cx.report(
-                Problem::error(
-                    "not-binary",
-                    path!["positive"],
-                    format!("the target has {} classes", classes.len()),
-                )
-                .help("`positive` is for two classes; leave it out"),
-            );
-        }
-    }
-
-    fn class_weights(
-        &self,
-        classes: &Classes,
-        row_weights: Option<&Array1<f32>>,
-    ) -> Result<Vec<f64>> {
-        match &self.class_weight {
-            ClassWeight::Rule(WeightRule::None) => Ok(vec![1.0; classes.labels.len()]),
-            ClassWeight::Rule(WeightRule::Balanced) => {
-                let mut totals = vec![0.0; classes.labels.len()];
-                for (row, code) in classes.codes.iter().enumerate() {
-                    totals[*code as usize] +=
-                        row_weights.map_or(1.0, |weights| f64::from(weights[row]));
-                }
-                let share = totals.iter().sum::<f64>() / totals.len() as f64;
-                Ok(totals
-                    .into_iter()
-                    .map(|total| if total > 0.0 { share / total } else { 0.0 })
-                    .collect())
-            }
-            ClassWeight::ByLabel(weights) => {
-                for label in weights.keys() {
-                    if !classes.labels.contains(&label.0) {
-                        return Err(Error::data(format!(
-                            "`class_weight` names the label `{label}`, which no training row has; there are {}",
-                            quoted(&classes.labels)
-                        )));
-                    }
-                }
-                Ok(classes
-                    .labels
-                    .iter()
-                    .map(|label| weights.get(&Label(label.clone())).copied().unwrap_or(1.0))
-                    .collect())
-            }
-        }
-    }
-
-    /// Of two classes, the place of the positive one.
-    fn positive_class(&self, labels: &[String]) -> Result<Option<usize>> {
-        let name = match &self.positive {
-            Some(label) if labels.len() == 2 && labels.contains(&label.0) => Some(label.0.as_str()),
-            Some(label) => {
-                return Err(Error::data(format!(
-                    "`positive: {label}` needs a target of two labels of which it is one; the training rows have {}",
-                    quoted(labels)
-                )));
-            }
-            None if labels.len() == 2 => Classes::positive(labels),
-            None => None,
-        };
-        Ok(name.and_then(|name| labels.iter().position(|label| label == name)))
-    }
-}
-
 impl Model for LogisticRegression {
     fn features(&self, input: &Schema) -> Vec<String> {
         let target = self.target(input);
-        match &self.features {
-            Some(features) => input.expand(features.iter().map(String::as_str)),
-            None => default_features(input)
-                .filter(|column| {
-                    width(&column.dtype).is_some() && Some(&column.name) != target.as_ref()
-                })
-                .map(|column| column.name.clone())
-                .collect(),
-        }
+        features::names(
+            self.features.as_deref(),
+            target.as_deref(),
+            input,
+            is_learned,
+        )
     }
 
     fn target(&self, input: &Schema) -> Option<String> {
@@ -318,43 +125,20 @@ impl Model for LogisticRegression {
         _validation: Option<&Frame>,
         cx: &mut FitContext<'_>,
     ) -> Result<State> {
-        let target_name = self
-            .target(&train.schema)
-            .ok_or_else(|| Error::data("no column has the role `target`"))?;
-        let target = train.data.column(&target_name)?;
-        let categories = train
-            .schema
-            .column(&target_name)
-            .and_then(|column| column.categories.as_deref());
-        let classes = Classes::of(target, categories)?;
-        if let [] | [_] = classes.labels.as_slice() {
-            return Err(Error::data(format!(
-                "the {} training rows hold {} of the target `{target_name}`; a classifier needs two or more labels",
-                train.data.height(),
-                classes
-                    .labels
-                    .first()
-                    .map_or("no label".to_owned(), |label| format!(
-                        "only the label `{label}`"
-                    )),
-            )));
-        }
-        let positive = self.positive_class(&classes.labels)?;
-        let weight_column = train.schema.with_role(Role::Weight).next();
-        let weights = weight_column
-            .map(|column| row_weights(train.data.column(&column.name)?))
-            .transpose()?;
-        let mut class_weights = self.class_weights(&classes, weights.as_ref())?;
-        let features = self.features(&train.schema);
-        let (records, widths) = feature_matrix(&train.data, &features, Purpose::Fit)?;
+        let (labels, codes) =
+            Labels::fit(train, self.target(&train.schema), self.positive.as_ref())?;
+        let weights = row_weights(train)?;
+        let mut class_weights =
+            self.class_weight
+                .of_each(&labels.classes, &codes, weights.as_ref())?;
+        let (features, records) = Features::fit(&train.data, self.features(&train.schema))?;
 
         // The solver's class 1 of two is the positive one.
-        let swapped = positive == Some(0);
+        let swapped = labels.positive == Some(0);
         if swapped {
             class_weights.swap(0, 1);
         }
-        let targets = classes
-            .codes
+        let targets = codes
             .iter()
             .map(|code| {
                 if swapped {
@@ -369,7 +153,7 @@ impl Model for LogisticRegression {
             training = training.with_weights(weights);
         }
         let fitted = WeightedLogistic {
-            classes: classes.labels.len(),
+            classes: labels.classes.len(),
             class_weights,
             penalty: self.penalty,
             max_iterations: self.max_iterations,
@@ -396,212 +180,63 @@ impl Model for LogisticRegression {
         }
         let learned = Learned {
             features,
-            // As before there were arrays, where there are none.
-            widths: widths.iter().any(|width| *width != 1).then_some(widths),
-            target: target_name.clone(),
-            target_type: type_name(target.dtype()),
-            classes: classes.labels,
-            positive,
+            labels,
             iterations: fitted.iterations,
             converged: fitted.converged,
         };
-        let shape = vec![fitted.coefficients.nrows(), fitted.coefficients.ncols()];
-        let coefficients = fitted.coefficients.iter().copied().collect();
-        Ok(State::from_data(VERSION, &learned)?
-            .with_tensor("coefficients", shape, TensorData::F64(coefficients))
-            .with_tensor(
+        let state = State::from_data(VERSION, &learned)?;
+        Ok(
+            with_matrix(state, "coefficients", &fitted.coefficients).with_tensor(
                 "intercepts",
                 vec![fitted.intercepts.len()],
                 TensorData::F64(fitted.intercepts.to_vec()),
-            ))
+            ),
+        )
     }
 
     fn load(&self, state: &State) -> Result<Box<dyn Predictor>> {
         let learned: Learned = state.data(VERSION)?;
-        let outputs = if learned.classes.len() == 2 {
-            1
-        } else {
-            learned.classes.len()
+        let outputs = match learned.labels.classes.len() {
+            2 => 1,
+            classes => classes,
         };
-        let shape = [outputs, learned.numbers()];
-        let coefficients = Array2::from_shape_vec(
-            (outputs, learned.numbers()),
-            numbers(state.tensor("coefficients")?, &shape)?,
-        )
-        .map_err(|error| Error::State(error.to_string()))?;
+        let coefficients = matrix(state, "coefficients", [outputs, learned.features.numbers()])?;
         let intercepts = Array1::from_vec(numbers(state.tensor("intercepts")?, &[outputs])?);
-        if learned
-            .positive
-            .is_some_and(|positive| positive >= learned.classes.len())
-        {
-            return Err(Error::State(
-                "the positive class is none of the classes".into(),
-            ));
-        }
-        let labels = label_series(&learned.classes, &learned.target_type)?;
+        learned.labels.check()?;
         let fitted = FittedLogistic {
             coefficients,
             intercepts,
             iterations: learned.iterations,
             converged: learned.converged,
         };
-        Ok(Box::new(LogisticPredictor {
-            learned,
-            labels,
-            fitted,
-        }))
+        Ok(Box::new(LogisticPredictor { learned, fitted }))
     }
 }
 
 /// The JSON part of the fitted state.
 #[derive(Debug, Serialize, Deserialize)]
 struct Learned {
-    features: Vec<String>,
-    /// How many numbers each feature gives, where some are arrays.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    widths: Option<Vec<usize>>,
-    target: String,
-    target_type: String,
-    classes: Vec<String>,
-    positive: Option<usize>,
+    #[serde(flatten)]
+    features: Features,
+    #[serde(flatten)]
+    labels: Labels,
     iterations: usize,
     converged: bool,
 }
 
-impl Learned {
-    /// How many numbers a row gives.
-    fn numbers(&self) -> usize {
-        match &self.widths {
-            Some(widths) => widths.iter().sum(),
-            None => self.features.len(),
-        }
-    }
-
-    /// Refuses rows whose arrays have another length than those of training.
-    fn check_widths(&self, found: &[usize]) -> Result<()> {
-        for (place, (feature, found)) in self.features.iter().zip(found).enumerate() {
-            let known = self
-                .widths
-                .as_ref()
-                .and_then(|widths| widths.get(place).copied())
-                .unwrap_or(1);
-            if known != *found {
-                return Err(Error::data(format!(
-                    "the feature `{feature}` gives {found} numbers a row, but the model learned from {known}"
-                )));
-            }
-        }
-        Ok(())
-    }
-}
-
 struct LogisticPredictor {
     learned: Learned,
-    /// The class labels in the target's type.
-    labels: Series,
     fitted: FittedLogistic,
 }
 
 impl Predictor for LogisticPredictor {
     fn predict(&self, batch: &DataFrame) -> Result<Vec<PolarsColumn>> {
-        let (records, widths) = feature_matrix(batch, &self.learned.features, Purpose::Predict)?;
-        self.learned.check_widths(&widths)?;
+        let records = self.learned.features.matrix(batch)?;
         let mut probabilities: Array2<f64> = self.fitted.predict(&records);
-        if self.learned.positive == Some(0) {
+        if self.learned.labels.positive == Some(0) {
             probabilities.invert_axis(Axis(1));
         }
-        let likeliest = |row: ndarray::ArrayView1<'_, f64>| {
-            // Of two equally likely classes the positive one; of more, the first.
-            let first = self.learned.positive.unwrap_or(0);
-            let best =
-                |best: usize, class: usize| if row[class] > row[best] { class } else { best };
-            (0..row.len()).fold(first, best) as polars::prelude::IdxSize
-        };
-        let codes: Vec<_> = probabilities.rows().into_iter().map(likeliest).collect();
-        let prediction = self
-            .labels
-            .take(&IdxCa::new("".into(), codes))?
-            .with_name(classifier::PREDICTION.into());
-        let column = |name: String, class: usize| {
-            Series::new(name.into(), probabilities.column(class).to_vec()).into_column()
-        };
-        let mut columns = vec![prediction.into_column()];
-        columns.extend(
-            self.learned
-                .positive
-                .map(|positive| column(classifier::SCORE.into(), positive)),
-        );
-        columns.extend(
-            self.learned
-                .classes
-                .iter()
-                .enumerate()
-                .map(|(class, label)| column(format!("{}{label}", classifier::PROBABILITY), class)),
-        );
-        Ok(columns)
-    }
-}
-
-/// The columns that are features unless the spec lists others.
-fn default_features(input: &Schema) -> impl Iterator<Item = &Column> {
-    input
-        .with_role(Role::Feature)
-        .filter(|column| column.name != PARTITION)
-}
-
-fn quoted(names: &[impl AsRef<str>]) -> String {
-    names
-        .iter()
-        .map(|name| format!("`{}`", name.as_ref()))
-        .collect::<Vec<_>>()
-        .join(", ")
-}
-
-/// Labels as a column of the target's type.
-fn label_series(labels: &[String], target_type: &str) -> Result<Series> {
-    let texts = Series::new("prediction".into(), labels);
-    match target_type {
-        "text" => Ok(texts),
-        "bool" => {
-            let truths: Vec<bool> = labels.iter().map(|label| label == "true").collect();
-            Ok(Series::new("prediction".into(), truths))
-        }
-        "cat" => Ok(texts.cast(&DataType::from_categories(
-            polars::prelude::Categories::global(),
-        ))?),
-        other => {
-            let dtype = [
-                DataType::Int8,
-                DataType::Int16,
-                DataType::Int32,
-                DataType::Int64,
-                DataType::UInt8,
-                DataType::UInt16,
-                DataType::UInt32,
-                DataType::UInt64,
-            ]
-            .into_iter()
-            .find(|dtype| type_name(dtype) == other)
-            .ok_or_else(|| {
-                Error::State(format!(
-                    "the target's type `{other}` is not one that holds labels"
-                ))
-            })?;
-            Ok(texts.strict_cast(&dtype)?)
-        }
-    }
-}
-
-fn numbers(tensor: &Tensor, shape: &[usize]) -> Result<Vec<f64>> {
-    match &tensor.data {
-        TensorData::F64(values)
-            if tensor.shape == shape && values.iter().all(|value| value.is_finite()) =>
-        {
-            Ok(values.clone())
-        }
-        _ => Err(Error::State(format!(
-            "a tensor should hold finite f64 numbers of shape {shape:?}"
-        ))),
+        self.learned.labels.columns(&probabilities)
     }
 }
 
@@ -610,10 +245,12 @@ mod tests {
     use std::{path::Path, sync::Mutex};
 
     use polars::prelude::{
-        ChunkAgg, ChunkCompareEq, ChunkVar, CsvReader, ReshapeDimension, SerReader, df,
+        ChunkAgg, ChunkCompareEq, ChunkVar, CsvReader, IntoColumn, NamedFrom, ReshapeDimension,
+        SerReader, Series, df,
     };
     use taktline_core::{
-        Cancellation, Capabilities, NoCheckpoints, Progress, Registry, Severity, serde_yaml,
+        Cancellation, Capabilities, Column, NoCheckpoints, PARTITION, Problem, Progress, Registry,
+        Role, Severity, serde_yaml,
     };
 
     use super::*;

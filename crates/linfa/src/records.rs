@@ -3,7 +3,104 @@
 use ndarray::{Array1, Array2, ShapeBuilder};
 use polars::prelude::{Column, DataFrame, DataType};
 use rayon::prelude::*;
-use taktline_core::{Error, Result, counted, type_name};
+use serde::{Deserialize, Serialize};
+use taktline_core::{
+    Column as SchemaColumn, Error, Frame, Result, Role, State, Tensor, TensorData, counted,
+    type_name,
+};
+
+/// Whether a model learns from such a column: numbers, truth values, arrays of numbers.
+pub(crate) fn is_learned(column: &SchemaColumn) -> bool {
+    width(&column.dtype).is_some()
+}
+
+/// The features that a model learned from, as they are kept in its fitted state.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Features {
+    /// The columns, in order.
+    #[serde(rename = "features")]
+    pub(crate) names: Vec<String>,
+    /// How many numbers each feature gives, where some are arrays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    widths: Option<Vec<usize>>,
+}
+
+impl Features {
+    /// The features and what the training rows hold of them: an array (rows, numbers), each column contiguous.
+    ///
+    /// # Errors
+    /// As [`feature_matrix`], and training rows that there are none of.
+    pub(crate) fn fit(train: &DataFrame, names: Vec<String>) -> Result<(Self, Array2<f64>)> {
+        if train.height() == 0 {
+            return Err(Error::data("there are no training rows to learn from"));
+        }
+        let (records, widths) = feature_matrix(train, &names, Purpose::Fit)?;
+        let widths = widths.iter().any(|width| *width != 1).then_some(widths);
+        Ok((Self { names, widths }, records))
+    }
+
+    /// What the rows to predict hold of the features: an array (rows, numbers).
+    ///
+    /// # Errors
+    /// As [`feature_matrix`], and arrays of another length than those of training.
+    pub(crate) fn matrix(&self, batch: &DataFrame) -> Result<Array2<f64>> {
+        let (records, found) = feature_matrix(batch, &self.names, Purpose::Predict)?;
+        for (place, (feature, found)) in self.names.iter().zip(found).enumerate() {
+            let known = self.width(place);
+            if known != found {
+                return Err(Error::data(format!(
+                    "the feature `{feature}` gives {found} numbers a row, but the model learned from {known}"
+                )));
+            }
+        }
+        Ok(records)
+    }
+
+    /// How many numbers a row gives.
+    pub(crate) fn numbers(&self) -> usize {
+        match &self.widths {
+            Some(widths) => widths.iter().sum(),
+            None => self.names.len(),
+        }
+    }
+
+    fn width(&self, place: usize) -> usize {
+        self.widths
+            .as_ref()
+            .and_then(|widths| widths.get(place).copied())
+            .unwrap_or(1)
+    }
+}
+
+/// A tensor of finite f64 numbers of this shape.
+pub(crate) fn numbers(tensor: &Tensor, shape: &[usize]) -> Result<Vec<f64>> {
+    match &tensor.data {
+        TensorData::F64(values)
+            if tensor.shape == shape && values.iter().all(|value| value.is_finite()) =>
+        {
+            Ok(values.clone())
+        }
+        _ => Err(Error::State(format!(
+            "a tensor should hold finite f64 numbers of shape {shape:?}"
+        ))),
+    }
+}
+
+/// The state's tensor of that name as an array of finite numbers of this shape.
+pub(crate) fn matrix(state: &State, name: &str, shape: [usize; 2]) -> Result<Array2<f64>> {
+    Array2::from_shape_vec(shape, numbers(state.tensor(name)?, &shape)?)
+        .map_err(|error| Error::State(error.to_string()))
+}
+
+/// The state with such a tensor, row by row.
+pub(crate) fn with_matrix(state: State, name: &str, matrix: &Array2<f64>) -> State {
+    let shape = vec![matrix.nrows(), matrix.ncols()];
+    state.with_tensor(
+        name,
+        shape,
+        TensorData::F64(matrix.iter().copied().collect()),
+    )
+}
 
 /// What a frame is for; decides what a missing value's message says.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -73,11 +170,20 @@ pub(crate) fn feature_matrix(
     Ok((matrix, widths))
 }
 
-/// Row weights, as linfa takes them.
+/// The weights of the training rows, as linfa takes them, where a column has the role `weight`.
 ///
 /// # Errors
 /// A weight that is missing, negative or not finite.
-pub(crate) fn row_weights(column: &Column) -> Result<Array1<f32>> {
+pub(crate) fn row_weights(train: &Frame) -> Result<Option<Array1<f32>>> {
+    train
+        .schema
+        .with_role(Role::Weight)
+        .next()
+        .map(|column| weights_of(train.data.column(&column.name)?))
+        .transpose()
+}
+
+fn weights_of(column: &Column) -> Result<Array1<f32>> {
     let mut weights = vec![0.0; column.len()];
     let gap = copy_column(column, column.name(), &mut weights)?;
     if gap.is_some() || weights.iter().any(|weight| *weight < 0.0) {
@@ -87,6 +193,38 @@ pub(crate) fn row_weights(column: &Column) -> Result<Array1<f32>> {
         )));
     }
     Ok(weights.into_iter().map(|weight| weight as f32).collect())
+}
+
+/// The numbers to learn: the training rows' target.
+///
+/// # Errors
+/// No target, one that holds no numbers, and a value that is null or not finite.
+pub(crate) fn target_numbers(
+    train: &Frame,
+    target: Option<String>,
+) -> Result<(String, Array1<f64>)> {
+    let target = target.ok_or_else(|| Error::data("no column has the role `target`"))?;
+    let column = train.data.column(&target)?;
+    if !column.dtype().is_primitive_numeric() {
+        return Err(Error::data(format!(
+            "the target `{target}` is {}, not a number",
+            type_name(column.dtype())
+        )));
+    }
+    let mut values = vec![0.0; column.len()];
+    if let Some(gap) = copy_column(column, &target, &mut values)? {
+        return Err(Error::data(format!(
+            "the target `{target}` is {} in {} of {}; leave such rows out above the model (`clean.filter`)",
+            if gap.has_odd {
+                "null, nan or infinite"
+            } else {
+                "null"
+            },
+            gap.rows,
+            counted(column.len(), "training row")
+        )));
+    }
+    Ok((target, Array1::from_vec(values)))
 }
 
 fn numeric_column<'a>(
@@ -318,9 +456,9 @@ mod tests {
 
     #[test]
     fn refuses_negative_weights() {
-        assert!(row_weights(&Column::new("weight".into(), [1.0, -1.0])).is_err());
+        assert!(weights_of(&Column::new("weight".into(), [1.0, -1.0])).is_err());
         assert_eq!(
-            row_weights(&Column::new("weight".into(), [1, 2])).expect("weights"),
+            weights_of(&Column::new("weight".into(), [1, 2])).expect("weights"),
             ndarray::array![1.0, 2.0]
         );
     }

@@ -1,0 +1,200 @@
+//! The classes that a classifier has learned, and the columns that its probabilities become.
+
+use ndarray::{Array2, ArrayView1};
+use polars::prelude::{
+    Categories, Column as PolarsColumn, DataType, IdxCa, IdxSize, IntoColumn, NamedFrom, Series,
+};
+use serde::{Deserialize, Serialize};
+use taktline_core::{
+    CheckContext, Classes, Error, Frame, Label, ParamPath, Problem, Result, classifier,
+    did_you_mean, path, type_name,
+};
+
+/// The classes of a target, as they are kept in a fitted state.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Labels {
+    /// The column with the truth.
+    pub(crate) target: String,
+    /// Its type's name.
+    target_type: String,
+    /// The labels, in class order.
+    pub(crate) classes: Vec<String>,
+    /// Of two classes, the place of the one that `score` is the probability of.
+    pub(crate) positive: Option<usize>,
+}
+
+impl Labels {
+    /// The classes of the training rows, and the class of each row.
+    ///
+    /// # Errors
+    /// No target, a target without two labels or more, and a positive label that is none of two.
+    pub(crate) fn fit(
+        train: &Frame,
+        target: Option<String>,
+        positive: Option<&Label>,
+    ) -> Result<(Self, Vec<u32>)> {
+        let target = target.ok_or_else(|| Error::data("no column has the role `target`"))?;
+        let column = train.data.column(&target)?;
+        let categories = train
+            .schema
+            .column(&target)
+            .and_then(|column| column.categories.as_deref());
+        let Classes { labels, codes } = Classes::of(column, categories)?;
+        if let [] | [_] = labels.as_slice() {
+            return Err(Error::data(format!(
+                "the {} training rows hold {} of the target `{target}`; a classifier needs two or more labels",
+                train.data.height(),
+                labels
+                    .first()
+                    .map_or("no label".to_owned(), |label| format!(
+                        "only the label `{label}`"
+                    )),
+            )));
+        }
+        let positive = positive_class(positive, &labels)?;
+        let labels = Self {
+            target_type: type_name(column.dtype()),
+            target,
+            classes: labels,
+            positive,
+        };
+        Ok((labels, codes))
+    }
+
+    /// Refuses a state that does not fit together.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self
+            .positive
+            .is_some_and(|positive| positive >= self.classes.len())
+        {
+            return Err(Error::State(
+                "the positive class is none of the classes".into(),
+            ));
+        }
+        self.series().map(|_| ())
+    }
+
+    /// The output columns for probabilities (rows × classes): `prediction`, for two classes `score`, `probability_<label>`.
+    pub(crate) fn columns(&self, probabilities: &Array2<f64>) -> Result<Vec<PolarsColumn>> {
+        let likeliest = |row: ArrayView1<'_, f64>| {
+            // Of two equally likely classes the positive one; of more, the first.
+            let first = self.positive.unwrap_or(0);
+            let best =
+                |best: usize, class: usize| if row[class] > row[best] { class } else { best };
+            (0..row.len()).fold(first, best) as IdxSize
+        };
+        let codes: Vec<_> = probabilities.rows().into_iter().map(likeliest).collect();
+        let prediction = self
+            .series()?
+            .take(&IdxCa::new("".into(), codes))?
+            .with_name(classifier::PREDICTION.into());
+        let column = |name: String, class: usize| {
+            Series::new(name.into(), probabilities.column(class).to_vec()).into_column()
+        };
+        let mut columns = vec![prediction.into_column()];
+        columns.extend(
+            self.positive
+                .map(|positive| column(classifier::SCORE.into(), positive)),
+        );
+        columns.extend(
+            self.classes
+                .iter()
+                .enumerate()
+                .map(|(class, label)| column(format!("{}{label}", classifier::PROBABILITY), class)),
+        );
+        Ok(columns)
+    }
+
+    /// The labels as a column of the target's type.
+    fn series(&self) -> Result<Series> {
+        let texts = Series::new("prediction".into(), &self.classes);
+        match self.target_type.as_str() {
+            "text" => Ok(texts),
+            "bool" => {
+                let truths: Vec<bool> = self.classes.iter().map(|label| label == "true").collect();
+                Ok(Series::new("prediction".into(), truths))
+            }
+            "cat" => Ok(texts.cast(&DataType::from_categories(Categories::global()))?),
+            other => {
+                let dtype = [
+                    DataType::Int8,
+                    DataType::Int16,
+                    DataType::Int32,
+                    DataType::Int64,
+                    DataType::UInt8,
+                    DataType::UInt16,
+                    DataType::UInt32,
+                    DataType::UInt64,
+                ]
+                .into_iter()
+                .find(|dtype| type_name(dtype) == other)
+                .ok_or_else(|| {
+                    Error::State(format!(
+                        "the target's type `{other}` is not one that holds labels"
+                    ))
+                })?;
+                Ok(texts.strict_cast(&dtype)?)
+            }
+        }
+    }
+}
+
+/// Of two classes, the place of the positive one.
+fn positive_class(positive: Option<&Label>, labels: &[String]) -> Result<Option<usize>> {
+    let name = match positive {
+        Some(label) if labels.len() == 2 && labels.contains(&label.0) => Some(label.0.as_str()),
+        Some(label) => {
+            return Err(Error::data(format!(
+                "`positive: {label}` needs a target of two labels of which it is one; the training rows have {}",
+                quoted(labels)
+            )));
+        }
+        None if labels.len() == 2 => Classes::positive(labels),
+        None => None,
+    };
+    Ok(name.and_then(|name| labels.iter().position(|label| label == name)))
+}
+
+/// Reports a positive label that the target does not have, or that is one of more than two.
+pub(crate) fn check_positive(
+    positive: Option<&Label>,
+    classes: Option<&[String]>,
+    cx: &mut CheckContext<'_>,
+) {
+    let (Some(positive), Some(classes)) = (positive, classes) else {
+        return;
+    };
+    if !classes.contains(&positive.0) {
+        cx.report(unknown_label(positive, classes, path!["positive"]));
+    }
+    if classes.len() > 2 {
+        cx.report(
+            Problem::error(
+                "not-binary",
+                path!["positive"],
+                format!("the target has {} classes", classes.len()),
+            )
+            .help("`positive` is for two classes; leave it out"),
+        );
+    }
+}
+
+/// "the target has no label `fraude`".
+pub(crate) fn unknown_label(label: &Label, classes: &[String], place: ParamPath) -> Problem {
+    Problem::error(
+        "unknown-label",
+        place,
+        format!("the target has no label `{label}`"),
+    )
+    .help_if(did_you_mean(&label.0, classes.iter().map(String::as_str)))
+    .note(format!("its labels are {}", quoted(classes)))
+}
+
+/// `a`, `b`, `c`, each in backticks.
+pub(crate) fn quoted(names: &[impl AsRef<str>]) -> String {
+    names
+        .iter()
+        .map(|name| format!("`{}`", name.as_ref()))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
