@@ -604,6 +604,12 @@ impl Bundle {
         };
         let mut scored = rows;
         for column in self.predictor.predict(&features).map_err(failed)? {
+            if scored.column(column.name()).is_ok() {
+                return Err(BundleError::Input {
+                    message: taken(column.name()),
+                    help: None,
+                });
+            }
             scored
                 .with_column(column)
                 .map_err(|error| failed(error.into()))?;
@@ -656,7 +662,8 @@ impl Bundle {
             }
             columns.push(column);
         }
-        if let Some(taken) = rows
+        // What every classifier adds; other outputs' names are only known once the model has spoken.
+        if let Some(name) = rows
             .get_column_names()
             .into_iter()
             .map(|name| name.as_str())
@@ -664,9 +671,7 @@ impl Bundle {
                 matches!(*name, "prediction" | "score") || name.starts_with("probability_")
             })
         {
-            problems.push(format!(
-                "the column `{taken}` has the name of a model output; rename or drop it"
-            ));
+            problems.push(taken(name));
         }
         if !problems.is_empty() {
             return Err(BundleError::Input {
@@ -687,6 +692,10 @@ impl Bundle {
             help: None,
         })
     }
+}
+
+fn taken(column: &str) -> String {
+    format!("the column `{column}` has the name of a model output; rename or drop it")
 }
 
 fn input_schema(manifest: &Manifest) -> Schema {
