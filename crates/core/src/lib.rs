@@ -3,6 +3,7 @@
 //!
 //! This crate does no I/O and knows no engine, no libtorch and no YAML positions.
 
+pub mod anomaly;
 pub mod classifier;
 mod context;
 mod counts;

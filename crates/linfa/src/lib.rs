@@ -5,4 +5,6 @@ mod labels;
 mod records;
 mod weighted_logistic;
 
+pub mod isolation_forest;
 pub mod logistic_regression;
+pub mod robust_z;

@@ -64,6 +64,16 @@ impl Features {
         }
     }
 
+    /// The feature that gives the number in that place of a row.
+    pub(crate) fn name_of(&self, number: usize) -> &str {
+        let mut end = 0;
+        let name = self.names.iter().enumerate().find(|(place, _)| {
+            end += self.width(*place);
+            number < end
+        });
+        name.map_or("", |(_, name)| name)
+    }
+
     fn width(&self, place: usize) -> usize {
         self.widths
             .as_ref()
