@@ -274,26 +274,34 @@ fn text(summary: &RunSummary, report: &str, output: &mut Output) -> anyhow::Resu
     }
     for (stage, evaluation) in &summary.evaluations {
         output.line("")?;
-        output.line(format!(
-            "{} {}",
-            styled(BOLD, stage),
-            styled(
-                FAINT,
-                format!(
-                    "on {} ({})",
-                    counted(evaluation.rows, "row"),
-                    evaluation.part
-                )
-            )
-        ))?;
+        let mut judged = format!(
+            "on {} ({})",
+            counted(evaluation.rows, "row"),
+            evaluation.part
+        );
+        if let Some(intervals) = &evaluation.intervals {
+            let percent = (intervals.level * 1e8).round() / 1e6;
+            let samples = thousands(intervals.samples as u64);
+            judged = format!("{judged}, {percent} % intervals by bootstrap ({samples} samples)");
+        }
+        output.line(format!("{} {}", styled(BOLD, stage), styled(FAINT, judged)))?;
         let has_train = !evaluation.train_metrics.is_empty();
         let mut headings = vec![("metric", Align::Left), ("value", Align::Right)];
+        if evaluation.intervals.is_some() {
+            headings.push(("interval", Align::Left));
+        }
         if has_train {
             headings.push(("on train", Align::Right));
         }
         let mut metrics = Columns::new(headings);
         for (name, value) in &evaluation.metrics {
             let mut cells = vec![name.clone(), figure(*value)];
+            if let Some(intervals) = &evaluation.intervals {
+                let interval = intervals.of(name);
+                cells.push(interval.map_or(String::new(), |(low, high)| {
+                    format!("{} to {}", figure(low), figure(high))
+                }));
+            }
             if has_train {
                 let train = evaluation
                     .train_metrics
@@ -309,7 +317,7 @@ fn text(summary: &RunSummary, report: &str, output: &mut Output) -> anyhow::Resu
         for table in evaluation
             .tables
             .iter()
-            .filter(|table| table.name == "confusion_matrix")
+            .filter(|table| is_brief(&table.name))
         {
             output.line("")?;
             output.line(styled(FAINT, &table.title))?;
@@ -377,6 +385,12 @@ fn text(summary: &RunSummary, report: &str, output: &mut Output) -> anyhow::Resu
     }
     output.line(format!("report  {report}"))?;
     output.line(format!("time    {}", duration(summary.seconds)))
+}
+
+/// Whether an evaluation's table is worth reading at once; the report has all of them.
+fn is_brief(table: &str) -> bool {
+    const BRIEF: [&str; 5] = ["confusion_matrix", "baseline", "horizons", "clusters", "top_k"];
+    BRIEF.contains(&table) || table.starts_with("by_")
 }
 
 /// Cells under their headings, numbers to the right.

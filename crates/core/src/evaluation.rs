@@ -13,6 +13,9 @@ pub struct Evaluation {
     pub metrics: Vec<(String, f64)>,
     /// The same metrics on the training part, where that is cheap: the gap shows overfitting.
     pub train_metrics: Vec<(String, f64)>,
+    /// How far the metrics would move with other rows of the same kind, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intervals: Option<Intervals>,
     /// Tables: the confusion matrix, figures by class.
     pub tables: Vec<Table>,
     /// Pictures, as SVG text.
@@ -26,6 +29,27 @@ impl Evaluation {
             .iter()
             .find(|(known, _)| known == name)
             .map(|(_, value)| *value)
+    }
+}
+
+/// Intervals of metrics, by bootstrap.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Intervals {
+    /// The share of the draws whose metric lies in the interval.
+    pub level: f64,
+    /// How many times the rows were drawn.
+    pub samples: usize,
+    /// Metric, lower and upper end.
+    pub bounds: Vec<(String, f64, f64)>,
+}
+
+impl Intervals {
+    /// Lower and upper end for the metric of that name.
+    pub fn of(&self, metric: &str) -> Option<(f64, f64)> {
+        self.bounds
+            .iter()
+            .find(|(known, ..)| known == metric)
+            .map(|(_, low, high)| (*low, *high))
     }
 }
 

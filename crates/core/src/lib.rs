@@ -31,7 +31,7 @@ pub use context::{
 pub use counts::{counted, thousands};
 pub use diagnostic::{Diagnostic, Location, ParamPath, ParamStep, Problem, Severity};
 pub use error::{Error, Result};
-pub use evaluation::{Evaluation, Plot, Table};
+pub use evaluation::{Evaluation, Intervals, Plot, Table};
 pub use expression::{
     Aggregate, BinaryOperator, Expression, Function, Literal, PairAggregate, UnaryOperator,
 };

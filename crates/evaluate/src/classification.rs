@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use polars::prelude::{Column as PolarsColumn, DataFrame, DataType};
+use polars::prelude::{DataFrame, DataType};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
@@ -12,8 +12,14 @@ use taktline_core::{
 };
 
 use crate::{
-    metrics::{Confusion, Operation, Ranking, brier, log_loss},
+    bootstrap::Bootstrap,
+    further::Further,
+    judged::{self, Lift, MetricList, Parts, amount, numbers, pick, quoted, share, target_name},
+    metrics::{
+        CalibrationBin, Confusion, Operation, Ranking, brier, calibration, calibration_error, log_loss,
+    },
     plots,
+    slices::By,
 };
 
 /// Judges the predictions of the classifier above: metrics, confusion matrix, curves.
@@ -27,6 +33,13 @@ use crate::{
 ///
 /// Of more classes it gives `accuracy`, `balanced_accuracy`, `f1_macro`, `f1_weighted`, `precision_macro`, `recall_macro`, `log_loss`,
 /// `baseline_accuracy`. Where the labels are only known from the rows (whole numbers, text), a gate may name a metric of either list.
+///
+/// A table shows the lift over these baselines: 100 % is perfect, 0 % no better. With `calibration`, `calibration_error` is the mean distance of
+/// predicted probability from observed share (of more classes: of the largest probability from the share predicted right).
+///
+/// With `by`, a table shows `average_precision`, `roc_auc`, `precision`, `recall`, `accuracy` and `log_loss` of each slice (of more
+/// classes `accuracy`, `balanced_accuracy`, `f1_macro` and `log_loss`), and `worst_roc_auc` and so on are those of the worst slice. With
+/// `bootstrap` every metric comes with an interval.
 ///
 /// Rows count by the column with role `weight`. Precision is 0 where nothing is flagged. A metric without a value for the rows at hand
 /// (recall without a positive row) is left out and listed in the table `undefined_metrics`; a gate on it fails.
@@ -47,6 +60,26 @@ pub struct Classification {
     #[serde(default = "default_false_alarm_rate")]
     #[schemars(range(min = 0.0, max = 1.0))]
     false_alarm_rate: f64,
+    /// Adds `calibration_error`, over ranges of the predicted probability.
+    calibration: Option<Calibration>,
+    /// Columns whose values part the rows into slices, each with its own figures.
+    by: Option<By>,
+    /// Intervals of the metrics, by drawing the judged rows again.
+    bootstrap: Option<Bootstrap>,
+}
+
+/// How probabilities are held against what came.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Calibration {
+    /// Into how many equally wide ranges.
+    #[serde(default = "default_bins")]
+    #[schemars(range(min = 2, max = 100))]
+    bins: usize,
+}
+
+fn default_bins() -> usize {
+    10
 }
 
 fn default_false_alarm_rate() -> f64 {
@@ -89,13 +122,26 @@ struct Cost {
 }
 
 register_kind! {
-    Classification, "evaluate.classification", version: 2,
+    Classification, "evaluate.classification", version: 3,
     example: "- evaluate.classification: {cost: {missed: 50, false_alarm: 1}}",
 }
 
 const PREDICTION: &str = "prediction";
 const SCORE: &str = "score";
 const PROBABILITY: &str = "probability_";
+
+const CALIBRATION_ERROR: &str = "calibration_error";
+
+const BINARY_BY_SLICE: [&str; 6] = [
+    "average_precision",
+    "roc_auc",
+    "precision",
+    "recall",
+    "accuracy",
+    "log_loss",
+];
+
+const MULTICLASS_BY_SLICE: [&str; 4] = ["accuracy", "balanced_accuracy", "f1_macro", "log_loss"];
 
 /// How many classes there are, as far as it is known before any row is read.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -108,24 +154,14 @@ enum Task {
 impl Stage for Classification {
     fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
         let Some(input) = inputs.first() else {
-            return Schema {
-                incomplete: true,
-                ..Schema::default()
-            };
+            return judged::no_input();
         };
-        if input.column(PREDICTION).is_none() && !input.incomplete {
-            cx.report(
-                Problem::error(
-                    "no-model",
-                    path![],
-                    "no model stands above, so there is no `prediction` to judge",
-                )
-                .help("put a `model.…` stage above, or name one in `from`"),
-            );
-        }
-        let target = target_name(input).and_then(|name| input.column(&name));
-        match target {
-            Some(target) if !Classes::can_hold(&target.dtype) => cx.report(Problem::error(
+        judged::check_model(input, PREDICTION, cx);
+        judged::check_target(input, cx);
+        if let Some(target) = target_name(input).and_then(|name| input.column(&name))
+            && !Classes::can_hold(&target.dtype)
+        {
+            cx.report(Problem::error(
                 "wrong-type",
                 path![],
                 format!(
@@ -133,18 +169,9 @@ impl Stage for Classification {
                     target.name,
                     type_name(&target.dtype)
                 ),
-            )),
-            None if !input.incomplete => cx.report(
-                Problem::error(
-                    "no-target",
-                    path![],
-                    "no column has the role `target`, so there is no truth to compare with",
-                )
-                .help("give one column `role: target` under `columns:`"),
-            ),
-            _ => {}
+            ));
         }
-        self.check_part(input, cx);
+        judged::check_part(self.part, input, cx);
         self.check_costs(input, cx);
         if let (Some(positive), Some(labels)) = (&self.positive, known_labels(input))
             && !labels.contains(&positive.0)
@@ -159,6 +186,7 @@ impl Stage for Classification {
                 .note(format!("its labels are {}", quoted(&labels))),
             );
         }
+        self.further().check(input, cx);
         input.clone()
     }
 
@@ -168,43 +196,16 @@ impl Stage for Classification {
 }
 
 impl Classification {
-    fn check_part(&self, input: &Schema, cx: &mut CheckContext<'_>) {
-        let parts = &input.facts.partitions;
-        match self.part {
-            None if parts.is_empty() && !input.incomplete => cx.report(
-                Problem::warning(
-                    "no-split",
-                    path![],
-                    "the model is judged on the rows that it learned from",
-                )
-                .help("put a `split.…` stage above the model"),
-            ),
-            Some(part) if parts.is_empty() && !input.incomplete => cx.report(
-                Problem::error(
-                    "unknown-part",
-                    path!["part"],
-                    format!(
-                        "no split stands above, so there are no {} rows",
-                        part.label()
-                    ),
-                )
-                .help("put a `split.…` stage above the model"),
-            ),
-            _ => {
-                let part = self.part.unwrap_or(Partition::Test);
-                if !parts.is_empty() && !parts.contains(&part) {
-                    let made: Vec<&str> = parts.iter().map(|part| part.label()).collect();
-                    cx.report(
-                        Problem::error(
-                            "unknown-part",
-                            path!["part"],
-                            format!("the split above makes no {} rows", part.label()),
-                        )
-                        .note(format!("it makes {}", quoted(&made))),
-                    );
-                }
-            }
+    fn further(&self) -> Further<'_> {
+        Further {
+            bootstrap: self.bootstrap.as_ref(),
+            by: self.by.as_ref(),
+            param: "by",
         }
+    }
+
+    fn bins(&self) -> usize {
+        self.calibration.map_or_else(default_bins, |calibration| calibration.bins)
     }
 
     fn check_costs(&self, input: &Schema, cx: &mut CheckContext<'_>) {
@@ -282,10 +283,21 @@ impl Evaluate for Classification {
             binary.extend(COST_METRICS.map(str::to_owned));
         }
         binary.extend(["baseline_average_precision", "baseline_accuracy"].map(str::to_owned));
-        let multiclass = MULTICLASS_METRICS.map(str::to_owned);
+        let mut multiclass = MULTICLASS_METRICS.map(str::to_owned).to_vec();
+        let by_slice = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            self.further().worst(&names)
+        };
+        for (names, worst) in [
+            (&mut binary, by_slice(&BINARY_BY_SLICE)),
+            (&mut multiclass, by_slice(&MULTICLASS_BY_SLICE)),
+        ] {
+            names.extend(self.calibration.map(|_| CALIBRATION_ERROR.to_owned()));
+            names.extend(worst);
+        }
         match self.task(input) {
             Task::Binary => binary,
-            Task::Multiclass => multiclass.to_vec(),
+            Task::Multiclass => multiclass,
             Task::Unknown => {
                 let more = multiclass
                     .into_iter()
@@ -307,71 +319,44 @@ impl Evaluate for Classification {
             .map(str::to_owned)
             .chain(weights)
             .chain(target_name(input))
+            .chain(self.further().reads())
             .collect()
     }
 
-    fn evaluate(&self, frame: &Frame, _seed: u64) -> Result<Evaluation> {
+    fn evaluate(&self, frame: &Frame, seed: u64) -> Result<Evaluation> {
         let rows = Rows::read(frame, self)?;
-        let partition = frame.data.column(PARTITION).ok();
-        let part_rows = |part: Partition| -> Result<Vec<usize>> {
-            let Some(partition) = partition else {
-                return Ok(Vec::new());
-            };
-            let labels = partition.cast(&DataType::String)?;
-            let is_part = |label: Option<&str>| label == Some(part.label());
-            Ok(labels
-                .str()?
-                .iter()
-                .enumerate()
-                .filter(|(_, label)| is_part(*label))
-                .map(|(row, _)| row)
-                .collect())
-        };
-        let part = self.part.unwrap_or(Partition::Test);
-        let (name, judged) = match partition {
-            Some(_) => (part.label(), rows.select(&part_rows(part)?)),
-            None if self.part.is_some() => {
-                return Err(Error::data(format!(
-                    "no split stands above, so there are no {} rows",
-                    part.label()
-                )));
-            }
-            None => ("all", rows.clone()),
-        };
-        if judged.len() == 0 {
-            return Err(Error::data(format!("there are no {name} rows to judge")));
-        }
-        // A frame without a split has no training part of its own: every row was learned from.
-        let train = partition
-            .map(|_| part_rows(Partition::Train))
-            .transpose()?
-            .map(|train| rows.select(&train));
-        let train = train.filter(|train| train.len() > 0);
-        let majority = train.as_ref().unwrap_or(&judged).majority();
+        let parts = Parts::of(frame, self.part)?;
+        let judged = rows.select(&parts.judged);
+        let baseline = rows.select(parts.baseline()).constant();
 
-        let mut evaluation = Evaluation {
-            rows: judged.len(),
-            part: name.into(),
-            ..Evaluation::default()
-        };
+        let mut evaluation = parts.evaluation();
         let judge = match &rows.positive {
-            Some(_) => {
-                let validation = rows.select(&part_rows(Partition::Validation)?);
-                let for_choice = if validation.len() > 0 {
-                    &validation
-                } else {
-                    train.as_ref().unwrap_or(&judged)
-                };
-                Judge::Binary(self.choose_thresholds(for_choice))
+            Some(_) if parts.validation.is_empty() => {
+                Judge::Binary(self.choose_thresholds(&rows.select(parts.baseline())))
             }
+            Some(_) => Judge::Binary(self.choose_thresholds(&rows.select(&parts.validation))),
             None => Judge::Multiclass,
         };
-        let figures = judge.measure(self, &judged, majority);
+        let figures = judge.measure(self, &judged, &baseline);
         evaluation.tables = figures.tables(&judged);
+        let lifts = judged::lift_table("what needs no model", &figures.lifts(&judged, &baseline));
+        evaluation.tables.extend(lifts);
         evaluation.plots = figures.plots(&judged)?;
-        evaluation.metrics = figures.metrics;
-        if let Some(train) = train.filter(|_| part != Partition::Train) {
-            let on_train = judge.measure(self, &train, majority).metrics;
+        let by_slice: Vec<String> = match judge {
+            Judge::Binary(_) => BINARY_BY_SLICE.map(str::to_owned).to_vec(),
+            Judge::Multiclass => MULTICLASS_BY_SLICE.map(str::to_owned).to_vec(),
+        };
+        let measure = |chosen: &[usize]| {
+            let figures = judge.measure(self, &rows.select(chosen), &baseline);
+            MetricList {
+                defined: figures.metrics,
+                undefined: figures.undefined,
+            }
+        };
+        self.further()
+            .complete(&mut evaluation, frame, &parts, &by_slice, seed, &measure)?;
+        if let Some(train) = parts.beside() {
+            let on_train = judge.measure(self, &rows.select(train), &baseline).metrics;
             // Sums over another number of rows are no comparison.
             evaluation.train_metrics = on_train
                 .into_iter()
@@ -413,7 +398,18 @@ struct Rows {
     scores: Option<Vec<f64>>,
     /// The probability that the model gave to the true class.
     of_truth: Option<Vec<f64>>,
+    /// Of more classes, the largest probability of each row.
+    confidences: Option<Vec<f64>>,
     weights: Option<Vec<f64>>,
+}
+
+/// What needs no model: the same answer for every row.
+#[derive(Debug)]
+struct Constant {
+    /// The most frequent class.
+    majority: usize,
+    /// The share of each class.
+    shares: Vec<f64>,
 }
 
 impl Rows {
@@ -447,15 +443,7 @@ impl Rows {
         let predictions = codes.split_off(target.len());
         let truths = codes;
 
-        let weights = frame.schema.with_role(Role::Weight).next();
-        let weights = weights
-            .map(|column| numbers(data.column(&column.name)?))
-            .transpose()?;
-        if weights.iter().flatten().any(|weight| *weight < 0.0) {
-            return Err(Error::data(
-                "a row has a negative weight; a row counts 0 or more",
-            ));
-        }
+        let weights = judged::weights(frame)?;
         let positive = if labels.len() <= 2 {
             settings.find_positive(data, &labels)?
         } else {
@@ -474,6 +462,11 @@ impl Rows {
             (Some(_), Ok(score)) => Some(numbers(score)?),
             _ => None,
         };
+        let probabilities = probabilities(data, &labels)?;
+        let confidences = match (positive, &probabilities) {
+            (None, Some(columns)) => Some(largest(columns, truths.len())),
+            _ => None,
+        };
         let of_truth = match (positive, &scores) {
             (Some(positive), Some(scores)) => {
                 let of_truth = |(score, truth): (&f64, &u32)| {
@@ -485,7 +478,7 @@ impl Rows {
                 };
                 Some(scores.iter().zip(&truths).map(of_truth).collect())
             }
-            _ => probabilities_of_truth(data, &labels, &truths)?,
+            _ => probabilities.map(|columns| probabilities_of_truth(&columns, &truths)),
         };
         Ok(Self {
             labels,
@@ -494,6 +487,7 @@ impl Rows {
             predictions,
             scores,
             of_truth,
+            confidences,
             weights,
         })
     }
@@ -503,9 +497,6 @@ impl Rows {
     }
 
     fn select(&self, rows: &[usize]) -> Self {
-        fn pick<T: Copy>(values: &[T], rows: &[usize]) -> Vec<T> {
-            rows.iter().map(|row| values[*row]).collect()
-        }
         Self {
             labels: self.labels.clone(),
             positive: self.positive,
@@ -513,25 +504,48 @@ impl Rows {
             predictions: pick(&self.predictions, rows),
             scores: self.scores.as_ref().map(|scores| pick(scores, rows)),
             of_truth: self.of_truth.as_ref().map(|of_truth| pick(of_truth, rows)),
+            confidences: self.confidences.as_ref().map(|values| pick(values, rows)),
             weights: self.weights.as_ref().map(|weights| pick(weights, rows)),
         }
     }
 
-    /// The most frequent class; of equally frequent ones, the first.
-    fn majority(&self) -> usize {
+    /// The most frequent class (of equally frequent ones, the first) and the classes' shares.
+    fn constant(&self) -> Constant {
         let confusion = Confusion::of(
             &self.truths,
             &self.truths,
             self.weights.as_deref(),
             self.labels.len(),
         );
-        (0..self.labels.len()).fold(0, |best, class| {
+        let majority = (0..self.labels.len()).fold(0, |best, class| {
             if confusion.support(class) > confusion.support(best) {
                 class
             } else {
                 best
             }
-        })
+        });
+        let total = confusion.total();
+        let share = |class| if total > 0.0 { confusion.support(class) / total } else { 0.0 };
+        Constant {
+            majority,
+            shares: (0..self.labels.len()).map(share).collect(),
+        }
+    }
+
+    /// Predicted probability against observed share: of the positive class, or of the class predicted.
+    fn calibration(&self, bins: usize) -> Option<Vec<CalibrationBin>> {
+        let weights = self.weights.as_deref();
+        if let Some(scores) = &self.scores {
+            return Some(calibration(scores, &self.is_positive(), weights, bins));
+        }
+        let right: Vec<bool> = self
+            .truths
+            .iter()
+            .zip(&self.predictions)
+            .map(|(truth, prediction)| truth == prediction)
+            .collect();
+        let confidences = self.confidences.as_ref()?;
+        Some(calibration(confidences, &right, weights, bins))
     }
 
     fn is_positive(&self) -> Vec<bool> {
@@ -626,13 +640,14 @@ struct Figures {
     /// Thresholds worth knowing, with what they do.
     operations: Vec<(String, Operation, Option<f64>)>,
     thresholds: Option<Thresholds>,
+    bins: Option<Vec<CalibrationBin>>,
 }
 
 impl Judge {
-    fn measure(&self, settings: &Classification, rows: &Rows, majority: usize) -> Figures {
+    fn measure(&self, settings: &Classification, rows: &Rows, baseline: &Constant) -> Figures {
         match self {
-            Self::Binary(thresholds) => measure_binary(settings, *thresholds, rows, majority),
-            Self::Multiclass => measure_multiclass(rows, majority),
+            Self::Binary(thresholds) => measure_binary(settings, *thresholds, rows, baseline),
+            Self::Multiclass => measure_multiclass(settings, rows, baseline),
         }
     }
 }
@@ -641,7 +656,7 @@ fn measure_binary(
     settings: &Classification,
     thresholds: Thresholds,
     rows: &Rows,
-    majority: usize,
+    baseline: &Constant,
 ) -> Figures {
     let weights = rows.weights.as_deref();
     let positive = rows.positive.unwrap_or(0);
@@ -763,9 +778,14 @@ fn measure_binary(
     );
     list.add(
         "baseline_accuracy",
-        (total > 0.0).then(|| confusion.support(majority) / total),
+        (total > 0.0).then(|| confusion.support(baseline.majority) / total),
         "the rows have no weight",
     );
+    let bins = rows.calibration(settings.bins());
+    if settings.calibration.is_some() {
+        let error = bins.as_deref().and_then(calibration_error);
+        list.add(CALIBRATION_ERROR, error, no_score);
+    }
     let MetricList {
         defined: metrics,
         undefined,
@@ -778,10 +798,11 @@ fn measure_binary(
         ranking,
         operations,
         thresholds,
+        bins,
     }
 }
 
-fn measure_multiclass(rows: &Rows, majority: usize) -> Figures {
+fn measure_multiclass(settings: &Classification, rows: &Rows, baseline: &Constant) -> Figures {
     let weights = rows.weights.as_deref();
     let confusion = Confusion::of(&rows.truths, &rows.predictions, weights, rows.labels.len());
     let total = confusion.total();
@@ -798,7 +819,7 @@ fn measure_multiclass(rows: &Rows, majority: usize) -> Figures {
         confusion.macro_mean(|figures| figures.precision),
         confusion.macro_mean(|figures| figures.recall),
         loss,
-        (total > 0.0).then(|| confusion.support(majority) / total),
+        (total > 0.0).then(|| confusion.support(baseline.majority) / total),
     ];
     for (name, value) in MULTICLASS_METRICS.into_iter().zip(values) {
         let why = if name == "log_loss" {
@@ -807,6 +828,11 @@ fn measure_multiclass(rows: &Rows, majority: usize) -> Figures {
             "the rows have no weight"
         };
         list.add(name, value, why);
+    }
+    let bins = rows.calibration(settings.bins());
+    if settings.calibration.is_some() {
+        let error = bins.as_deref().and_then(calibration_error);
+        list.add(CALIBRATION_ERROR, error, "the model gives no probabilities");
     }
     let MetricList {
         defined: metrics,
@@ -819,21 +845,7 @@ fn measure_multiclass(rows: &Rows, majority: usize) -> Figures {
         ranking: None,
         operations: Vec::new(),
         thresholds: None,
-    }
-}
-
-#[derive(Default)]
-struct MetricList {
-    defined: Vec<(String, f64)>,
-    undefined: Vec<(String, &'static str)>,
-}
-
-impl MetricList {
-    fn add(&mut self, name: &str, value: Option<f64>, why_not: &'static str) {
-        match value {
-            Some(value) => self.defined.push((name.to_owned(), value)),
-            None => self.undefined.push((name.to_owned(), why_not)),
-        }
+        bins,
     }
 }
 
@@ -843,19 +855,43 @@ impl Figures {
         if let Some(ranking) = &self.ranking {
             tables.push(self.operation_table(ranking));
         }
-        if !self.undefined.is_empty() {
-            tables.push(Table {
-                name: "undefined_metrics".into(),
-                title: "Metrics without a value for these rows".into(),
-                columns: vec!["metric".into(), "why".into()],
-                rows: self
-                    .undefined
-                    .iter()
-                    .map(|(name, why)| vec![name.clone(), (*why).to_owned()])
-                    .collect(),
-            });
-        }
+        tables.extend(self.bins.as_deref().map(|bins| calibration_table(bins, rows)));
         tables
+    }
+
+    fn lifts(&self, rows: &Rows, baseline: &Constant) -> Vec<Lift> {
+        let weights = rows.weights.as_deref();
+        let found = |name: &str| {
+            let mut metrics = self.metrics.iter();
+            metrics.find(|(known, _)| known == name).map(|(_, value)| *value)
+        };
+        let of_truth: Vec<f64> = rows
+            .truths
+            .iter()
+            .map(|truth| baseline.shares[*truth as usize])
+            .collect();
+        let share = rows.positive.map(|class| baseline.shares[class as usize]);
+        let constant = share.map(|share| vec![share; rows.len()]);
+        let candidates = [
+            ("average_precision", found("baseline_average_precision"), 1.0),
+            ("roc_auc", Some(0.5), 1.0),
+            ("accuracy", found("baseline_accuracy"), 1.0),
+            ("log_loss", log_loss(&of_truth, weights), 0.0),
+            (
+                "brier",
+                constant.and_then(|scores| brier(&scores, &rows.is_positive(), weights)),
+                0.0,
+            ),
+        ];
+        let lift = |(name, baseline, best): (&str, Option<f64>, f64)| {
+            Some(Lift {
+                metric: name.to_owned(),
+                model: found(name)?,
+                baseline: baseline?,
+                best,
+            })
+        };
+        candidates.into_iter().filter_map(lift).collect()
     }
 
     fn confusion_table(&self, rows: &Rows) -> Table {
@@ -947,27 +983,43 @@ impl Figures {
             }
         }
         plots.push(plots::confusion(&self.confusion, &rows.labels)?);
-        match &rows.scores {
-            Some(scores) => plots.push(plots::calibration(
-                scores,
-                &rows.is_positive(),
-                rows.weights.as_deref(),
-            )?),
-            None if rows.labels.len() > 2 => {
-                plots.push(plots::per_class(&self.confusion, &rows.labels)?)
-            }
-            None => {}
+        if rows.scores.is_none() && rows.labels.len() > 2 {
+            plots.push(plots::per_class(&self.confusion, &rows.labels)?);
+        }
+        if let Some(bins) = &self.bins {
+            let axes = match rows.scores {
+                Some(_) => ("predicted probability", "share that is positive"),
+                None => ("largest probability", "share predicted right"),
+            };
+            plots.push(plots::calibration(bins, calibration_error(bins), axes)?);
         }
         Ok(plots)
     }
 }
 
-/// The probability that each row's true class got; `None` where the model gives no probabilities.
-fn probabilities_of_truth(
-    data: &DataFrame,
-    labels: &[String],
-    truths: &[u32],
-) -> Result<Option<Vec<f64>>> {
+/// Predicted probability against observed share, range by range.
+fn calibration_table(bins: &[CalibrationBin], rows: &Rows) -> Table {
+    let observed = if rows.scores.is_some() {
+        "share positive"
+    } else {
+        "share right"
+    };
+    let error = calibration_error(bins).map_or(String::new(), |error| {
+        format!(" (expected calibration error {})", judged::figure(error))
+    });
+    Table {
+        name: "calibration".into(),
+        title: format!("Calibration{error}"),
+        columns: ["predicted", "rows", observed].map(str::to_owned).to_vec(),
+        rows: bins
+            .iter()
+            .map(|bin| vec![share(bin.predicted), amount(bin.weight), share(bin.observed)])
+            .collect(),
+    }
+}
+
+/// The probabilities of each class, none for a class that the model has never seen; `None` where the model gives none at all.
+fn probabilities(data: &DataFrame, labels: &[String]) -> Result<Option<Vec<Option<Vec<f64>>>>> {
     let columns = labels
         .iter()
         .map(|label| {
@@ -977,41 +1029,26 @@ fn probabilities_of_truth(
                 .transpose()
         })
         .collect::<Result<Vec<_>>>()?;
-    if columns.iter().all(Option::is_none) {
-        return Ok(None);
-    }
-    // A label that the model has never seen got no probability at all.
+    Ok(columns.iter().any(Option::is_some).then_some(columns))
+}
+
+/// The probability that each row's true class got; of a label that the model has never seen, none at all.
+fn probabilities_of_truth(columns: &[Option<Vec<f64>>], truths: &[u32]) -> Vec<f64> {
     let of_truth = |(row, truth): (usize, &u32)| {
         columns[*truth as usize]
             .as_ref()
             .map_or(0.0, |column| column[row])
     };
-    Ok(Some(truths.iter().enumerate().map(of_truth).collect()))
+    truths.iter().enumerate().map(of_truth).collect()
 }
 
-fn numbers(column: &PolarsColumn) -> Result<Vec<f64>> {
-    let numbers = column.cast(&DataType::Float64)?;
-    let values: Vec<f64> = numbers
-        .f64()?
-        .iter()
-        .map(|value| value.unwrap_or(f64::NAN))
-        .collect();
-    match values.iter().position(|value| !value.is_finite()) {
-        None => Ok(values),
-        Some(row) => Err(Error::data(format!(
-            "`{}` holds no finite number in row {}",
-            column.name(),
-            row + 1
-        ))),
-    }
-}
-
-fn target_name(schema: &Schema) -> Option<String> {
-    schema
-        .facts
-        .model_target
-        .clone()
-        .or_else(|| schema.target().map(|column| column.name.clone()))
+/// The largest probability of each row.
+fn largest(columns: &[Option<Vec<f64>>], rows: usize) -> Vec<f64> {
+    let of_row = |row: usize| {
+        let values = columns.iter().flatten().map(|column| column[row]);
+        values.fold(0.0, f64::max)
+    };
+    (0..rows).map(of_row).collect()
 }
 
 /// The labels, where they are known before any row is read.
@@ -1026,23 +1063,6 @@ fn known_labels(schema: &Schema) -> Option<Vec<String>> {
     }
 }
 
-fn quoted(names: &[impl AsRef<str>]) -> String {
-    names
-        .iter()
-        .map(|name| format!("`{}`", name.as_ref()))
-        .collect::<Vec<_>>()
-        .join(", ")
-}
-
-fn share(value: f64) -> String {
-    format!("{value:.4}")
-}
-
-/// A count, or a sum of weights: with thousands set apart, without decimals where there are none.
-fn amount(value: f64) -> String {
-    crate::plots::grouped(value)
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -1051,6 +1071,7 @@ mod tests {
     use taktline_core::{Capabilities, Column, Registry, Severity, serde_yaml};
 
     use super::*;
+    use crate::judged::testing;
 
     fn stage(params: &str) -> Classification {
         serde_yaml::from_str(params).expect("params")
@@ -1240,8 +1261,65 @@ mod tests {
             .iter()
             .map(|plot| plot.name.as_str())
             .collect();
-        assert_eq!(plots, ["confusion", "per_class"]);
+        assert_eq!(plots, ["confusion", "per_class", "calibration"]);
         assert!(stage("{positive: 1}").evaluate(&frame, 1).is_err());
+    }
+
+    #[test]
+    fn slices_intervals_and_calibration() {
+        let whole = payments(|_| "test");
+        let regions: Vec<&str> = (0..5000)
+            .map(|row| if row % 5 == 0 { "south" } else { "north" })
+            .collect();
+        let mut data = whole.data.clone();
+        data.with_column(polars::prelude::Column::new("region".into(), &regions))
+            .expect("a column");
+        let frame = frame(data, "is_fraud");
+        let stage = stage("{by: region, bootstrap: {samples: 100}, calibration: {bins: 10}}");
+        let evaluation = stage.evaluate(&frame, 1).expect("an evaluation");
+        testing::announced(&stage, &frame, &evaluation);
+        // tests/peers/metrics.py, case "many rows".
+        close(&evaluation, CALIBRATION_ERROR, 0.39569375);
+        let title = &testing::table(&evaluation, "calibration").title;
+        assert!(title.ends_with("error 0.3957)"), "{title}");
+
+        // A slice has the figures of its rows alone.
+        let alone = |region: &str| {
+            let rows: Vec<u32> = (0..5000_u32)
+                .filter(|row| regions[*row as usize] == region)
+                .collect();
+            let rows = polars::prelude::IdxCa::from_vec("rows".into(), rows);
+            let data = whole.data.take(&rows).expect("rows");
+            let evaluation = self::stage("{}").evaluate(&self::frame(data, "is_fraud"), 1);
+            evaluation.expect("an evaluation")
+        };
+        let [north, south] = ["north", "south"].map(alone);
+        let of_both = |name| [&north, &south].map(|part| part.metric(name).expect("a metric"));
+        let [one, other] = of_both("roc_auc");
+        close(&evaluation, "worst_roc_auc", one.min(other));
+        let [one, other] = of_both("log_loss");
+        close(&evaluation, "worst_log_loss", one.max(other));
+        let slices = testing::table(&evaluation, "by_region");
+        assert_eq!(slices.rows[0][..2], ["north", "4,000"]);
+        assert_eq!(slices.rows[1][3], share(of_both("roc_auc")[1]));
+
+        // The standard error of an area (Hanley and McNeil, 1982) is 0.011 here, so that 95 % are within about 0.022.
+        let intervals = evaluation.intervals.as_ref().expect("intervals");
+        let (low, high) = intervals.of("roc_auc").expect("an interval");
+        assert!(low > 0.75 && low < 0.785 && high > 0.797 && high < 0.83, "{low} {high}");
+    }
+
+    #[test]
+    fn lift_over_what_needs_no_model() {
+        let evaluation = stage("{}")
+            .evaluate(&payments(|_| "test"), 1)
+            .expect("an evaluation");
+        let table = testing::table(&evaluation, "baseline");
+        // tests/peers/metrics.py, case "many rows".
+        assert_eq!(table.rows[1], ["roc_auc", "0.7909", "0.5000", "58.2 %"]);
+        assert_eq!(table.rows[3][..3], ["log_loss", "1.1279", "0.3299"]);
+        assert_eq!(table.rows[4][..3], ["brier", "0.2802", "0.0918"]);
+        assert!(table.rows[4][3].starts_with('-'));
     }
 
     #[test]

@@ -1,9 +1,14 @@
 //! Metrics, curves, plots and reports: how good a model is, in figures that gates, people and scripts can read.
 
+mod bootstrap;
 pub mod classification;
+mod further;
+mod judged;
 pub mod metrics;
 mod plots;
 pub mod profile;
+pub mod regression;
 mod report;
+mod slices;
 
 pub use report::{metric_about, report_html};

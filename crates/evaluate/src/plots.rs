@@ -11,7 +11,12 @@ use plotters::{
 };
 use taktline_core::{Error, Plot, Result};
 
-use crate::metrics::{self, Confusion, Ranking};
+use crate::metrics::{self, CalibrationBin, Confusion, Ranking};
+
+mod numbers;
+
+pub(crate) use numbers::{predicted_against_true, residuals};
+use numbers::Bars;
 
 /// Text and axes.
 const INK: RGBColor = RGBColor(31, 41, 51);
@@ -31,7 +36,6 @@ const HEADER: i32 = 144;
 const MARGIN: i32 = 48;
 const TITLE_SIZE: i32 = 48;
 const TEXT_SIZE: i32 = 38;
-const CALIBRATION_BINS: usize = 10;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type UnitChart<'a, 'b> = ChartContext<
@@ -113,20 +117,22 @@ pub(crate) fn roc(ranking: &Ranking, area_under: f64, threshold: f64) -> Result<
     )
 }
 
-/// Observed share of positives against the predicted probability.
+/// Observed share against predicted probability. `axes` say what is predicted and what is observed.
 pub(crate) fn calibration(
-    scores: &[f64],
-    truths: &[bool],
-    weights: Option<&[f64]>,
+    bins: &[CalibrationBin],
+    error: Option<f64>,
+    axes: (&str, &str),
 ) -> Result<Plot> {
-    let bins = metrics::calibration(scores, truths, weights, CALIBRATION_BINS);
     let most = bins.iter().fold(0.0_f64, |most, bin| most.max(bin.weight));
-    let note = "dashed: probabilities can be taken at their word; larger dots, more rows";
-    picture("calibration", "Calibration", note, HEIGHT, |area| {
+    let mut note = "dashed: taken at their word; larger dots, more rows".to_owned();
+    if let Some(error) = error {
+        note = format!("calibration error {}; {note}", small_share(error));
+    }
+    picture("calibration", "Calibration", &note, HEIGHT, |area| {
         unit_chart(
             area,
-            "predicted probability",
-            "share that is positive",
+            axes.0,
+            axes.1,
             |chart| {
                 dashed(chart, [(0.0, 0.0), (1.0, 1.0)])?;
                 let points: Vec<(f64, f64)> = bins
@@ -294,51 +300,21 @@ pub(crate) fn per_class(confusion: &Confusion, labels: &[String]) -> Result<Plot
         classes.truncate(MOST_BARS);
         note = format!("{note}; the {MOST_BARS} lowest of {}", labels.len());
     }
-    let step = ((HEIGHT as i32 - HEADER - MARGIN) / classes.len().max(1) as i32).clamp(36, 110);
-    let height = (HEADER + MARGIN + step * classes.len() as i32) as u32;
-    let longest = classes
+    let bars = classes
         .iter()
-        .map(|class| shortened(&labels[*class]).chars().count())
-        .max()
-        .unwrap_or(0) as i32;
-    let left = MARGIN + 30 + longest * 18;
-    let full = WIDTH as i32 - left - MARGIN - 120;
-    let size = (step * 3 / 5).min(TEXT_SIZE);
-    picture("per_class", "F1 by class", &note, height, |area| {
-        for (place, class) in classes.iter().enumerate() {
+        .map(|class| {
             let figure = confusion.figures(*class).f1;
-            let y = HEADER + step * place as i32;
-            let text = |pos| {
-                TextStyle::from(("sans-serif", size).into_font())
-                    .color(&INK)
-                    .pos(pos)
-            };
-            let middle = y + step / 2;
-            let label = shortened(&labels[*class]);
-            area.draw(&Text::new(
-                label,
-                (left - 16, middle),
-                text(Pos::new(HPos::Right, VPos::Center)),
-            ))?;
-            let (bar_top, bar_bottom) = (y + step / 6, y + step - step / 6);
-            area.draw(&Rectangle::new(
-                [(left, bar_top), (left + full, bar_bottom)],
-                GRID.mix(0.6).filled(),
-            ))?;
-            let end = left + (f64::from(full) * figure).round() as i32;
-            area.draw(&Rectangle::new(
-                [(left, bar_top), (end, bar_bottom)],
-                ACCENT.filled(),
-            ))?;
-            let number = Pos::new(HPos::Left, VPos::Center);
-            area.draw(&Text::new(
-                format!("{figure:.3}"),
-                (left + full + 18, middle),
-                text(number),
-            ))?;
-        }
-        Ok(())
-    })
+            (labels[*class].clone(), figure, format!("{figure:.3}"))
+        })
+        .collect();
+    Bars {
+        name: "per_class",
+        title: "F1 by class",
+        note: &note,
+        bars,
+        full: 1.0,
+    }
+    .draw()
 }
 
 /// A number as people read it: thousands apart, no decimals where there are none.

@@ -45,7 +45,24 @@ pub fn metric_about(name: &str) -> &'static str {
         "f1_weighted" => "mean F1 of the classes by their rows",
         "precision_macro" => "mean precision of the classes",
         "recall_macro" => "mean recall of the classes that occur",
-        name if name.starts_with("recall_at_") => "recall while so few negatives are flagged",
+        "calibration_error" => "mean distance of predicted from observed shares; lower is better",
+        "rmse" => "root of the mean squared error, in the target's unit",
+        "mae" => "mean size of the errors, in the target's unit",
+        "median_absolute_error" => "median size of the errors, in the target's unit",
+        "r2" => "share of the truths' variance that is explained",
+        "mape" => "mean size of the errors as shares of the truths",
+        "bias" => "mean of prediction minus truth, in the target's unit",
+        "mean_deviance" => "how far from the truths, for the family; lower is better",
+        "d2" => "share of the deviance that is explained",
+        "pinball_loss" => "loss of the predicted quantile, in the target's unit",
+        "coverage" => "share of truths inside the interval",
+        "mean_width" => "mean width of the interval, in the target's unit",
+        "baseline_rmse" | "baseline_mae" | "baseline_mean_deviance" | "baseline_pinball_loss" => {
+            "the same error of what needs no model"
+        }
+        name if name.ends_with("_skill") => "share of the baseline's error that the model saves",
+        name if name.ends_with("pct_false_alarms") => "recall while so few negatives are flagged",
+        name if name.starts_with("worst_") => "the worst value that a slice has",
         _ => "",
     }
 }
@@ -142,6 +159,14 @@ fn write_metrics(page: &mut String, evaluation: &Evaluation) -> std::fmt::Result
         "<h3>Metrics</h3>\n<div class=\"scroll\"><table>\n<thead><tr><th>metric</th><th class=\"number\">{}</th>",
         escaped(&evaluation.part)
     )?;
+    if let Some(intervals) = &evaluation.intervals {
+        let percent = (intervals.level * 1e8).round() / 1e6;
+        write!(
+            page,
+            "<th class=\"number\" title=\"percentile bootstrap, {} samples\">{percent} % interval</th>",
+            taktline_core::thousands(intervals.samples as u64)
+        )?;
+    }
     if with_train {
         page.push_str("<th class=\"number\">train</th>");
     }
@@ -153,6 +178,12 @@ fn write_metrics(page: &mut String, evaluation: &Evaluation) -> std::fmt::Result
             escaped(name),
             figure(*value)
         )?;
+        if let Some(intervals) = &evaluation.intervals {
+            let interval = intervals.of(name).map_or("–".to_owned(), |(low, high)| {
+                format!("{} to {}", figure(low), figure(high))
+            });
+            write!(page, "<td class=\"number\">{interval}</td>")?;
+        }
         if with_train {
             let train = evaluation
                 .train_metrics
@@ -214,7 +245,7 @@ fn write_table(page: &mut String, table: &Table) -> std::fmt::Result {
 }
 
 /// Four significant decimals for shares, thousands apart for sums.
-fn figure(value: f64) -> String {
+pub(crate) fn figure(value: f64) -> String {
     if value.abs() >= 1000.0 || (value.fract() == 0.0 && value.abs() > 1.0) {
         crate::plots::grouped(value)
     } else if value != 0.0 && value.abs() < 0.001 {
@@ -257,7 +288,7 @@ mod tests {
                 columns: vec![evil.clone(), evil.clone()],
                 rows: vec![vec![evil.clone(), evil.clone()]],
             }],
-            plots: Vec::new(),
+            ..Evaluation::default()
         };
         let facts = [(evil.clone(), evil.clone())];
         let page = report_html(
@@ -270,6 +301,24 @@ mod tests {
         assert!(!page.contains("<script"));
         assert!(page.contains("&lt;script&gt;alert(&#39;&amp;&#39;)&lt;/script&gt;"));
         assert!(page.contains("1,200 rows"));
+    }
+
+    #[test]
+    fn shows_intervals_beside_values() {
+        let evaluation = Evaluation {
+            part: "test".into(),
+            metrics: vec![("mae".into(), 0.5), ("baseline_mae".into(), 1.5)],
+            intervals: Some(taktline_core::Intervals {
+                level: 0.95,
+                samples: 1000,
+                bounds: vec![("mae".into(), 0.41, 0.6)],
+            }),
+            ..Evaluation::default()
+        };
+        let page = report_html("cards", None, &[], &[("quality".into(), evaluation)], &[]);
+        assert!(page.contains("95 % interval</th>") && page.contains("1,000 samples"));
+        assert!(page.contains("<td class=\"number\">0.5000</td><td class=\"number\">0.4100 to 0.6000</td>"));
+        assert!(page.contains("<td class=\"number\">1.5000</td><td class=\"number\">–</td>"));
     }
 
     #[test]

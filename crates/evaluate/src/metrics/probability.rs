@@ -1,5 +1,7 @@
 //! How far predicted probabilities can be taken at their word.
 
+use super::mean;
+
 /// The mean of `-ln P(true class)`, with probabilities kept away from 0 by the machine epsilon; `None` of no rows.
 pub fn log_loss(of_truth: &[f64], weights: Option<&[f64]>) -> Option<f64> {
     mean(of_truth.len(), weights, |row| {
@@ -52,10 +54,13 @@ pub fn calibration(
         .collect()
 }
 
-fn mean(rows: usize, weights: Option<&[f64]>, value: impl Fn(usize) -> f64) -> Option<f64> {
-    let weight = |row: usize| weights.map_or(1.0, |weights| weights[row]);
-    let total: f64 = (0..rows).map(weight).sum();
-    (total > 0.0).then(|| (0..rows).map(|row| weight(row) * value(row)).sum::<f64>() / total)
+/// The mean distance of what was predicted from what was observed, over ranges by their rows: the expected calibration error
+/// (Naeini, Cooper and Hauskrecht, 2015). `None` of no rows.
+pub fn calibration_error(bins: &[CalibrationBin]) -> Option<f64> {
+    let weights: Vec<f64> = bins.iter().map(|bin| bin.weight).collect();
+    mean(bins.len(), Some(&weights), |bin| {
+        (bins[bin].predicted - bins[bin].observed).abs()
+    })
 }
 
 #[cfg(test)]
@@ -81,6 +86,20 @@ mod tests {
         let loss = log_loss(&[0.0], None).expect("a row");
         assert!((loss - 36.04365338911715).abs() < 1e-9);
         assert_eq!(log_loss(&[], None), None);
+    }
+
+    #[test]
+    fn calibration_error_weighs_ranges_by_their_rows() {
+        // Three rows at 0.15 of which one is positive, one row at 1 that is: (3 × |0.15 - 1/3| + 0) / 4.
+        let bins = calibration(
+            &[0.15, 0.15, 0.15, 1.0],
+            &[false, true, false, true],
+            None,
+            10,
+        );
+        let error = calibration_error(&bins).expect("rows");
+        assert!((error - 3.0 * (1.0 / 3.0 - 0.15) / 4.0).abs() < 1e-15);
+        assert_eq!(calibration_error(&[]), None);
     }
 
     #[test]

@@ -42,3 +42,8 @@ print("    log loss", metrics.log_loss(truths, scores), "brier", metrics.brier_s
 flagged = scores >= 0.5
 print("    precision", metrics.precision_score(truths, flagged), "recall", metrics.recall_score(truths, flagged))
 print("    f1", metrics.f1_score(truths, flagged), "balanced", metrics.balanced_accuracy_score(truths, flagged))
+places = np.minimum((scores * 10).astype(int), 9)
+apart = [(places == place).sum() * abs(scores[places == place].mean() - truths[places == place].mean()) for place in range(10)]
+print("    expected calibration error", sum(apart) / len(scores))
+constant = np.full(len(truths), truths.mean())
+print("    log loss of the share", metrics.log_loss(truths, constant), "brier", metrics.brier_score_loss(truths, constant))

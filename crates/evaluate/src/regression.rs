@@ -1,0 +1,512 @@
+//! `evaluate.regression`
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use taktline_core::{
+    CheckContext, Evaluate, Evaluation, Frame, PARTITION, Partition, Result, Role, Schema, Shape,
+    Stage, Table,
+    classifier::PREDICTION,
+    path,
+    regressor::{LOWER, UPPER},
+    register_kind,
+};
+
+use crate::{
+    bootstrap::Bootstrap,
+    further::Further,
+    judged::{self, Lift, MetricList, Parts, figure, pick, target_name},
+    metrics::{Errors, Family, coverage, weighted_quantile},
+    plots,
+    slices::By,
+};
+
+/// Judges the predictions of the regression above: metrics, residuals, lift over a constant.
+///
+/// It gives `rmse`, `mae` and `median_absolute_error` (all in the target's unit), `r2`, `mape` (a share, not percent; only where no
+/// truth is 0) and `bias` (the mean of prediction minus truth). With `deviance` also `mean_deviance` and `d2`, the share of the
+/// deviance that is explained: what `r2` is to squared errors (Hastie, Tibshirani and Wainwright, 2015). With `quantile` also
+/// `pinball_loss`. Where the model gives `lower` and `upper` also `coverage`, the share of truths between them, and `mean_width`.
+///
+/// Beside them stand `baseline_rmse`, `baseline_mae` (and `baseline_mean_deviance`, `baseline_pinball_loss`) of a constant learned from
+/// the training rows, and the lift over it, `1 - error / baseline error`: `rmse_skill`, `mae_skill` (and `deviance_skill`,
+/// `pinball_skill`). 1 is perfect, 0 no better than the constant, below 0 worse.
+///
+/// With `by`, a table shows `rmse`, `mae` and `r2` of each slice, and `worst_rmse`, `worst_mae` and `worst_r2` are those of the worst
+/// slice. With `bootstrap` every metric comes with an interval. Rows count by the column with role `weight`. A metric without a value for
+/// the rows at hand is left out and listed in the table `undefined_metrics`; a gate on it fails.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Regression {
+    /// The rows to judge: `test`, `validation` or `train`. Default: `test` below a split, else all rows.
+    part: Option<Partition>,
+    /// Also judge by the deviance of this family, for predictions above 0.
+    deviance: Option<Deviance>,
+    /// Also judge the predictions as this quantile of the target: 0.9 for a value that 9 of 10 truths do not exceed.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    quantile: Option<f64>,
+    /// The constant to compare with, over the training rows.
+    #[serde(default)]
+    baseline: Baseline,
+    /// Columns whose values part the rows into slices, each with its own figures.
+    by: Option<By>,
+    /// Intervals of the metrics, by drawing the judged rows again.
+    bootstrap: Option<Bootstrap>,
+}
+
+/// Whose deviance.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Deviance {
+    /// Counts.
+    Poisson,
+    /// Amounts above 0.
+    Gamma,
+    /// Amounts with a heap at 0: the power of the mean that the variance grows with, between 1 and 2.
+    Tweedie(#[schemars(range(min = 1.0, max = 2.0))] f64),
+}
+
+impl Deviance {
+    fn family(self) -> Family {
+        match self {
+            Self::Poisson => Family::Poisson,
+            Self::Gamma => Family::Gamma,
+            Self::Tweedie(power) => Family::Tweedie(power),
+        }
+    }
+}
+
+/// A constant over the training rows.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Baseline {
+    /// The mean: no constant has a smaller squared error there.
+    #[default]
+    Mean,
+    /// The median: no constant has a smaller absolute error there.
+    Median,
+}
+
+register_kind! {
+    Regression, "evaluate.regression", version: 1,
+    example: "- evaluate.regression: {deviance: poisson, by: line, bootstrap: {samples: 1000}}",
+}
+
+const BY_SLICE: [&str; 3] = ["rmse", "mae", "r2"];
+
+impl Stage for Regression {
+    fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
+        let Some(input) = inputs.first() else {
+            return judged::no_input();
+        };
+        judged::check_model(input, PREDICTION, cx);
+        judged::check_number_target(input, cx);
+        judged::check_part(self.part, input, cx);
+        if let Some(Deviance::Tweedie(power)) = self.deviance {
+            let place = path!["deviance", "tweedie"];
+            judged::check_between("tweedie", power, (1.0, 2.0), place, cx);
+        }
+        if let Some(quantile) = self.quantile {
+            judged::check_between("quantile", quantile, (0.0, 1.0), path!["quantile"], cx);
+        }
+        self.further().check(input, cx);
+        input.clone()
+    }
+
+    fn shape(&self) -> Shape<'_> {
+        Shape::Evaluate(self)
+    }
+}
+
+/// Everything that is judged, row by row; rows outside of the judged parts may hold no numbers.
+struct Rows {
+    truths: Vec<f64>,
+    predictions: Vec<f64>,
+    ends: Option<(Vec<f64>, Vec<f64>)>,
+    weights: Option<Vec<f64>>,
+}
+
+impl Rows {
+    fn read(frame: &Frame, parts: &Parts) -> Result<Self> {
+        let column = |name: &str| judged::numbers_or_none(frame.data.column(name)?);
+        let target = target_name(&frame.schema)
+            .ok_or_else(|| taktline_core::Error::data("no column has the role `target`"))?;
+        let ends = match has_ends(&frame.schema) {
+            true => Some((column(LOWER)?, column(UPPER)?)),
+            false => None,
+        };
+        let rows = Self {
+            truths: column(&target)?,
+            predictions: column(PREDICTION)?,
+            ends,
+            weights: judged::weights(frame)?,
+        };
+        let judged = || parts.judged.iter().copied();
+        judged::check_finite(&target, judged(), &rows.truths)?;
+        judged::check_finite(PREDICTION, judged(), &rows.predictions)?;
+        if let Some((lower, upper)) = &rows.ends {
+            judged::check_finite(LOWER, judged(), lower)?;
+            judged::check_finite(UPPER, judged(), upper)?;
+        }
+        judged::check_finite(&target, parts.baseline().iter().copied(), &rows.truths)?;
+        Ok(rows)
+    }
+
+    fn weights_of(&self, rows: &[usize]) -> Option<Vec<f64>> {
+        self.weights.as_ref().map(|weights| pick(weights, rows))
+    }
+}
+
+fn has_ends(schema: &Schema) -> bool {
+    schema.column(LOWER).is_some() && schema.column(UPPER).is_some()
+}
+
+/// What the constant says: one for errors, one for the quantile that is judged.
+struct Constant {
+    value: f64,
+    quantile: Option<f64>,
+}
+
+impl Regression {
+    fn further(&self) -> Further<'_> {
+        Further {
+            bootstrap: self.bootstrap.as_ref(),
+            by: self.by.as_ref(),
+            param: "by",
+        }
+    }
+
+    fn constant(&self, rows: &Rows, learned: &[usize]) -> Option<Constant> {
+        let truths = pick(&rows.truths, learned);
+        let weights = rows.weights_of(learned);
+        let weights = weights.as_deref();
+        let value = match self.baseline {
+            Baseline::Mean => {
+                crate::metrics::mean(truths.len(), weights, |row| truths[row])?
+            }
+            Baseline::Median => weighted_quantile(&truths, weights, 0.5)?,
+        };
+        let quantile = match self.quantile {
+            Some(quantile) => Some(weighted_quantile(&truths, weights, quantile)?),
+            None => None,
+        };
+        Some(Constant { value, quantile })
+    }
+
+    fn measure(&self, rows: &Rows, constant: Option<&Constant>, chosen: &[usize]) -> MetricList {
+        let truths = pick(&rows.truths, chosen);
+        let predictions = pick(&rows.predictions, chosen);
+        let weights = rows.weights_of(chosen);
+        let errors = Errors {
+            truths: &truths,
+            predictions: &predictions,
+            weights: weights.as_deref(),
+        };
+        let no_weight = "the rows have no weight";
+        let mut list = MetricList::default();
+        list.add("rmse", errors.rmse(), no_weight);
+        list.add("mae", errors.mae(), no_weight);
+        list.add(
+            "median_absolute_error",
+            errors.median_absolute_error(),
+            no_weight,
+        );
+        list.add("r2", errors.r2(), "the truths are all alike");
+        list.add("mape", errors.mape(), "a truth is 0");
+        list.add("bias", errors.bias(), no_weight);
+        let outside = "a truth or a prediction lies outside of what the family knows";
+        let family = self.deviance.map(Deviance::family);
+        if let Some(family) = family {
+            list.add("mean_deviance", errors.mean_deviance(family), outside);
+            list.add("d2", errors.d2(family), outside);
+        }
+        if let Some(quantile) = self.quantile {
+            list.add("pinball_loss", errors.pinball_loss(quantile), no_weight);
+        }
+        if let Some((lower, upper)) = &rows.ends {
+            let (lower, upper) = (pick(lower, chosen), pick(upper, chosen));
+            let found = coverage(&truths, &lower, &upper, weights.as_deref());
+            list.add("coverage", found.map(|found| found.coverage), no_weight);
+            list.add("mean_width", found.map(|found| found.mean_width), no_weight);
+        }
+        let same = |value: Option<f64>| vec![value.unwrap_or(f64::NAN); truths.len()];
+        let constants = same(constant.map(|constant| constant.value));
+        let baseline = Errors {
+            predictions: &constants,
+            ..errors
+        };
+        let quantiles = same(constant.and_then(|constant| constant.quantile));
+        let quantile_baseline = Errors {
+            predictions: &quantiles,
+            ..errors
+        };
+        let mut pairs = vec![
+            ("rmse", "rmse_skill", baseline.rmse()),
+            ("mae", "mae_skill", baseline.mae()),
+        ];
+        if let Some(family) = family {
+            let null = baseline.mean_deviance(family);
+            pairs.push(("mean_deviance", "deviance_skill", null));
+        }
+        if let Some(quantile) = self.quantile {
+            let null = quantile_baseline.pinball_loss(quantile);
+            pairs.push(("pinball_loss", "pinball_skill", null));
+        }
+        for (name, _, value) in &pairs {
+            list.add(&format!("baseline_{name}"), *value, no_weight);
+        }
+        for (name, skill, _) in &pairs {
+            let lift = lift(&list, name).and_then(|lift| lift.skill());
+            list.add(skill, lift, "the baseline makes no error");
+        }
+        list
+    }
+}
+
+fn lift(list: &MetricList, name: &str) -> Option<Lift> {
+    Some(Lift {
+        metric: name.to_owned(),
+        model: list.get(name)?,
+        baseline: list.get(&format!("baseline_{name}"))?,
+        best: 0.0,
+    })
+}
+
+impl Evaluate for Regression {
+    fn metrics(&self, input: &Schema) -> Vec<String> {
+        let mut names = vec!["rmse", "mae", "median_absolute_error", "r2", "mape", "bias"];
+        let (with_deviance, with_quantile) = (self.deviance.is_some(), self.quantile.is_some());
+        names.extend(with_deviance.then_some(["mean_deviance", "d2"]).into_iter().flatten());
+        names.extend(with_quantile.then_some("pinball_loss"));
+        let ends = has_ends(input).then_some(["coverage", "mean_width"]);
+        names.extend(ends.into_iter().flatten());
+        names.extend(["baseline_rmse", "baseline_mae"]);
+        names.extend(with_deviance.then_some("baseline_mean_deviance"));
+        names.extend(with_quantile.then_some("baseline_pinball_loss"));
+        names.extend(["rmse_skill", "mae_skill"]);
+        names.extend(with_deviance.then_some("deviance_skill"));
+        names.extend(with_quantile.then_some("pinball_skill"));
+        let worst = self.further().worst(&BY_SLICE.map(str::to_owned));
+        names.into_iter().map(str::to_owned).chain(worst).collect()
+    }
+
+    fn reads(&self, input: &Schema) -> BTreeSet<String> {
+        let weights = input.with_role(Role::Weight).map(|column| column.name.clone());
+        let outputs = input
+            .names()
+            .filter(|name| [PREDICTION, LOWER, UPPER, PARTITION].contains(name));
+        outputs
+            .map(str::to_owned)
+            .chain(weights)
+            .chain(target_name(input))
+            .chain(self.further().reads())
+            .collect()
+    }
+
+    fn evaluate(&self, frame: &Frame, seed: u64) -> Result<Evaluation> {
+        let parts = Parts::of(frame, self.part)?;
+        let rows = Rows::read(frame, &parts)?;
+        let constant = self.constant(&rows, parts.baseline());
+        let measure = |chosen: &[usize]| self.measure(&rows, constant.as_ref(), chosen);
+
+        let mut evaluation = parts.evaluation();
+        let list = measure(&parts.judged);
+        let how = match self.baseline {
+            Baseline::Mean => "the mean of the training rows",
+            Baseline::Median => "the median of the training rows",
+        };
+        let names = ["rmse", "mae", "mean_deviance", "pinball_loss"];
+        let lifts: Vec<Lift> = names.iter().filter_map(|name| lift(&list, name)).collect();
+        evaluation.tables.extend(judged::lift_table(how, &lifts));
+        let truths = pick(&rows.truths, &parts.judged);
+        let predictions = pick(&rows.predictions, &parts.judged);
+        let residuals: Vec<f64> = truths
+            .iter()
+            .zip(&predictions)
+            .map(|(truth, prediction)| truth - prediction)
+            .collect();
+        let weights = rows.weights_of(&parts.judged);
+        evaluation
+            .tables
+            .push(residual_table(&residuals, weights.as_deref()));
+        evaluation.plots = vec![
+            plots::predicted_against_true(&predictions, &truths, list.get("r2"))?,
+            plots::residuals(&residuals, weights.as_deref(), list.get("bias"))?,
+        ];
+        self.further().complete(
+            &mut evaluation,
+            frame,
+            &parts,
+            &BY_SLICE.map(str::to_owned),
+            seed,
+            &measure,
+        )?;
+        // A forecaster answers no training rows; a model that does is judged on them, too.
+        let answered = |row: &usize| {
+            rows.predictions[*row].is_finite()
+                && rows.ends.as_ref().is_none_or(|(lower, upper)| {
+                    lower[*row].is_finite() && upper[*row].is_finite()
+                })
+        };
+        if let Some(train) = parts.beside().filter(|train| train.iter().all(answered)) {
+            evaluation.train_metrics = measure(train).defined;
+        }
+        Ok(evaluation)
+    }
+}
+
+/// How far truths lie from predictions.
+fn residual_table(residuals: &[f64], weights: Option<&[f64]>) -> Table {
+    let quantiles = [
+        ("5 %", 0.05),
+        ("25 %", 0.25),
+        ("median", 0.5),
+        ("75 %", 0.75),
+        ("95 %", 0.95),
+    ];
+    let line = |(name, at): (&str, f64)| {
+        let value = weighted_quantile(residuals, weights, at);
+        vec![name.to_owned(), value.map_or("–".into(), figure)]
+    };
+    Table {
+        name: "residuals".into(),
+        title: "Residuals (truth minus prediction)".into(),
+        columns: vec!["share of rows below".into(), "residual".into()],
+        rows: quantiles.map(line).to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use polars::prelude::{DataFrame, df};
+    use taktline_core::serde_yaml;
+
+    use super::*;
+    use crate::judged::testing::{self, announced, close, codes, table};
+
+    fn stage(params: &str) -> Regression {
+        let params: serde_yaml::Value = serde_yaml::from_str(params).expect("YAML");
+        serde_yaml::with::singleton_map_recursive::deserialize(params).expect("params")
+    }
+
+    fn frame(data: DataFrame) -> Frame {
+        testing::frame(
+            data,
+            &[("defects", Role::Target), (PREDICTION, Role::Internal)],
+        )
+    }
+
+    /// Train: mean 4, median 3. Test: truths 2, 4, 8 and predictions 3, 4, 6.
+    fn boards() -> Frame {
+        let data = df!(
+            "defects" => [1_i64, 3, 8, 2, 4, 8],
+            PREDICTION => [1.0, 3.0, 8.0, 3.0, 4.0, 6.0],
+            LOWER => [0.0, 2.0, 7.0, 2.5, 3.0, 4.0],
+            UPPER => [2.0, 4.0, 9.0, 3.5, 5.0, 8.0],
+            "line" => ["a", "a", "a", "a", "b", "b"],
+            PARTITION => ["train", "train", "train", "test", "test", "test"],
+        );
+        frame(data.expect("a frame"))
+    }
+
+    #[test]
+    fn errors_baseline_and_lift_by_hand() {
+        let stage = stage("{quantile: 0.75, deviance: poisson, by: line}");
+        let frame = boards();
+        let evaluation = stage.evaluate(&frame, 1).expect("an evaluation");
+        announced(&stage, &frame, &evaluation);
+        close(&evaluation, "rmse", (5.0_f64 / 3.0).sqrt());
+        close(&evaluation, "mae", 1.0);
+        close(&evaluation, "median_absolute_error", 1.0);
+        close(&evaluation, "bias", -1.0 / 3.0);
+        close(&evaluation, "mape", (0.5 + 0.25) / 3.0);
+        close(&evaluation, "coverage", 2.0 / 3.0);
+        close(&evaluation, "mean_width", (1.0 + 2.0 + 4.0) / 3.0);
+        // The constant 4 misses by 2, 0 and 4.
+        close(&evaluation, "baseline_rmse", (20.0_f64 / 3.0).sqrt());
+        close(&evaluation, "baseline_mae", 2.0);
+        close(&evaluation, "rmse_skill", 0.5);
+        close(&evaluation, "mae_skill", 0.5);
+        close(&evaluation, "pinball_loss", (0.25 + 0.75 * 2.0) / 3.0);
+        // Of 1, 3 and 8, three quarters of the rows do not exceed 8.
+        close(&evaluation, "baseline_pinball_loss", 0.25 * (6.0 + 4.0) / 3.0);
+        close(&evaluation, "worst_rmse", 2.0_f64.sqrt());
+        close(&evaluation, "worst_mae", 1.0);
+        let slices = table(&evaluation, "by_line");
+        assert_eq!(slices.rows[0], ["a", "1", "1.0000", "1.0000", "–"]);
+        let train = &evaluation.train_metrics;
+        assert!(train.contains(&("rmse".to_owned(), 0.0)), "{train:?}");
+        let lift = table(&evaluation, "baseline");
+        assert_eq!(lift.title, "Lift over the baseline (the mean of the training rows)");
+        assert_eq!(lift.rows[1], ["mae", "1.0000", "2", "50.0 %"]);
+        let plots: Vec<&str> = evaluation.plots.iter().map(|plot| plot.name.as_str()).collect();
+        assert_eq!(plots, ["predicted_against_true", "residuals"]);
+    }
+
+    #[test]
+    fn the_median_is_another_constant() {
+        let evaluation = stage("{baseline: median}")
+            .evaluate(&boards(), 1)
+            .expect("an evaluation");
+        close(&evaluation, "baseline_mae", (1.0 + 1.0 + 5.0) / 3.0);
+    }
+
+    #[test]
+    fn intervals_hold_the_metric() {
+        let truths: Vec<f64> = (0..200).map(f64::from).collect();
+        let predictions: Vec<f64> = (0..200).map(|row| f64::from(row) + f64::from(row % 3) - 1.0).collect();
+        let data = df!("defects" => truths, PREDICTION => predictions).expect("a frame");
+        let frame = frame(data);
+        let stage = stage("{bootstrap: {samples: 300, level: 0.9}}");
+        let evaluation = stage.evaluate(&frame, 5).expect("an evaluation");
+        let intervals = evaluation.intervals.as_ref().expect("intervals");
+        assert_eq!((intervals.level, intervals.samples), (0.9, 300));
+        for name in ["rmse", "mae", "r2", "bias", "mae_skill"] {
+            let (low, high) = intervals.of(name).expect("an interval");
+            let value = evaluation.metric(name).expect("a metric");
+            assert!(low < value && value < high, "{name}: {low} {value} {high}");
+        }
+        assert_eq!(intervals.of("baseline_mae"), None);
+        assert_eq!(stage.evaluate(&frame, 5).expect("an evaluation"), evaluation);
+    }
+
+    #[test]
+    fn what_has_no_value_is_listed_and_rows_without_numbers_are_named() {
+        let data = df!("defects" => [0.0, 0.0], PREDICTION => [Some(1.0), Some(2.0)]);
+        let evaluation = stage("{deviance: gamma}")
+            .evaluate(&frame(data.expect("a frame")), 1)
+            .expect("an evaluation");
+        let undefined = table(&evaluation, "undefined_metrics");
+        let names: Vec<&str> = undefined.rows.iter().map(|row| row[0].as_str()).collect();
+        for name in ["r2", "mape", "mean_deviance", "d2", "rmse_skill"] {
+            assert!(names.contains(&name), "{names:?}");
+        }
+        let data = df!("defects" => [1.0, 2.0], PREDICTION => [Some(1.0), None]);
+        let error = stage("{}")
+            .evaluate(&frame(data.expect("a frame")), 1)
+            .expect_err("a row without prediction")
+            .to_string();
+        assert_eq!(error, "`prediction` holds no finite number in row 2");
+    }
+
+    #[test]
+    fn check_finds_every_problem() {
+        let mut schema = boards().schema;
+        schema.facts.partitions = vec![Partition::Train, Partition::Test];
+        assert!(codes(&stage("{deviance: {tweedie: 1.5}}"), &schema).is_empty());
+        let wrong = stage("{part: validation, deviance: {tweedie: 1.0}, quantile: 1.0, by: lines, bootstrap: {level: 0.0}}");
+        assert_eq!(
+            codes(&wrong, &schema),
+            ["unknown-part", "out-of-range", "out-of-range", "unknown-column", "out-of-range"]
+        );
+        let data = df!("defects" => ["many"]).expect("a frame");
+        let bare = testing::frame(data, &[("defects", Role::Target)]).schema;
+        assert_eq!(codes(&stage("{}"), &bare), ["no-model", "wrong-type", "no-split"]);
+    }
+
+    #[test]
+    fn the_example_is_a_stage() {
+        testing::example_is_a_stage("evaluate.regression", "Judges the predictions");
+    }
+}
