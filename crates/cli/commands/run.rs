@@ -389,7 +389,13 @@ fn text(summary: &RunSummary, report: &str, output: &mut Output) -> anyhow::Resu
 
 /// Whether an evaluation's table is worth reading at once; the report has all of them.
 fn is_brief(table: &str) -> bool {
-    const BRIEF: [&str; 5] = ["confusion_matrix", "baseline", "horizons", "clusters", "top_k"];
+    const BRIEF: [&str; 5] = [
+        "confusion_matrix",
+        "baseline",
+        "horizons",
+        "clusters",
+        "top_k",
+    ];
     BRIEF.contains(&table) || table.starts_with("by_")
 }
 

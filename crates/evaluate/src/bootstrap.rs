@@ -42,12 +42,21 @@ fn default_level() -> f64 {
 
 impl Bootstrap {
     pub(crate) fn check(&self, input: &Schema, cx: &mut CheckContext<'_>) {
-        check_between("level", self.level, (0.0, 1.0), path!["bootstrap", "level"], cx);
+        check_between(
+            "level",
+            self.level,
+            (0.0, 1.0),
+            path!["bootstrap", "level"],
+            cx,
+        );
         if self.samples < 100 {
             cx.report(Problem::error(
                 "out-of-range",
                 path!["bootstrap", "samples"],
-                format!("{} samples tell no interval; draw at least 100", self.samples),
+                format!(
+                    "{} samples tell no interval; draw at least 100",
+                    self.samples
+                ),
             ));
         }
         if let Some(group) = &self.group {
@@ -80,9 +89,8 @@ impl Bootstrap {
                 random.set_stream(sample as u64 + 1);
                 let mut drawn = Vec::with_capacity(rows.len());
                 match &groups {
-                    None => drawn.extend(
-                        (0..rows.len()).map(|_| rows[random.random_range(0..rows.len())]),
-                    ),
+                    None => drawn
+                        .extend((0..rows.len()).map(|_| rows[random.random_range(0..rows.len())])),
                     Some(groups) => (0..groups.len()).for_each(|_| {
                         drawn.extend(&groups[random.random_range(0..groups.len())]);
                     }),
@@ -149,7 +157,9 @@ mod tests {
 
     /// 400 values whose mean is 0.5 and whose standard deviation is 0.5: zeros and ones.
     fn coins(copies: usize) -> (Frame, Vec<f64>) {
-        let values: Vec<f64> = (0..400 * copies).map(|row| (row / copies % 2) as f64).collect();
+        let values: Vec<f64> = (0..400 * copies)
+            .map(|row| (row / copies % 2) as f64)
+            .collect();
         let coins: Vec<i64> = (0..values.len()).map(|row| (row / copies) as i64).collect();
         let data = df!("value" => values.clone(), "coin" => coins).expect("a frame");
         (testing::frame(data, &[]), values)

@@ -16,7 +16,8 @@ use crate::{
     further::Further,
     judged::{self, Lift, MetricList, Parts, amount, numbers, pick, quoted, share, target_name},
     metrics::{
-        CalibrationBin, Confusion, Operation, Ranking, brier, calibration, calibration_error, log_loss,
+        CalibrationBin, Confusion, Operation, Ranking, brier, calibration, calibration_error,
+        log_loss,
     },
     plots,
     slices::By,
@@ -205,7 +206,8 @@ impl Classification {
     }
 
     fn bins(&self) -> usize {
-        self.calibration.map_or_else(default_bins, |calibration| calibration.bins)
+        self.calibration
+            .map_or_else(default_bins, |calibration| calibration.bins)
     }
 
     fn check_costs(&self, input: &Schema, cx: &mut CheckContext<'_>) {
@@ -525,7 +527,13 @@ impl Rows {
             }
         });
         let total = confusion.total();
-        let share = |class| if total > 0.0 { confusion.support(class) / total } else { 0.0 };
+        let share = |class| {
+            if total > 0.0 {
+                confusion.support(class) / total
+            } else {
+                0.0
+            }
+        };
         Constant {
             majority,
             shares: (0..self.labels.len()).map(share).collect(),
@@ -855,7 +863,11 @@ impl Figures {
         if let Some(ranking) = &self.ranking {
             tables.push(self.operation_table(ranking));
         }
-        tables.extend(self.bins.as_deref().map(|bins| calibration_table(bins, rows)));
+        tables.extend(
+            self.bins
+                .as_deref()
+                .map(|bins| calibration_table(bins, rows)),
+        );
         tables
     }
 
@@ -863,7 +875,9 @@ impl Figures {
         let weights = rows.weights.as_deref();
         let found = |name: &str| {
             let mut metrics = self.metrics.iter();
-            metrics.find(|(known, _)| known == name).map(|(_, value)| *value)
+            metrics
+                .find(|(known, _)| known == name)
+                .map(|(_, value)| *value)
         };
         let of_truth: Vec<f64> = rows
             .truths
@@ -873,7 +887,11 @@ impl Figures {
         let share = rows.positive.map(|class| baseline.shares[class as usize]);
         let constant = share.map(|share| vec![share; rows.len()]);
         let candidates = [
-            ("average_precision", found("baseline_average_precision"), 1.0),
+            (
+                "average_precision",
+                found("baseline_average_precision"),
+                1.0,
+            ),
             ("roc_auc", Some(0.5), 1.0),
             ("accuracy", found("baseline_accuracy"), 1.0),
             ("log_loss", log_loss(&of_truth, weights), 0.0),
@@ -1013,7 +1031,13 @@ fn calibration_table(bins: &[CalibrationBin], rows: &Rows) -> Table {
         columns: ["predicted", "rows", observed].map(str::to_owned).to_vec(),
         rows: bins
             .iter()
-            .map(|bin| vec![share(bin.predicted), amount(bin.weight), share(bin.observed)])
+            .map(|bin| {
+                vec![
+                    share(bin.predicted),
+                    amount(bin.weight),
+                    share(bin.observed),
+                ]
+            })
             .collect(),
     }
 }
@@ -1306,7 +1330,10 @@ mod tests {
         // The standard error of an area (Hanley and McNeil, 1982) is 0.011 here, so that 95 % are within about 0.022.
         let intervals = evaluation.intervals.as_ref().expect("intervals");
         let (low, high) = intervals.of("roc_auc").expect("an interval");
-        assert!(low > 0.75 && low < 0.785 && high > 0.797 && high < 0.83, "{low} {high}");
+        assert!(
+            low > 0.75 && low < 0.785 && high > 0.797 && high < 0.83,
+            "{low} {high}"
+        );
     }
 
     #[test]

@@ -1,10 +1,16 @@
 //! What every evaluation does alike: the rows that it judges, their weights and numbers, and the lists of figures.
 
+use std::collections::BTreeMap;
+
 use polars::prelude::{Column as PolarsColumn, DataType};
+use schemars::JsonSchema;
+use serde::Deserialize;
 use taktline_core::{
     CheckContext, Error, Evaluation, Frame, PARTITION, ParamPath, Partition, Problem, Result, Role,
     Schema, Table, classifier::unknown_column, path, type_name,
 };
+
+use crate::slices;
 
 /// What a schema is where the planner found no input, and said so.
 pub(crate) fn no_input() -> Schema {
@@ -159,6 +165,58 @@ pub(crate) fn check_between(
             place,
             format!("`{name}` is {value}; it lies between {least} and {most}, both left out"),
         ));
+    }
+}
+
+/// A column, or a list of columns.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Names {
+    /// A column.
+    One(String),
+    /// Columns.
+    Many(#[schemars(length(min = 1))] Vec<String>),
+}
+
+impl Names {
+    pub(crate) fn list(&self) -> &[String] {
+        match self {
+            Self::One(name) => std::slice::from_ref(name),
+            Self::Many(names) => names,
+        }
+    }
+
+    /// Reports those that are not there.
+    pub(crate) fn check(&self, param: &str, input: &Schema, cx: &mut CheckContext<'_>) {
+        for (index, name) in self.list().iter().enumerate() {
+            let place = match self {
+                Self::One(_) => path![param],
+                Self::Many(_) => path![param, index],
+            };
+            check_column(input, name, place, cx);
+        }
+    }
+
+    /// The rows of each different value of these columns, among `rows` and in their order, by value.
+    pub(crate) fn groups(
+        &self,
+        frame: &Frame,
+        rows: &[usize],
+    ) -> Result<Vec<(String, Vec<usize>)>> {
+        let columns = self
+            .list()
+            .iter()
+            .map(|name| slices::texts(frame.data.column(name)?))
+            .collect::<Result<Vec<_>>>()?;
+        let mut groups: BTreeMap<Vec<&str>, Vec<usize>> = BTreeMap::new();
+        for row in rows {
+            let key = columns.iter().map(|column| column[*row].as_str()).collect();
+            groups.entry(key).or_default().push(*row);
+        }
+        Ok(groups
+            .into_iter()
+            .map(|(key, rows)| (key.join(" · "), rows))
+            .collect())
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod bootstrap;
 pub mod classification;
+pub mod forecast;
 mod further;
 mod judged;
 pub mod metrics;

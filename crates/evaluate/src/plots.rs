@@ -13,10 +13,12 @@ use taktline_core::{Error, Plot, Result};
 
 use crate::metrics::{self, CalibrationBin, Confusion, Ranking};
 
+mod fan;
 mod numbers;
 
-pub(crate) use numbers::{predicted_against_true, residuals};
+pub(crate) use fan::{Fan, forecast_fan};
 use numbers::Bars;
+pub(crate) use numbers::{predicted_against_true, residuals};
 
 /// Text and axes.
 const INK: RGBColor = RGBColor(31, 41, 51);
@@ -129,29 +131,24 @@ pub(crate) fn calibration(
         note = format!("calibration error {}; {note}", small_share(error));
     }
     picture("calibration", "Calibration", &note, HEIGHT, |area| {
-        unit_chart(
-            area,
-            axes.0,
-            axes.1,
-            |chart| {
-                dashed(chart, [(0.0, 0.0), (1.0, 1.0)])?;
-                let points: Vec<(f64, f64)> = bins
-                    .iter()
-                    .map(|bin| (bin.predicted, bin.observed))
-                    .collect();
-                chart.draw_series(LineSeries::new(points, ACCENT.mix(0.45).stroke_width(3)))?;
-                chart.draw_series(bins.iter().map(|bin| {
-                    // The area says how many rows, within what can still be seen.
-                    let radius = 7.0 + 15.0 * (bin.weight / most).sqrt();
-                    Circle::new(
-                        (bin.predicted, bin.observed),
-                        radius as i32,
-                        ACCENT.filled(),
-                    )
-                }))?;
-                Ok(())
-            },
-        )
+        unit_chart(area, axes.0, axes.1, |chart| {
+            dashed(chart, [(0.0, 0.0), (1.0, 1.0)])?;
+            let points: Vec<(f64, f64)> = bins
+                .iter()
+                .map(|bin| (bin.predicted, bin.observed))
+                .collect();
+            chart.draw_series(LineSeries::new(points, ACCENT.mix(0.45).stroke_width(3)))?;
+            chart.draw_series(bins.iter().map(|bin| {
+                // The area says how many rows, within what can still be seen.
+                let radius = 7.0 + 15.0 * (bin.weight / most).sqrt();
+                Circle::new(
+                    (bin.predicted, bin.observed),
+                    radius as i32,
+                    ACCENT.filled(),
+                )
+            }))?;
+            Ok(())
+        })
     })
 }
 

@@ -8,9 +8,8 @@ use taktline_core::{
     CheckContext, Evaluate, Evaluation, Frame, PARTITION, Partition, Result, Role, Schema, Shape,
     Stage, Table,
     classifier::PREDICTION,
-    path,
+    path, register_kind,
     regressor::{LOWER, UPPER},
-    register_kind,
 };
 
 use crate::{
@@ -182,9 +181,7 @@ impl Regression {
         let weights = rows.weights_of(learned);
         let weights = weights.as_deref();
         let value = match self.baseline {
-            Baseline::Mean => {
-                crate::metrics::mean(truths.len(), weights, |row| truths[row])?
-            }
+            Baseline::Mean => crate::metrics::mean(truths.len(), weights, |row| truths[row])?,
             Baseline::Median => weighted_quantile(&truths, weights, 0.5)?,
         };
         let quantile = match self.quantile {
@@ -277,7 +274,12 @@ impl Evaluate for Regression {
     fn metrics(&self, input: &Schema) -> Vec<String> {
         let mut names = vec!["rmse", "mae", "median_absolute_error", "r2", "mape", "bias"];
         let (with_deviance, with_quantile) = (self.deviance.is_some(), self.quantile.is_some());
-        names.extend(with_deviance.then_some(["mean_deviance", "d2"]).into_iter().flatten());
+        names.extend(
+            with_deviance
+                .then_some(["mean_deviance", "d2"])
+                .into_iter()
+                .flatten(),
+        );
         names.extend(with_quantile.then_some("pinball_loss"));
         let ends = has_ends(input).then_some(["coverage", "mean_width"]);
         names.extend(ends.into_iter().flatten());
@@ -292,7 +294,9 @@ impl Evaluate for Regression {
     }
 
     fn reads(&self, input: &Schema) -> BTreeSet<String> {
-        let weights = input.with_role(Role::Weight).map(|column| column.name.clone());
+        let weights = input
+            .with_role(Role::Weight)
+            .map(|column| column.name.clone());
         let outputs = input
             .names()
             .filter(|name| [PREDICTION, LOWER, UPPER, PARTITION].contains(name));
@@ -345,9 +349,10 @@ impl Evaluate for Regression {
         // A forecaster answers no training rows; a model that does is judged on them, too.
         let answered = |row: &usize| {
             rows.predictions[*row].is_finite()
-                && rows.ends.as_ref().is_none_or(|(lower, upper)| {
-                    lower[*row].is_finite() && upper[*row].is_finite()
-                })
+                && rows
+                    .ends
+                    .as_ref()
+                    .is_none_or(|(lower, upper)| lower[*row].is_finite() && upper[*row].is_finite())
         };
         if let Some(train) = parts.beside().filter(|train| train.iter().all(answered)) {
             evaluation.train_metrics = measure(train).defined;
@@ -430,7 +435,11 @@ mod tests {
         close(&evaluation, "mae_skill", 0.5);
         close(&evaluation, "pinball_loss", (0.25 + 0.75 * 2.0) / 3.0);
         // Of 1, 3 and 8, three quarters of the rows do not exceed 8.
-        close(&evaluation, "baseline_pinball_loss", 0.25 * (6.0 + 4.0) / 3.0);
+        close(
+            &evaluation,
+            "baseline_pinball_loss",
+            0.25 * (6.0 + 4.0) / 3.0,
+        );
         close(&evaluation, "worst_rmse", 2.0_f64.sqrt());
         close(&evaluation, "worst_mae", 1.0);
         let slices = table(&evaluation, "by_line");
@@ -438,9 +447,16 @@ mod tests {
         let train = &evaluation.train_metrics;
         assert!(train.contains(&("rmse".to_owned(), 0.0)), "{train:?}");
         let lift = table(&evaluation, "baseline");
-        assert_eq!(lift.title, "Lift over the baseline (the mean of the training rows)");
+        assert_eq!(
+            lift.title,
+            "Lift over the baseline (the mean of the training rows)"
+        );
         assert_eq!(lift.rows[1], ["mae", "1.0000", "2", "50.0 %"]);
-        let plots: Vec<&str> = evaluation.plots.iter().map(|plot| plot.name.as_str()).collect();
+        let plots: Vec<&str> = evaluation
+            .plots
+            .iter()
+            .map(|plot| plot.name.as_str())
+            .collect();
         assert_eq!(plots, ["predicted_against_true", "residuals"]);
     }
 
@@ -455,7 +471,9 @@ mod tests {
     #[test]
     fn intervals_hold_the_metric() {
         let truths: Vec<f64> = (0..200).map(f64::from).collect();
-        let predictions: Vec<f64> = (0..200).map(|row| f64::from(row) + f64::from(row % 3) - 1.0).collect();
+        let predictions: Vec<f64> = (0..200)
+            .map(|row| f64::from(row) + f64::from(row % 3) - 1.0)
+            .collect();
         let data = df!("defects" => truths, PREDICTION => predictions).expect("a frame");
         let frame = frame(data);
         let stage = stage("{bootstrap: {samples: 300, level: 0.9}}");
@@ -468,7 +486,10 @@ mod tests {
             assert!(low < value && value < high, "{name}: {low} {value} {high}");
         }
         assert_eq!(intervals.of("baseline_mae"), None);
-        assert_eq!(stage.evaluate(&frame, 5).expect("an evaluation"), evaluation);
+        assert_eq!(
+            stage.evaluate(&frame, 5).expect("an evaluation"),
+            evaluation
+        );
     }
 
     #[test]
@@ -495,14 +516,25 @@ mod tests {
         let mut schema = boards().schema;
         schema.facts.partitions = vec![Partition::Train, Partition::Test];
         assert!(codes(&stage("{deviance: {tweedie: 1.5}}"), &schema).is_empty());
-        let wrong = stage("{part: validation, deviance: {tweedie: 1.0}, quantile: 1.0, by: lines, bootstrap: {level: 0.0}}");
+        let wrong = stage(
+            "{part: validation, deviance: {tweedie: 1.0}, quantile: 1.0, by: lines, bootstrap: {level: 0.0}}",
+        );
         assert_eq!(
             codes(&wrong, &schema),
-            ["unknown-part", "out-of-range", "out-of-range", "unknown-column", "out-of-range"]
+            [
+                "unknown-part",
+                "out-of-range",
+                "out-of-range",
+                "unknown-column",
+                "out-of-range"
+            ]
         );
         let data = df!("defects" => ["many"]).expect("a frame");
         let bare = testing::frame(data, &[("defects", Role::Target)]).schema;
-        assert_eq!(codes(&stage("{}"), &bare), ["no-model", "wrong-type", "no-split"]);
+        assert_eq!(
+            codes(&stage("{}"), &bare),
+            ["no-model", "wrong-type", "no-split"]
+        );
     }
 
     #[test]

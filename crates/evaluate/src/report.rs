@@ -317,7 +317,9 @@ mod tests {
         };
         let page = report_html("cards", None, &[], &[("quality".into(), evaluation)], &[]);
         assert!(page.contains("95 % interval</th>") && page.contains("1,000 samples"));
-        assert!(page.contains("<td class=\"number\">0.5000</td><td class=\"number\">0.4100 to 0.6000</td>"));
+        assert!(page.contains(
+            "<td class=\"number\">0.5000</td><td class=\"number\">0.4100 to 0.6000</td>"
+        ));
         assert!(page.contains("<td class=\"number\">1.5000</td><td class=\"number\">–</td>"));
     }
 

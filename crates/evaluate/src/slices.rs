@@ -125,7 +125,10 @@ impl By {
                 lines.sort_by_key(|(rows, place, _)| (std::cmp::Reverse(*rows), *place));
                 lines.truncate(MOST_SHOWN);
                 lines.sort_by_key(|(_, place, _)| *place);
-                title = format!("{title}: the {MOST_SHOWN} largest of {}", counted(count, "slice"));
+                title = format!(
+                    "{title}: the {MOST_SHOWN} largest of {}",
+                    counted(count, "slice")
+                );
             }
             tables.push(Table {
                 name: format!("by_{}", file_name(column)),
@@ -214,7 +217,13 @@ fn slices(column: &PolarsColumn, rows: &[usize]) -> Result<Vec<(String, Vec<usiz
 
 /// A column's name as part of a file name.
 fn file_name(column: &str) -> String {
-    let plain = |letter: char| if letter.is_alphanumeric() { letter } else { '_' };
+    let plain = |letter: char| {
+        if letter.is_alphanumeric() {
+            letter
+        } else {
+            '_'
+        }
+    };
     column.chars().map(plain).collect()
 }
 

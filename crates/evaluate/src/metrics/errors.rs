@@ -237,7 +237,10 @@ mod tests {
         close(plain.pinball_loss(0.8), 0.525);
         close(plain.mean_deviance(Family::Poisson), 0.24269350639260245);
         close(plain.mean_deviance(Family::Gamma), 0.08054167277800356);
-        close(plain.mean_deviance(Family::Tweedie(1.5)), 0.12451769945020619);
+        close(
+            plain.mean_deviance(Family::Tweedie(1.5)),
+            0.12451769945020619,
+        );
         close(plain.d2(Family::Poisson), 0.9246980750527591);
         close(plain.d2(Family::Gamma), 0.9198114602598025);
         close(plain.d2(Family::Tweedie(1.5)), 0.9280118452637246);
@@ -272,7 +275,10 @@ mod tests {
             predictions: &[],
             weights: None,
         };
-        assert_eq!((nothing.rmse(), nothing.median_absolute_error()), (None, None));
+        assert_eq!(
+            (nothing.rmse(), nothing.median_absolute_error()),
+            (None, None)
+        );
     }
 
     #[test]

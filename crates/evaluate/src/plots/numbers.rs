@@ -66,7 +66,14 @@ pub(crate) fn residuals(
         note = format!("mean {}; {note}", axis_number(-bias, bias.abs()));
     }
     let groups = [(residuals, weights, ACCENT)];
-    histogram("residuals", "Residuals", &note, ("residual", "rows"), &groups, Some(0.0))
+    histogram(
+        "residuals",
+        "Residuals",
+        &note,
+        ("residual", "rows"),
+        &groups,
+        Some(0.0),
+    )
 }
 
 /// Bars over equally wide ranges, one or more groups of rows in one picture, each as a share of its own rows where there are more.
@@ -108,7 +115,10 @@ pub(super) fn histogram(
             counts
         })
         .collect();
-    let most = counts.iter().flatten().fold(0.0_f64, |most, count| most.max(*count));
+    let most = counts
+        .iter()
+        .flatten()
+        .fold(0.0_f64, |most, count| most.max(*count));
     let high = if most > 0.0 { most * 1.06 } else { 1.0 };
     picture(name, title, note, HEIGHT, |area| {
         number_chart(area, (range.clone(), 0.0..high), across, up, |chart| {
@@ -268,7 +278,11 @@ pub(super) fn chart_with_labels(
 
 /// A number at an axis that spans so much: short, and with no more decimals than tell neighbours apart.
 pub(super) fn axis_number(value: f64, span: f64) -> String {
-    let value = if value.abs() < span * 1e-9 { 0.0 } else { value };
+    let value = if value.abs() < span * 1e-9 {
+        0.0
+    } else {
+        value
+    };
     let scaled = |unit: f64, name: &str| {
         let text = format!("{:.1}", value / unit);
         format!("{}{name}", text.strip_suffix(".0").unwrap_or(&text))
@@ -310,7 +324,9 @@ mod tests {
         .map(|(value, span)| axis_number(value, span));
         assert_eq!(
             found,
-            ["0", "0.25", "0.025", "12", "1,500", "25k", "1.2m", "-40", "0"]
+            [
+                "0", "0.25", "0.025", "12", "1,500", "25k", "1.2m", "-40", "0"
+            ]
         );
     }
 
@@ -329,14 +345,20 @@ mod tests {
         values.push(1e9);
         let plot = residuals(&values, None, Some(0.5)).expect("a picture");
         assert!(!plot.svg.contains("bn<"), "the axis follows the far value");
-        assert!(plot.svg.contains("mean -0.5"), "residuals lie the other way than bias");
+        assert!(
+            plot.svg.contains("mean -0.5"),
+            "residuals lie the other way than bias"
+        );
     }
 
     #[test]
     fn a_large_scatter_shows_some_rows() {
         let numbers: Vec<f64> = (0..10_000).map(f64::from).collect();
         let plot = predicted_against_true(&numbers, &numbers, Some(1.0)).expect("a picture");
-        assert_eq!(plot.svg.matches("<circle").count(), 10_000_usize.div_ceil(7));
+        assert_eq!(
+            plot.svg.matches("<circle").count(),
+            10_000_usize.div_ceil(7)
+        );
         assert!(plot.svg.contains("1,429 rows of 10,000"));
     }
 }
