@@ -1,7 +1,9 @@
 //! Metrics, curves, plots and reports: how good a model is, in figures that gates, people and scripts can read.
 
+pub mod anomaly;
 mod bootstrap;
 pub mod classification;
+pub mod clustering;
 pub mod forecast;
 mod further;
 mod judged;

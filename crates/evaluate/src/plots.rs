@@ -18,7 +18,7 @@ mod numbers;
 
 pub(crate) use fan::{Fan, forecast_fan};
 use numbers::Bars;
-pub(crate) use numbers::{predicted_against_true, residuals};
+pub(crate) use numbers::{cluster_sizes, predicted_against_true, residuals, scores, silhouettes};
 
 /// Text and axes.
 const INK: RGBColor = RGBColor(31, 41, 51);

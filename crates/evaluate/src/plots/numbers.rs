@@ -76,6 +76,71 @@ pub(crate) fn residuals(
     )
 }
 
+/// How the scores of ordinary and anomalous rows are spread, and from where rows are flagged.
+pub(crate) fn scores(
+    ordinary: &[f64],
+    anomalous: Option<&[f64]>,
+    threshold: Option<f64>,
+) -> Result<Plot> {
+    let flagged = match threshold {
+        Some(_) => "; dashed: flagged from here on",
+        None => "; none is flagged",
+    };
+    let (up, note) = match anomalous {
+        Some(_) => (
+            "share of rows",
+            "blue: ordinary rows; orange: anomalous rows",
+        ),
+        None => ("rows", "of all rows"),
+    };
+    let mut groups = vec![(ordinary, None, ACCENT)];
+    groups.extend(anomalous.map(|scores| (scores, None, MARK)));
+    let note = format!("{note}{flagged}");
+    histogram("scores", "Scores", &note, ("score", up), &groups, threshold)
+}
+
+/// Rows of each cluster.
+pub(crate) fn cluster_sizes(sizes: Vec<(String, f64)>, clusters: usize) -> Result<Plot> {
+    let shown = sizes.len();
+    let note = match shown < clusters {
+        true => format!("the first {shown} of {clusters}"),
+        false => "rows".to_owned(),
+    };
+    let full = sizes
+        .iter()
+        .fold(1.0_f64, |most, (_, size)| most.max(*size));
+    let bars = sizes
+        .into_iter()
+        .map(|(name, size)| (name, size, grouped(size)));
+    Bars {
+        name: "cluster_sizes",
+        title: "Size of the clusters",
+        note: &note,
+        bars: bars.collect(),
+        full,
+    }
+    .draw()
+}
+
+/// The mean silhouette of each cluster.
+pub(crate) fn silhouettes(clusters: Vec<(String, f64)>, mean: Option<f64>) -> Result<Plot> {
+    let mut note = "1: far from all others; 0 or less: as near to another".to_owned();
+    if let Some(mean) = mean {
+        note = format!("mean {mean:.3}; {note}");
+    }
+    let bars = clusters
+        .into_iter()
+        .map(|(name, value)| (name, value, format!("{value:.3}")));
+    Bars {
+        name: "silhouettes",
+        title: "Silhouette by cluster",
+        note: &note,
+        bars: bars.collect(),
+        full: 1.0,
+    }
+    .draw()
+}
+
 /// Bars over equally wide ranges, one or more groups of rows in one picture, each as a share of its own rows where there are more.
 ///
 /// The outermost bars hold what lies beyond, so that a few far values leave the rest visible.
