@@ -260,7 +260,8 @@ impl Scoring<'_> {
                 type_name: type_name(&column.dtype),
                 dtype: column.dtype.clone(),
                 role: column.role,
-                nullable: with_nulls.contains(&column.name),
+                // Of the rows to score the target is not known yet; only its earlier values are read.
+                nullable: with_nulls.contains(&column.name) || column.role == Role::Target,
                 categories: column.categories.clone(),
             })
             .collect();

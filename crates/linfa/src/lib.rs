@@ -2,12 +2,16 @@
 
 mod class_weight;
 mod labels;
+mod linear;
 mod records;
 mod series;
 mod weighted_logistic;
 
+pub mod elastic_net;
 pub mod ets;
+pub mod glm;
 pub mod isolation_forest;
+pub mod linear_regression;
 pub mod logistic_regression;
 pub mod mstl;
 pub mod robust_z;

@@ -718,7 +718,7 @@ fn dot(left: &Array2<f64>, right: &Array2<f64>) -> f64 {
 }
 
 /// Solves a symmetric positive definite system; `None` if it is not (or is so only by rounding).
-fn solve_by_cholesky(mut matrix: Array2<f64>, right: &[f64]) -> Option<Vec<f64>> {
+pub(crate) fn solve_by_cholesky(mut matrix: Array2<f64>, right: &[f64]) -> Option<Vec<f64>> {
     let size = right.len();
     // The lower triangle becomes L of L Lᵀ.
     for column in 0..size {

@@ -27,6 +27,12 @@ struct Lag {
     /// How many rows earlier: a number or several.
     #[serde(default = "one_step")]
     steps: Steps,
+    /// Whether the target's earlier values are known by the time that a row is to be predicted, as last week's sales are when next
+    /// week's are asked for. Only then may a model learn from them: else they count as computed from the target, which is refused.
+    /// Take no step shorter than the time ahead of which you predict. Rows to score need the earlier rows before them, with
+    /// the target where it is known and null where it is not.
+    #[serde(default)]
+    target_known: bool,
 }
 
 register_kind! {
@@ -55,7 +61,16 @@ impl Lag {
 
 impl Stage for Lag {
     fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
-        self.shift().check(inputs, is_single, cx)
+        let mut output = self.shift().check(inputs, is_single, cx);
+        if self.target_known {
+            let input = columns::input(inputs);
+            for column in &mut output.columns {
+                if input.column(&column.name).is_none() {
+                    column.from_target.clear();
+                }
+            }
+        }
+        output
     }
 
     fn shape(&self) -> Shape<'_> {
@@ -119,6 +134,19 @@ mod tests {
                 .column("demand_lag_1")
                 .is_some_and(|column| column.from_target.contains("demand"))
         );
+    }
+
+    #[test]
+    fn a_target_that_is_known_by_then_may_be_learned_from() {
+        let mut input = demand();
+        input.columns[2] = input.columns[2]
+            .clone()
+            .with_role(taktline_core::Role::Target);
+        let lag = "{over: day, columns: demand, steps: 7, target_known: true}";
+        let output = passes(&stage::<Lag>(lag), &input);
+        let lineage = |name: &str| output.column(name).map(|column| column.from_target.len());
+        assert_eq!(lineage("demand_lag_7"), Some(0));
+        assert_eq!(lineage("demand"), Some(1));
     }
 
     #[test]
