@@ -26,7 +26,7 @@ use crate::{
     bundle::{self, Extent, Scoring},
     explain,
     lease::Lease,
-    local,
+    local::{self, Places},
     quarantine::{self, Quarantine},
     record::{PlanRecord, StageRecord, Unrecorded, records},
     store::{Payload, Store},
@@ -734,21 +734,32 @@ impl<'a> Run<'a> {
             .into_iter()
             .map(|input| self.frame(input))
             .collect::<StageResult<Vec<_>>>()?;
+        self.lowered(index, operations, &frames, schemas)
+    }
+
+    fn lowered(
+        &self,
+        index: usize,
+        operations: &[Operation],
+        frames: &[LazyFrame],
+        schemas: &[Schema],
+    ) -> StageResult<LazyFrame> {
         let is_cleaning = self.plan.stages[index].kind.name.starts_with("clean.");
         if is_cleaning {
             // What a cleaning stage does to values is told; that a feature stage makes others is what it is for.
             self.tallies[index]
-                .count_changes(operations, &frames, schemas)
+                .count_changes(operations, frames, schemas)
                 .at(index)
         } else {
-            local::apply(operations, &frames, schemas).at(index)
+            local::apply(operations, frames, schemas).at(index)
         }
     }
 
     /// The rows that an aggregate over joined tables reads, in memory; `None` where there is nothing to gain.
     ///
-    /// The streaming engine builds a join's table from the smaller side and never holds the larger one, but sums real numbers
-    /// in whatever order they come. So it makes the rows, and the memory engine sums them in their order.
+    /// The streaming engine builds a join's table from the smaller side and never holds the larger one, but gives rows in
+    /// whatever order they come, and sums real numbers so. It makes the rows here, each with its place; the memory engine
+    /// sums them in their order.
     fn joined_in_parts(
         &mut self,
         index: usize,
@@ -766,28 +777,83 @@ impl<'a> Run<'a> {
         {
             return Ok(None);
         }
-        let reads: Vec<_> = operations[0].reads().into_iter().map(col).collect();
+        let reads = operations[0].reads();
         if reads.is_empty() {
             return Ok(None);
         }
-        let rows = self.frame(input)?.select(reads);
+        let (rows, places) = match self.in_any_order(input)? {
+            Some((rows, _, places)) => (rows, Some(places)),
+            None => (self.frame(input)?, None),
+        };
+        let carried = places.iter().flat_map(Places::names);
+        let wanted: Vec<_> = reads.iter().chain(carried).map(col).collect();
         self.cancellation.check().at(index)?;
         let began = self.started(index);
         self.queries.begin();
-        let rows = streaming::gather(rows)
-            .map_err(|error| self.explained(index, error.into(), streaming::drain))?;
+        let rows = match streaming::gather(rows.select(wanted)) {
+            Ok(rows) => rows,
+            Err(error) => {
+                // The stages above are looked through one by one: they need a query each.
+                self.frame(input)?;
+                return Err(self.explained(index, error.into(), streaming::drain));
+            }
+        };
+        let rows = match places {
+            Some(places) => places.restored(&rows).map_err(Error::from).at(index)?,
+            None => rows,
+        };
         self.note_fused(index);
         self.ran(index, began, None);
         Ok(Some(rows.lazy()))
     }
 
+    /// The rows after this stage in any order, with their places; `None` where no join has a reason to leave the order.
+    fn in_any_order(&mut self, index: usize) -> StageResult<Option<(LazyFrame, Schema, Places)>> {
+        let Some(operations) = self.planned_operations(index) else {
+            return Ok(None);
+        };
+        let is_watched = |extent: &Extent| extent.cut == index;
+        if self.frames[index].is_some()
+            || self.readers[index] > 1
+            || is_training_only(&self.plan.stages[index])
+            || self.extents.iter().flatten().any(is_watched)
+            || !Places::survive(&operations)
+        {
+            return Ok(None);
+        }
+        let inputs = self.plan.stages[index].inputs.clone();
+        let mut schemas = self.input_schemas(index)?;
+        let (first, schema, mut places) = match self.in_any_order(self.input(index))? {
+            Some(above) => above,
+            None if operations.iter().any(is_join) => {
+                let frame = self.frame(self.input(index))?;
+                Places::begin(frame, schemas[0].clone())
+            }
+            None => return Ok(None),
+        };
+        let Shape::Relational(relational) = self.plan.stages[index].stage.shape() else {
+            return Ok(None);
+        };
+        let operations = relational.lower(&schemas).at(index)?;
+        schemas[0] = schema;
+        let mut frames = vec![first];
+        for other in inputs.into_iter().skip(1) {
+            frames.push(self.frame(other)?);
+        }
+        let operations = places.carried(&operations, &mut frames, &mut schemas);
+        let mut frame = self.lowered(index, &operations, &frames, &schemas)?;
+        if !operations.iter().all(Operation::keeps_rows) {
+            frame = self.tallies[index].count_rows(frame);
+        }
+        Ok(Some((frame, output_schema(&operations, &schemas), places)))
+    }
+
     /// Whether the query of the rows after this stage joins tables.
     fn has_join(&self, index: usize) -> bool {
         let stage = &self.plan.stages[index];
-        let joins = self.planned_operations(index).is_some_and(|operations| {
-            let is_join = |operation: &Operation| matches!(operation, Operation::Join { .. });
-            operations.iter().any(is_join)
-        });
+        let joins = self
+            .planned_operations(index)
+            .is_some_and(|operations| operations.iter().any(is_join));
         joins || stage.inputs.iter().any(|input| self.has_join(*input))
     }
 
@@ -1580,6 +1646,10 @@ fn code(error: &Error) -> &'static str {
         Error::Model(_) => "model-failed",
         Error::Problem(problem) => problem.code,
     }
+}
+
+fn is_join(operation: &Operation) -> bool {
+    matches!(operation, Operation::Join { .. })
 }
 
 /// Whether the stage works on the training rows alone.

@@ -1,4 +1,4 @@
-//! Joins → polars. Row order is the left side's; rows of the right alone come last.
+//! Joins → polars. Row order is the left side's; rows of the right alone come last. Rows that carry their place come in any order.
 
 use polars::{
     lazy::dsl::apply_multiple,
@@ -6,7 +6,7 @@ use polars::{
 };
 use taktline_core::{Cardinality, Error, JoinKind, Result, Schema as FrameSchema};
 
-use super::expression::column;
+use super::{expression::column, places};
 
 pub(super) type Pairs<'a> = &'a [(String, String)];
 
@@ -45,7 +45,7 @@ pub(super) fn join(
         JoinKind::Anti => (PolarsJoin::Anti, MaintainOrderJoin::Left),
     };
     let keys = keys(on);
-    Ok(left.join(right, keys.clone(), keys, arguments(how, order)))
+    Ok(left.join(right, keys.clone(), keys, arguments(how, order, schema)))
 }
 
 /// A truth column: whether the right side has these keys.
@@ -60,7 +60,7 @@ pub(super) fn mark(
         .unique(None, UniqueKeepStrategy::Any)
         .with_columns([lit(true).alias(name)]);
     let keys = keys(on);
-    let arguments = arguments(PolarsJoin::Left, MaintainOrderJoin::Left);
+    let arguments = arguments(PolarsJoin::Left, MaintainOrderJoin::Left, schema);
     Ok(left
         .join(present, keys.clone(), keys, arguments)
         .with_columns([column(name).is_not_null().alias(name)]))
@@ -71,10 +71,13 @@ fn keys(on: Pairs<'_>) -> Vec<Expr> {
     on.iter().map(|(left, _)| column(left)).collect()
 }
 
-fn arguments(how: PolarsJoin, order: MaintainOrderJoin) -> JoinArgs {
+fn arguments(how: PolarsJoin, order: MaintainOrderJoin, left: &FrameSchema) -> JoinArgs {
     JoinArgs {
         coalesce: JoinCoalesce::CoalesceColumns,
-        maintain_order: order,
+        maintain_order: match places::are_carried(left) {
+            true => MaintainOrderJoin::None,
+            false => order,
+        },
         ..JoinArgs::new(how)
     }
 }

@@ -7,6 +7,7 @@ mod joins;
 mod kernels;
 mod operation;
 mod pairs;
+mod places;
 mod sliding;
 mod text;
 mod time;
@@ -14,3 +15,4 @@ mod window;
 
 pub use expression::expression;
 pub use operation::apply;
+pub(crate) use places::Places;
