@@ -13,6 +13,7 @@ use polars::prelude::{
 use proptest::{
     collection::vec,
     sample::select,
+    strategy::Strategy,
     test_runner::{Config, TestRunner},
 };
 
@@ -84,7 +85,7 @@ pub(crate) fn read_table(path: &Path) -> DataFrame {
 }
 
 /// Writes a table to a file, by its ending.
-fn write_table(path: &Path, table: &mut DataFrame) {
+pub(crate) fn write_table(path: &Path, table: &mut DataFrame) {
     let file = File::create(path).expect("a file");
     let written = match path.extension().and_then(|extension| extension.to_str()) {
         Some("csv") => CsvWriter::new(file).finish(table),
@@ -193,43 +194,92 @@ fn scores_as_the_run_did_in_every_format() {
     }
 }
 
-#[test]
-fn any_rows_in_any_order_score_as_in_the_run() {
-    let (project, bundle, run) = tumours();
-    let inputs = ["mean_radius", "mean_texture", "worst_area", "diagnosis"];
-    // The run's own columns are scaled by now.
-    let source = read_table(&project.path("rows.parquet"));
-    let rows = run.height() as u32;
+/// What is known of a run: the rows that it read and what it predicted for each of them, in the same order.
+pub(crate) struct Known<'a> {
+    pub(crate) project: &'a Project,
+    pub(crate) bundle: &'a Path,
+    pub(crate) source: &'a DataFrame,
+    pub(crate) run: &'a DataFrame,
+    /// A column that scoring passes through, to see that rows did not change places.
+    pub(crate) passed: &'a str,
+}
+
+/// Scores rows of the source in many an order and in every format; each time `(given, asked)`: the rows that go in, and the
+/// places among them of those whose outputs must be the run's, to the bit.
+pub(crate) fn assert_any_rows_score_as_in_the_run(
+    known: &Known<'_>,
+    formats: &'static [&'static str],
+    cases: u32,
+    rows: impl Strategy<Value = (Vec<u32>, Vec<u32>)>,
+) {
     let mut runner = TestRunner::new(Config {
-        cases: 12,
+        cases,
         failure_persistence: None,
+        // Each is a process of its own.
+        max_shrink_iters: 30,
         ..Config::default()
     });
-    let cases = (
-        vec(0..rows, 1..80),
-        select(&FORMATS[..]),
-        select(&FORMATS[..]),
+    let outcome = runner.run(
+        &(rows, select(formats), select(formats)),
+        |((given, asked), input, output)| {
+            let take = |table: &DataFrame, rows: &[u32]| {
+                table
+                    .take(&IdxCa::new("row".into(), rows))
+                    .expect("rows that are there")
+            };
+            let (input, output) = (format!("some.{input}"), format!("some-scored.{output}"));
+            let rows: Vec<u32> = asked.iter().map(|place| given[*place as usize]).collect();
+            let expected = take(known.run, &rows);
+            let mut sample = take(known.source, &given);
+            write_table(&known.project.path(&input), &mut sample);
+            known
+                .project
+                .score(known.bundle, &input, &output)
+                .succeeded();
+            let scored = read_table(&known.project.path(&output));
+            assert_eq!(scored.height(), given.len());
+            let scored = take(&scored, &asked);
+            assert_eq!(
+                values(&scored, known.passed),
+                values(&expected, known.passed)
+            );
+            assert_same_outputs(&expected, &scored, &format!("{input} to {output}"));
+            fs::remove_file(known.project.path(&output))
+                .expect("the output goes, so that a later failure cannot hide behind it");
+            Ok(())
+        },
     );
-    let outcome = runner.run(&cases, |(chosen, input, output)| {
-        let index = IdxCa::new("row".into(), chosen.as_slice());
-        let expected = run.take(&index).expect("rows");
-        let (input, output) = (format!("some.{input}"), format!("some-scored.{output}"));
-        let mut sample = source
-            .take(&index)
-            .and_then(|sample| sample.select(inputs))
-            .expect("rows");
-        write_table(&project.path(&input), &mut sample);
-        project.score(&bundle, &input, &output).succeeded();
-        let scored = read_table(&project.path(&output));
-        assert_eq!(values(&scored, "diagnosis"), values(&expected, "diagnosis"));
-        assert_same_outputs(&expected, &scored, &format!("{input} to {output}"));
-        fs::remove_file(project.path(&output))
-            .expect("the output goes, so that a later failure cannot hide behind it");
-        Ok(())
-    });
     if let Err(error) = outcome {
         panic!("{error}");
     }
+}
+
+/// Any rows, some of them more than once, of which all are asked for.
+pub(crate) fn any_rows(
+    among: usize,
+    at_most: usize,
+) -> impl Strategy<Value = (Vec<u32>, Vec<u32>)> {
+    vec(0..among as u32, 1..=at_most).prop_map(|given| {
+        let all = (0..given.len() as u32).collect();
+        (given, all)
+    })
+}
+
+#[test]
+fn any_rows_in_any_order_score_as_in_the_run() {
+    let (project, bundle, run) = tumours();
+    // The run's own columns are scaled by now.
+    let source = read_table(&project.path("rows.parquet"))
+        .select(["mean_radius", "mean_texture", "worst_area", "diagnosis"])
+        .expect("columns");
+    let known = Known {
+        project: &project,
+        bundle: &bundle,
+        source: &source,
+        run: &run,
+        passed: "diagnosis",
+    };
+    assert_any_rows_score_as_in_the_run(&known, &FORMATS, 12, any_rows(run.height(), 79));
 }
 
 #[test]

@@ -77,9 +77,12 @@ fn without_libtorch_check_says_how_to_get_it() {
 mod with_libtorch {
     use super::{SPEC, project, turn};
     use crate::{
-        bundle::{assert_same_outputs, read_table, values},
+        bundle::{
+            Known, any_rows, assert_any_rows_score_as_in_the_run, assert_same_outputs, read_table,
+            values,
+        },
         data,
-        harness::{Project, golden_settings},
+        harness::{Project, golden_settings, repository},
     };
 
     #[test]
@@ -174,6 +177,43 @@ mod with_libtorch {
                 &format!("{count} rows from {first}"),
             );
         }
+    }
+
+    #[test]
+    fn any_pictures_in_any_order_score_as_in_the_run() {
+        let _turn = turn();
+        let shipped = repository().join("pipelines/manufacturing/digit-inspection.yaml");
+        let project = Project::with(&std::fs::read_to_string(shipped).expect("the pipeline"));
+        data::write_digits(&project, 150);
+        for (from, to) in [
+            (
+                "datasets/mnist/digits-10k-images-idx3-ubyte.gz",
+                "data/images.idx",
+            ),
+            (
+                "datasets/mnist/digits-10k-labels-idx1-ubyte.gz",
+                "data/labels.idx",
+            ),
+            // How well it reads is not the question here.
+            ("epochs: 5", "epochs: 1"),
+            (">= 0.96", ">= 0"),
+            (
+                "\ntests:",
+                "  - sink.parquet: {path: predictions.parquet}\n    from: classifier\n  - sink.parquet: {path: rows.parquet}\n    from: digits\n\ntests:",
+            ),
+        ] {
+            project.edit("pipeline.yaml", from, to);
+        }
+        let bundle = project.run_pipeline(&[]).bundle();
+        let known = Known {
+            project: &project,
+            bundle: &bundle,
+            source: &read_table(&project.path("rows.parquet")),
+            run: &read_table(&project.path("predictions.parquet")),
+            passed: "label",
+        };
+        let formats = &["parquet", "ndjson", "arrow"];
+        assert_any_rows_score_as_in_the_run(&known, formats, 8, any_rows(150, 70));
     }
 
     #[test]

@@ -1,8 +1,16 @@
 //! The fraud pipeline as it is shipped, on fewer payments.
 
-use std::fs;
+use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use crate::harness::{Project, repository};
+use polars::prelude::{DataFrame, IdxCa, NamedFrom};
+use proptest::strategy::{Just, Strategy};
+
+use crate::{
+    bundle::{
+        FORMATS, Known, assert_any_rows_score_as_in_the_run, read_table, values, write_table,
+    },
+    harness::{Project, repository},
+};
 
 const ROWS: &str = "rows=20000";
 
@@ -175,4 +183,117 @@ fn a_file_that_lacks_a_column_is_refused_before_the_run() {
             outcome.stderr
         );
     }
+}
+
+/// The shipped pipeline trained on a few payments: the project, the bundle, the payments and what was predicted for them.
+fn trained() -> (Project, PathBuf, DataFrame, DataFrame) {
+    let project = project();
+    // Enough frauds to learn from; whether they reach the gate is not the question here.
+    for (from, to) in [
+        ("{rows: \"${rows}\"", "{fraud_rate: 0.02, rows: \"${rows}\""),
+        (">= 0.7", ">= 0"),
+        (
+            "\ntests:",
+            "  - sink.parquet: {path: predictions.parquet}\n    from: classifier\n  - sink.parquet: {path: rows.parquet}\n    from: payments\n\ntests:",
+        ),
+    ] {
+        project.edit("pipeline.yaml", from, to);
+    }
+    let bundle = project.run_pipeline(&["--param", "rows=2000"]).bundle();
+    let source = read_table(&project.path("rows.parquet"));
+    let run = read_table(&project.path("predictions.parquet"));
+    assert_eq!(
+        values(&source, "payment_id"),
+        values(&run, "payment_id"),
+        "no payment is dropped or moved"
+    );
+    (project, bundle, source, run)
+}
+
+/// What the pipeline's windows group payments by.
+struct Groups([Vec<String>; 3]);
+
+impl Groups {
+    fn of(payments: &DataFrame) -> Self {
+        let amounts = payments.column("amount").expect("amounts");
+        let cents = amounts.f64().expect("numbers").iter().map(|amount| {
+            let cents = (amount.expect("an amount") * 100.0).round();
+            format!("{cents}")
+        });
+        Self([
+            values(payments, "account"),
+            values(payments, "counterparty"),
+            cents.collect(),
+        ])
+    }
+
+    /// Whether a window over the payments of one of these groups may hold this one.
+    fn may_meet(&self, row: u32, groups: &[BTreeSet<&str>; 3]) -> bool {
+        let pairs = self.0.iter().zip(groups);
+        pairs
+            .into_iter()
+            .any(|(names, group)| group.contains(names[row as usize].as_str()))
+    }
+
+    fn holding(&self, rows: &[u32]) -> [BTreeSet<&str>; 3] {
+        [0, 1, 2].map(|kind| {
+            let names = rows.iter().map(|row| self.0[kind][*row as usize].as_str());
+            names.collect()
+        })
+    }
+}
+
+/// Features of a payment look at the payments of its account, of its counterparty and of its amount, and at nothing of those
+/// that windows have made; so a payment that is scored among all of these scores as it did among all others.
+#[test]
+fn any_payments_among_those_they_depend_on_score_as_in_the_run() {
+    let (project, bundle, source, run) = trained();
+    let times: BTreeSet<(String, String)> = values(&source, "account")
+        .into_iter()
+        .zip(values(&source, "at"))
+        .collect();
+    assert_eq!(
+        times.len(),
+        source.height(),
+        "payments of one account at one time would come in the order of rows"
+    );
+    let groups = Groups::of(&source);
+    let everyone: Vec<u32> = (0..source.height() as u32).collect();
+    let rows = (Just(everyone).prop_shuffle(), 1_usize..30).prop_map(|(shuffled, count)| {
+        let asked: BTreeSet<u32> = shuffled[..count].iter().copied().collect();
+        let needed = groups.holding(&shuffled[..count]);
+        let given: Vec<u32> = shuffled
+            .into_iter()
+            .rev()
+            .filter(|row| groups.may_meet(*row, &needed))
+            .collect();
+        let places =
+            (0..given.len() as u32).filter(|place| asked.contains(&given[*place as usize]));
+        let places = places.collect();
+        (given, places)
+    });
+    let known = Known {
+        project: &project,
+        bundle: &bundle,
+        source: &source,
+        run: &run,
+        passed: "payment_id",
+    };
+    assert_any_rows_score_as_in_the_run(&known, &FORMATS, 12, rows);
+}
+
+/// What the test above holds equal is not equal anyway.
+#[test]
+fn a_payment_without_its_history_scores_otherwise() {
+    let (project, bundle, source, run) = trained();
+    let late: Vec<u32> = (source.height() as u32 - 20..source.height() as u32).collect();
+    let late = IdxCa::new("row".into(), late);
+    let mut rows = source.take(&late).expect("rows");
+    write_table(&project.path("late.parquet"), &mut rows);
+    project
+        .score(&bundle, "late.parquet", "scored.parquet")
+        .succeeded();
+    let scored = values(&read_table(&project.path("scored.parquet")), "score");
+    let expected = values(&run.take(&late).expect("rows"), "score");
+    assert!(scored != expected, "no window has any influence");
 }

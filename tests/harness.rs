@@ -418,6 +418,15 @@ impl RunReport {
             .as_u64()
     }
 
+    /// Values that a stage changed in a column.
+    pub(crate) fn changed(&self, stage: &str, column: &str) -> Option<u64> {
+        let stages = self.value["stages"].as_array().expect("stages");
+        let stage = stages.iter().find(|one| one["id"] == stage);
+        let changes = stage.expect("the stage")["changes"].as_array();
+        let changed = changes.and_then(|all| all.iter().find(|one| one["column"] == column));
+        changed.and_then(|one| one["changed"].as_u64())
+    }
+
     /// The metrics of the evaluation of that id.
     pub(crate) fn metrics(&self, stage: &str) -> BTreeMap<String, f64> {
         let evaluations = self.value["evaluations"].as_array().expect("evaluations");

@@ -122,6 +122,82 @@ fn the_same_bytes_each_time_and_the_same_rows_as_in_memory() {
     assert!(streamed.equals_missing(&in_memory));
 }
 
+/// Sums of real numbers over joined tables: each payment has some notes, of which there are more than payments.
+const JOINED: &str = "\
+pipeline: joined
+stages:
+  - source.parquet: {path: rows.parquet}
+    id: rows
+  - source.parquet: {path: notes.parquet}
+    id: notes
+  - source.csv: {path: groups.csv}
+    id: groups
+  - clean.filter: {where: x3 > 0.25}
+    id: kept
+    from: rows
+  - features.derive: {group: id % 7, note: id % 20000}
+  - features.join: {on: group, how: left, expect: many_to_one}
+    id: named
+    from: [derive, groups]
+  - clean.fill_null: {columns: [x0], value: 0.5}
+  - features.join: {on: note, how: left}
+    id: noted
+    from: [fill_null, notes]
+  - features.aggregate:
+      by: [name]
+      aggregate: {total: sum(x0 * weight), mean: avg(weight), notes: count()}
+  - sink.parquet: {path: out/totals.parquet}
+";
+
+#[test]
+fn sums_over_joins_have_the_same_last_digit_in_parts_and_in_memory() {
+    let project = project(60_000);
+    let mut notes = rows(100_000);
+    let ids = notes.column("id").and_then(|id| Ok(id.i64()?.clone()));
+    let note: Vec<Option<i64>> = ids
+        .expect("ids")
+        .iter()
+        // Two or three notes for each number there is; every ninth note belongs to none.
+        .map(|id| id.map(|id| if id % 9 == 0 { -1 } else { id * 7 % 40_000 }))
+        .collect();
+    let weight = notes.column("x9").expect("a column").clone();
+    notes = DataFrame::new(
+        note.len(),
+        vec![
+            Series::new("note".into(), note).into_column(),
+            weight.with_name("weight".into()),
+        ],
+    )
+    .expect("a frame");
+    let mut file = File::create(project.path("notes.parquet")).expect("a file");
+    ParquetWriter::new(&mut file)
+        .with_row_group_size(Some(8192))
+        .finish(&mut notes)
+        .expect("written");
+    project.write(
+        "groups.csv",
+        "group,name\n6,six\n0,none\n1,one\n2,two\n3,three\n5,five\n",
+    );
+    let totals = |spec: &str| {
+        project.write("pipeline.yaml", spec);
+        let report = project.run_pipeline(&["--fresh"]);
+        let counted = ["kept", "named", "noted", "aggregate"].map(|stage| report.rows_out(stage));
+        let filled = report.changed("fill_null", "x0");
+        let bytes = fs::read(project.path("out/totals.parquet")).expect("totals");
+        (bytes, counted, filled)
+    };
+    let in_parts = totals(JOINED);
+    assert!(totals(JOINED) == in_parts, "another result the second time");
+    // Two readers of the joined rows: they are made once, in memory and in their order.
+    let in_memory = totals(&format!(
+        "{JOINED}  - features.aggregate: {{by: [name], aggregate: {{most: max(weight)}}}}\n    from: noted\n"
+    ));
+    let [kept, named, noted, groups] = in_parts.1.map(|rows| rows.expect("counted"));
+    assert!(kept < 50_000 && named == kept && noted > kept && groups == 7);
+    assert!(in_parts.2.is_some_and(|filled| filled > 0));
+    assert!(in_parts == in_memory, "{:?}, {:?}", in_parts.1, in_memory.1);
+}
+
 #[test]
 fn a_value_that_does_not_parse_is_found_and_nothing_is_written() {
     let project = Project::with(

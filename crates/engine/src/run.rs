@@ -794,7 +794,7 @@ impl<'a> Run<'a> {
             Ok(rows) => rows,
             Err(error) => {
                 // The stages above are looked through one by one: they need a query each.
-                self.frame(input)?;
+                let _ = self.frame(input)?;
                 return Err(self.explained(index, error.into(), streaming::drain));
             }
         };

@@ -130,6 +130,13 @@ impl DatabaseUrl {
                 hidden(&secrets, &reason)
             ))
         };
+        let known: &[&str] = match mysql {
+            true => &MYSQL_SETTINGS,
+            false => &POSTGRES_SETTINGS,
+        };
+        if let Some((message, help)) = unknown_setting(url, known, !mysql) {
+            return Err(Failure::new("bad-url", Place::Url, message).help(help));
+        }
         if mysql {
             let options = MySqlConnectOptions::from_str(url)
                 .map_err(unfit)?
@@ -150,7 +157,7 @@ impl DatabaseUrl {
                 target: Target::MySql(Box::new(options)),
             });
         }
-        let options = PgConnectOptions::from_str(&with_known_settings(url))
+        let options = PgConnectOptions::from_str(url)
             .map_err(unfit)?
             .application_name("takt")
             .disable_statement_logging();
@@ -168,37 +175,99 @@ impl DatabaseUrl {
     }
 }
 
-/// The address of PostgreSQL with the settings that the driver knows. It passes over all others, but writes their values
-/// into its log, and one of them may be a password: `sslpassword=…`, `pwd=…`.
-fn with_known_settings(url: &str) -> String {
-    const KNOWN: [&str; 17] = [
-        "sslmode",
-        "ssl-mode",
-        "sslrootcert",
-        "ssl-root-cert",
-        "ssl-ca",
-        "sslcert",
-        "ssl-cert",
-        "sslkey",
-        "ssl-key",
-        "statement-cache-capacity",
-        "host",
-        "hostaddr",
-        "port",
-        "dbname",
-        "user",
-        "password",
-        "application_name",
-    ];
-    let Some((address, settings)) = url.split_once('?') else {
-        return url.to_owned();
+/// What the drivers read of an address behind its `?`. What they do not know they pass over: one of them without a word,
+/// the other with the value in its log, and that may be a password (`sslpassword=…`).
+const POSTGRES_SETTINGS: [&str; 17] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+];
+const MYSQL_SETTINGS: [&str; 14] = [
+    "sslmode",
+    "ssl-mode",
+    "sslca",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "charset",
+    "collation",
+    "statement-cache-capacity",
+    "socket",
+    "timezone",
+    "time-zone",
+];
+
+/// Settings of other clients, which a message may name: no other text of an address is repeated.
+const OTHER_SETTINGS: [&str; 25] = [
+    "allowPublicKeyRetrieval",
+    "autoReconnect",
+    "channel_binding",
+    "characterEncoding",
+    "client_encoding",
+    "connect_timeout",
+    "connectTimeout",
+    "connection_limit",
+    "fallback_application_name",
+    "gssencmode",
+    "keepalives",
+    "keepalives_idle",
+    "krbsrvname",
+    "load_balance_hosts",
+    "passfile",
+    "pgbouncer",
+    "pool_timeout",
+    "requiressl",
+    "schema",
+    "serverTimezone",
+    "service",
+    "sslpassword",
+    "target_session_attrs",
+    "tcp_user_timeout",
+    "useSSL",
+];
+
+/// Refuses a setting that would be passed over; the reason, and what there is instead.
+fn unknown_setting(url: &str, known: &[&str], has_options: bool) -> Option<(String, String)> {
+    let (_, settings) = url.split_once('?')?;
+    let settings = settings.split('#').next().unwrap_or_default();
+    let unknown = settings
+        .split('&')
+        .filter(|setting| !setting.is_empty())
+        .map(|setting| percent_decoded(setting.split('=').next().unwrap_or_default()))
+        .find(|key| {
+            let is_option = has_options && (key == "options" || key.starts_with("options["));
+            !is_option && !known.contains(&key.as_str())
+        })?;
+    let named = if OTHER_SETTINGS.contains(&unknown.as_str()) {
+        format!("the setting `{unknown}`")
+    } else {
+        "a setting".to_owned()
     };
-    let is_known = |setting: &&str| {
-        let key = percent_decoded(setting.split('=').next().unwrap_or_default());
-        KNOWN.contains(&key.as_str()) || key == "options" || key.starts_with("options[")
-    };
-    let known: Vec<&str> = settings.split('&').filter(is_known).collect();
-    format!("{address}?{}", known.join("&"))
+    let shown: Vec<String> = known.iter().map(|key| format!("`{key}`")).collect();
+    let options = if has_options { ", `options[…]`" } else { "" };
+    Some((
+        format!("the address has {named}, which would have no effect"),
+        format!(
+            "leave it out; after the `?` of an address these are known: {}{options}",
+            shown.join(", ")
+        ),
+    ))
 }
 
 fn sqlite(url: &str, rest: &str, directory: &Path) -> Result<Address, String> {
@@ -350,22 +419,46 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_the_driver_would_log_do_not_reach_it() {
-        assert_eq!(
-            with_known_settings(
-                "postgres://db/shop?sslmode=require&sslpassword=hunter2&pwd=hunter2&options[a]=b&ssl%2Dca=c&hunter2"
+    fn settings_that_would_have_no_effect_are_refused() {
+        for (url, named) in [
+            (
+                "postgres://db/shop?sslmode=require&channel_binding=require",
+                "the setting `channel_binding`",
             ),
-            "postgres://db/shop?sslmode=require&options[a]=b&ssl%2Dca=c"
-        );
-        assert_eq!(
-            with_known_settings("postgres://db/shop"),
-            "postgres://db/shop"
-        );
-        let place = address("postgres://db/shop?host=other&channel_binding=require");
-        assert_eq!(
-            place.expect("an address").place(),
-            "postgresql://other:5432/shop"
-        );
+            (
+                "postgres://db/shop?sslpassword=hunter2",
+                "the setting `sslpassword`",
+            ),
+            ("postgres://db/shop?charset=utf8", "a setting"),
+            ("postgres://db/shop?hunter2", "a setting"),
+            (
+                "mysql://db/shop?ssl-mode=required&useSSL=true",
+                "the setting `useSSL`",
+            ),
+            ("mysql://db/shop?options[a]=b", "a setting"),
+        ] {
+            assert_eq!(
+                address(url).expect_err(url),
+                format!("the address has {named}, which would have no effect")
+            );
+        }
+        for (url, place) in [
+            (
+                "postgres://db/shop?host=other&ssl%2Dmode=require&options[search_path]=sales",
+                "postgresql://other:5432/shop",
+            ),
+            ("postgres://db/shop?", "postgresql://db:5432/shop"),
+            (
+                "mysql://db/shop?charset=utf8mb4&time-zone=%2B00:00",
+                "mysql://db:3306/shop",
+            ),
+        ] {
+            assert_eq!(
+                address(url).map(|address| address.place().to_owned()),
+                Ok(place.to_owned()),
+                "{url}"
+            );
+        }
     }
 
     #[test]
