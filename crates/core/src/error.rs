@@ -48,7 +48,7 @@ pub enum Error {
     #[error("interrupted")]
     Interrupted,
     /// polars said no.
-    #[error("{}", without_plan(.0))]
+    #[error("{}", told(.0))]
     Polars(#[from] PolarsError),
     /// A model's own failure: did not converge, not a number.
     #[error("{0}")]
@@ -84,6 +84,9 @@ impl Error {
         match self {
             Self::Unavailable { help, .. } => Some(help),
             Self::Problem(problem) => problem.help.first().map(String::as_str),
+            Self::Polars(error) if unfit(&error.to_string()).is_some() => Some(
+                "put these values right above, or let them become null: `on_error: 'null'` in `clean.cast`, `try_cast` in an expression",
+            ),
             _ => None,
         }
     }
@@ -96,6 +99,30 @@ fn reason(error: &std::io::Error) -> String {
         Some((answer, _)) => answer.to_owned(),
         None => text,
     }
+}
+
+/// What polars says, in our words where it is about values that a user gave.
+fn told(error: &PolarsError) -> String {
+    let text = without_plan(error);
+    unfit(&text).unwrap_or(text)
+}
+
+/// Values that do not fit the type that they should get, out of polars' words for it:
+/// ``conversion from `str` to `f64` failed in column 'amount' for 2 out of 3 values: ["x", "y"]``.
+fn unfit(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once("conversion from `")?;
+    let (from, rest) = rest.split_once("` to `")?;
+    let (to, rest) = rest.split_once("` failed in column '")?;
+    let (column, rest) = rest.split_once("' for ")?;
+    let (failed, rest) = rest.split_once(" out of ")?;
+    let (values, examples) = rest.split_once(" values: [")?;
+    let examples = examples.lines().next()?.trim_end_matches(']');
+    let [to, from] = [to, from].map(|dtype| if dtype == "str" { "text" } else { dtype });
+    let number = |text: &str| text.parse().map_or(text.to_owned(), crate::thousands);
+    let (failed, values) = (number(failed), number(values));
+    Some(format!(
+        "{failed} of {values} values of `{column}` cannot turn from {from} into {to}: {examples}"
+    ))
 }
 
 /// What polars says, without the resolved plan that it prints below some errors: the user wrote no such plan.
@@ -113,6 +140,23 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_that_do_not_fit_are_told_in_our_words() {
+        let failed = |text: &str| {
+            use polars::prelude::{DataType, NamedFrom, Series};
+            let rows = Series::new("amount".into(), vec!["1.5", text, "2", text]);
+            Error::from(rows.strict_cast(&DataType::Float64).expect_err("no number"))
+        };
+        let error = failed("much");
+        assert_eq!(
+            error.to_string(),
+            "2 of 4 values of `amount` cannot turn from text into f64: \"much\", \"much\""
+        );
+        assert!(error.help().is_some_and(|help| help.contains("clean.cast")));
+        let other = Error::from(PolarsError::ComputeError("no".into()));
+        assert_eq!((other.to_string().as_str(), other.help()), ("no", None));
+    }
 
     #[test]
     fn plans_of_polars_are_not_shown() {

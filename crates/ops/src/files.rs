@@ -172,6 +172,8 @@ pub(crate) struct Inspected {
     schema: PolarsSchema,
     /// Columns without any value in the sample: their types are only guessed.
     without_values: BTreeSet<String>,
+    /// Columns told to be whole numbers though a value has a zero in front, and that value.
+    leading_zeros: Vec<(String, String)>,
     /// There are no rows.
     is_empty: bool,
 }

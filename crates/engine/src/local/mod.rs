@@ -6,6 +6,7 @@ mod expression;
 mod joins;
 mod kernels;
 mod operation;
+mod ordered;
 mod pairs;
 mod places;
 mod sliding;

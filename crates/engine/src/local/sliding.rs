@@ -1,10 +1,12 @@
 //! Aggregates over windows that move: what comes in, what goes out, and what is left.
 
 use std::{
-    cmp::{Ordering, Reverse},
+    cmp::Reverse,
     collections::{BTreeSet, VecDeque},
     ops::Range,
 };
+
+use super::ordered::Ordered;
 
 /// What an aggregate remembers while its window moves.
 pub(super) trait Sliding {
@@ -436,23 +438,19 @@ impl Sliding for Moments {
 
 /// The values of the window in order; not a number is the largest.
 pub(super) struct Sorted {
-    pub(super) values: RealValues,
-    pub(super) sorted: Vec<f64>,
+    values: RealValues,
+    sorted: Ordered,
     /// Where in the order the result lies, from 0 to 1.
-    pub(super) share: f64,
+    share: f64,
 }
 
 impl Sorted {
-    fn compare(one: f64, other: f64) -> Ordering {
-        match (one.is_nan(), other.is_nan()) {
-            (false, false) => one.partial_cmp(&other).unwrap_or(Ordering::Equal),
-            (one, other) => one.cmp(&other),
+    pub(super) fn new(values: RealValues, share: f64) -> Self {
+        Self {
+            values,
+            sorted: Ordered::default(),
+            share,
         }
-    }
-
-    fn place(&self, value: f64) -> usize {
-        self.sorted
-            .partition_point(|other| Self::compare(*other, value) == Ordering::Less)
     }
 }
 
@@ -460,12 +458,12 @@ impl Sliding for Sorted {
     type Output = f64;
     fn enter(&mut self, position: usize) {
         if let Some(value) = self.values.get(position) {
-            self.sorted.insert(self.place(value), value);
+            self.sorted.insert(value);
         }
     }
     fn leave(&mut self, position: usize) {
         if let Some(value) = self.values.get(position) {
-            self.sorted.remove(self.place(value));
+            self.sorted.remove(value);
         }
     }
     fn clear(&mut self, _: Range<usize>) {
@@ -475,7 +473,10 @@ impl Sliding for Sorted {
         let last = self.sorted.len().checked_sub(1)?;
         let place = self.share * last as f64;
         let lower = place.floor() as usize;
-        let (low, high) = (self.sorted[lower], self.sorted[(lower + 1).min(last)]);
+        let (low, high) = (
+            self.sorted.get(lower)?,
+            self.sorted.get((lower + 1).min(last))?,
+        );
         let beyond = place - lower as f64;
         Some(if beyond == 0.0 {
             low

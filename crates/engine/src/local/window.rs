@@ -1,7 +1,7 @@
 //! Aggregates over windows of rows: one pass over the rows of each group, in the order of time.
 //!
 //! All aggregates of an operation share the grouping, the ordering and the window bounds; every aggregate then slides over
-//! the rows once, whatever the size of its windows (only a median moves the values of its window about).
+//! the rows once, whatever the size of its windows (a median moves some hundred values of its window about).
 //!
 //! Why not polars' own: 1,000,000 rows of 300,000 groups, aggregates over 24 hours, on 2 busy cores. polars (2.1 from its
 //! Python wheel) took 2.9 s for three with `rolling_*_by(…).over(…)` and 2.1 s for four with `rolling(…)` joined back to
@@ -672,11 +672,7 @@ impl Slide {
                     Aggregate::Quantile(share) => share,
                     _ => 0.5,
                 };
-                self.real(input, order, windows, |values| Sorted {
-                    values,
-                    sorted: Vec::new(),
-                    share,
-                })
+                self.real(input, order, windows, |values| Sorted::new(values, share))
             }
             Aggregate::Mode => {
                 let ranks = ranks(input)?;

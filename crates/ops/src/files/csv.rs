@@ -1,11 +1,16 @@
 //! Reading CSV: polars parses it, after a look at its structure.
 
-use std::{collections::BTreeSet, fs, io, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use encoding_rs::UTF_8;
 use polars::prelude::{
-    DataFrame, DataType, IntoLazy, LazyCsvReader, LazyFileListReader, LazyFrame, NullValues,
-    PlRefPath, PlSmallStr, PolarsResult, ScanSources, Schema,
+    Column, DataFrame, DataType, Expr, IntoLazy, LazyCsvReader, LazyFileListReader, LazyFrame,
+    NullValues, PlRefPath, PlSmallStr, PolarsError, PolarsResult, ScanSources, Schema,
 };
 use taktline_core::{thousands, type_name};
 
@@ -33,6 +38,7 @@ pub(super) fn inspect(file: &RowFile) -> (Option<Inspected>, Vec<FileProblem>) {
             Some(Inspected {
                 without_values: schema.iter_names().map(ToString::to_string).collect(),
                 schema,
+                leading_zeros: Vec::new(),
                 is_empty: true,
             }),
             outline.no_rows(&file.dialect).into_iter().collect(),
@@ -42,9 +48,11 @@ pub(super) fn inspect(file: &RowFile) -> (Option<Inspected>, Vec<FileProblem>) {
         Ok(schema) => schema,
         Err(error) => return (None, vec![refused(&error.to_string())]),
     };
-    // A type that is declared, or a whole number too large, may not fit what the sample holds.
+    let leading_zeros = leading_zeros(file, &outline, &schema).unwrap_or_default();
+    // A type that is declared, or a number too large, may not fit what the sample holds.
     let sample = with_schema(file, in_memory(outline.sample), &schema)
         .finish()
+        .map(|rows| without_overflow(rows, file, vec![file.place.clone()], &schema))
         .and_then(LazyFrame::collect);
     let without_values = match sample {
         Ok(sample) => empty_columns(&sample),
@@ -57,9 +65,49 @@ pub(super) fn inspect(file: &RowFile) -> (Option<Inspected>, Vec<FileProblem>) {
     let inspected = Inspected {
         schema,
         without_values,
+        leading_zeros,
         is_empty: false,
     };
     (Some(inspected), problems)
+}
+
+/// Columns that are told to be whole numbers though a value begins with a zero, as names of things do; with that value.
+fn leading_zeros(
+    file: &RowFile,
+    outline: &Outline,
+    schema: &Schema,
+) -> PolarsResult<Vec<(String, String)>> {
+    let told: Vec<&PlSmallStr> = schema
+        .iter()
+        .filter(|(name, dtype)| dtype.is_integer() && file.known_type(name).is_none())
+        .map(|(name, _)| name)
+        .collect();
+    if told.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut as_text = schema.clone();
+    for name in &told {
+        as_text.with_column((*name).clone(), DataType::String);
+    }
+    let columns: Vec<Expr> = told
+        .iter()
+        .map(|name| Expr::Column((*name).clone()))
+        .collect();
+    let sample = with_schema(file, in_memory(outline.sample.clone()), &as_text)
+        .finish()?
+        .select(columns)
+        .collect()?;
+    let mut found = Vec::new();
+    for column in sample.columns() {
+        let is_padded = |text: &&str| {
+            let digits = text.strip_prefix('0').unwrap_or_default();
+            !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        if let Some(text) = column.str()?.iter().flatten().find(is_padded) {
+            found.push((column.name().to_string(), text.to_owned()));
+        }
+    }
+    Ok(found)
 }
 
 fn empty_columns(sample: &DataFrame) -> BTreeSet<String> {
@@ -157,6 +205,8 @@ fn positional_names(file: &RowFile, names: &[String]) -> Vec<PlSmallStr> {
 #[derive(Debug, Clone)]
 pub(super) struct Ready {
     path: PlRefPath,
+    /// Where the records came from.
+    origin: Place,
     /// How many rows to read, where blank lines follow: polars reads one as a row of nulls.
     rows: Option<usize>,
     /// Lines above the header.
@@ -195,6 +245,7 @@ pub(super) fn ready(file: &RowFile) -> Result<Option<Ready>, FileProblem> {
     });
     Ok(Some(Ready {
         path: PlRefPath::new(path.to_string_lossy().as_ref()),
+        origin: file.place.clone(),
         rows,
         skipped,
     }))
@@ -216,7 +267,100 @@ pub(super) fn scan(
         // A copy without rows is an empty file to polars, which it refuses.
         .with_raise_if_empty(false)
         .finish()
+        .map(|rows| {
+            let places = ready.iter().map(|ready| ready.origin.clone()).collect();
+            without_overflow(rows, file, places, schema)
+        })
         .map_err(|error| refused(&error.to_string()))
+}
+
+/// The rows, which fail where a real number is too large for its type: polars reads `1e400` as infinity.
+///
+/// A value that is infinite is looked up in the files, once a column: `inf` is what it says.
+fn without_overflow(
+    rows: LazyFrame,
+    file: &RowFile,
+    places: Vec<Place>,
+    schema: &Schema,
+) -> LazyFrame {
+    let looked_in = Arc::new((file.clone(), places));
+    let checked: Vec<Expr> = schema
+        .iter()
+        .enumerate()
+        .filter(|(_, (_, dtype))| dtype.is_float())
+        .map(|(index, (name, dtype))| {
+            let (looked_in, name, dtype) = (Arc::clone(&looked_in), name.clone(), dtype.clone());
+            let found = OnceLock::new();
+            Expr::Column(name.clone()).map(
+                move |column| {
+                    if !holds_infinity(&column) {
+                        return Ok(column);
+                    }
+                    let (file, places) = &*looked_in;
+                    match found.get_or_init(|| overflow(file, places, index, &dtype)) {
+                        // As polars says it of what is no number at all.
+                        Some(value) => Err(PolarsError::ComputeError(
+                            format!(
+                                "could not parse `{value}` as dtype `{dtype}` at column '{name}' (column number {})",
+                                index + 1
+                            )
+                            .into(),
+                        )),
+                        None => Ok(column),
+                    }
+                },
+                |_, field| Ok(field.clone()),
+            )
+        })
+        .collect();
+    match checked.is_empty() {
+        true => rows,
+        false => rows.with_columns(checked),
+    }
+}
+
+fn holds_infinity(column: &Column) -> bool {
+    let series = column.as_materialized_series();
+    let of_double = series.f64().is_ok_and(|values| {
+        let mut parts = values.downcast_iter();
+        parts.any(|part| part.values().iter().any(|value| value.is_infinite()))
+    });
+    of_double
+        || series.f32().is_ok_and(|values| {
+            let mut parts = values.downcast_iter();
+            parts.any(|part| part.values().iter().any(|value| value.is_infinite()))
+        })
+}
+
+/// The first field of this column, as written, that is a number beyond all of its type.
+fn overflow(file: &RowFile, places: &[Place], index: usize, dtype: &DataType) -> Option<String> {
+    places.iter().find_map(|place| {
+        let mut records = file.dialect.records(place).ok()?;
+        if file.dialect.has_header {
+            records.next().ok()?;
+        }
+        while let Some(record) = records.next().ok()? {
+            let field = record.fields(file.dialect.delimiter).nth(index);
+            if let Some(field) = field.filter(|field| is_overflow(file, field, dtype)) {
+                return Some(String::from_utf8_lossy(field).into_owned());
+            }
+        }
+        None
+    })
+}
+
+fn is_overflow(file: &RowFile, field: &[u8], dtype: &DataType) -> bool {
+    let text = file.dialect.text(field);
+    let text = match file.dialect.decimal_comma {
+        true => text.replace(',', "."),
+        false => text,
+    };
+    // `inf` and `infinity` have no digits.
+    text.bytes().any(|byte| byte.is_ascii_digit())
+        && match dtype {
+            DataType::Float32 => text.trim().parse().is_ok_and(f32::is_infinite),
+            _ => text.trim().parse().is_ok_and(f64::is_infinite),
+        }
 }
 
 fn looked_at(file: &RowFile, keep: Keep<'_>) -> Result<Outline, FileProblem> {
@@ -308,6 +452,25 @@ fn locate_in(file: &RowFile, schema: &Schema, message: &str) -> Option<FileProbl
     let (index, name, dtype) = schema.get_full(name)?;
     let (line, row) = find_value(file, index, value).ok()??;
     let text = file.dialect.text(value.as_bytes());
+    if dtype.is_float() && is_overflow(file, value.as_bytes(), dtype) {
+        let (limit, wider) = match dtype {
+            DataType::Float32 => ("3.4e38", "declare it as `f64`, "),
+            _ => ("1.8e308", ""),
+        };
+        let problem = FileProblem::new(
+            "bad-value",
+            format!(
+                "line {line} (row {row}), column `{name}`: `{text}` is beyond the numbers of {}, which end at {limit}",
+                with_article(dtype)
+            ),
+        )
+        .label(format!("`{text}` is too large"))
+        .help(format!("{wider}declare `schema: {{{name}: text}}`, or add it to `null_values` if it stands for a missing value"));
+        return Some(match file.declared.contains_key(name.as_str()) {
+            true => problem.column(name.as_str()),
+            false => problem,
+        });
+    }
     let problem = FileProblem::new(
         "bad-value",
         format!(

@@ -86,6 +86,7 @@ impl Fields {
             let none = Inspected {
                 schema: Schema::default(),
                 without_values: BTreeSet::new(),
+                leading_zeros: Vec::new(),
                 is_empty: true,
             };
             let problem = FileProblem::new("empty-source", "has no rows").label("nothing to read");
@@ -131,6 +132,7 @@ impl Fields {
         let inspected = problems.is_empty().then_some(Inspected {
             schema,
             without_values,
+            leading_zeros: Vec::new(),
             is_empty: false,
         });
         (inspected, problems)

@@ -19,6 +19,7 @@ struct Parts {
     label: Option<String>,
     help: Option<String>,
     notes: Vec<String>,
+    is_hint: bool,
 }
 
 /// The param that a problem is about.
@@ -42,7 +43,14 @@ impl FileProblem {
             label: None,
             help: None,
             notes: Vec::new(),
+            is_hint: false,
         }))
+    }
+
+    /// Nothing that stands in the way, but may not be what was meant.
+    pub(crate) fn hint(mut self) -> Self {
+        self.0.is_hint = true;
+        self
     }
 
     /// About this declared column rather than the whole file.
@@ -96,9 +104,12 @@ impl FileProblem {
             Place::File => path![key],
         };
         let name = self.0.file.as_deref().unwrap_or(written);
-        let mut problem =
-            Problem::error(self.0.code, place, format!("`{name}` {}", self.0.message))
-                .help_if(self.0.help);
+        let severe = match self.0.is_hint {
+            true => Problem::warning,
+            false => Problem::error,
+        };
+        let message = format!("`{name}` {}", self.0.message);
+        let mut problem = severe(self.0.code, place, message).help_if(self.0.help);
         problem.label = self.0.label;
         problem.notes = self.0.notes;
         problem

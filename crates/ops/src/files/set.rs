@@ -1,5 +1,7 @@
 //! Files that are read as one table: one file, or several with the same columns.
 
+use std::collections::BTreeSet;
+
 use indexmap::IndexMap;
 use polars::{
     lazy::dsl::{col, lit},
@@ -63,8 +65,36 @@ impl FileSet {
 
     /// Everything that can be told from headers and samples: the columns, if they can be told, and every problem.
     pub(crate) fn inspect(&self) -> (Option<Schema>, Vec<FileProblem>) {
-        let (told, problems) = self.told();
+        let (told, mut problems) = self.told();
+        if let Some((look, schema)) = &told {
+            problems.extend(self.hints(look, schema));
+        }
         (told.map(|(_, schema)| schema), problems)
+    }
+
+    /// What may not be as the user meant it.
+    fn hints(&self, look: &Look, schema: &Schema) -> Vec<FileProblem> {
+        let mut hinted = BTreeSet::new();
+        let mut hints = Vec::new();
+        for (file, inspected) in self.files.iter().zip(&look.inspected) {
+            for (name, text) in &inspected.leading_zeros {
+                let is_number = schema.get(name).is_some_and(DataType::is_integer);
+                if !is_number || !hinted.insert(name) {
+                    continue;
+                }
+                let number = text.trim_start_matches('0');
+                let number = if number.is_empty() { "0" } else { number };
+                let hint = FileProblem::new(
+                    "leading-zeros",
+                    format!("column `{name}`: `{text}` becomes the number {number}"),
+                )
+                .hint()
+                .label(format!("`{name}` loses its leading zeros"))
+                .help(format!("declare `schema: {{{name}: text}}` where the zeros belong to a name, or `i64` where they do not count"));
+                hints.extend(self.in_file(file, Err::<(), _>(hint)).err());
+            }
+        }
+        hints
     }
 
     fn told(&self) -> (Option<(Look, Schema)>, Vec<FileProblem>) {

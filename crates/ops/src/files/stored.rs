@@ -186,6 +186,7 @@ pub(super) fn inspect(file: &RowFile) -> (Option<Inspected>, Vec<FileProblem>) {
     let inspected = Inspected {
         schema,
         without_values: BTreeSet::new(),
+        leading_zeros: Vec::new(),
         is_empty: rows == 0,
     };
     (Some(inspected), problems)

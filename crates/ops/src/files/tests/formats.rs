@@ -327,3 +327,101 @@ fn formats_are_told_from_names() {
     }
     let _ = stored::NULL_PARTITION;
 }
+
+#[test]
+fn numbers_beyond_all_numbers_are_located() {
+    let place = Place::new();
+    place.put("f.csv", "id,x\n1,inf\n2,\n3,\"-1e400\"\n4,2.5\n");
+    let (code, message, run) = place.both("source.csv", "{path: f.csv}");
+    assert_eq!(
+        (code, message.as_str()),
+        (
+            "bad-value",
+            "`f.csv` line 4 (row 3), column `x`: `-1e400` is beyond the numbers of an f64, which end at 1.8e308"
+        )
+    );
+    assert_eq!(message, run);
+    let (_, message, run) = place.both(
+        "source.csv",
+        "{path: f.csv, null_values: [\"-1e400\", inf], schema: {id: i64, x: i8}}",
+    );
+    assert!(message.contains("`2.5` is not an i8"), "{message}");
+    assert_eq!(message, run);
+    // What the file says is infinite is so.
+    place.put("inf.csv", "x\n1.5\ninf\n-inf\nInfinity\n");
+    let params = "{path: inf.csv, schema: {x: f64}}";
+    let (_, problems) = place.check("source.csv", params);
+    assert!(problems.is_empty(), "{problems:#?}");
+    let frame = place.run("source.csv", params).expect("reads");
+    let values = frame.column("x").and_then(|x| Ok(x.f64()?.clone()));
+    let values: Vec<f64> = values.expect("numbers").iter().flatten().collect();
+    assert_eq!(
+        values,
+        [1.5, f64::INFINITY, f64::NEG_INFINITY, f64::INFINITY]
+    );
+    // A narrower type ends earlier, and a comma may stand for the point.
+    place.put("narrow.csv", "x;y\n1,5;2\n1,5e39;3\n");
+    let (code, message, run) = place.both(
+        "source.csv",
+        "{path: narrow.csv, delimiter: ';', decimal: ',', schema: {x: f32, y: i64}}",
+    );
+    assert_eq!(code, "bad-value");
+    assert!(
+        message.contains("line 3 (row 2), column `x`: `1,5e39` is beyond the numbers of an f32"),
+        "{message}"
+    );
+    assert_eq!(message, run);
+}
+
+#[test]
+fn a_number_too_large_far_down_is_located_in_its_file() {
+    let place = Place::new();
+    let mut text = String::from("id,x\n");
+    for row in 1..=30_000 {
+        let value = if row == 29_999 { "1e999" } else { "0.5" };
+        writeln!(text, "{row},{value}").expect("text");
+    }
+    place.put("days/1.csv", "id,x\n1,0.5\n");
+    place.put("days/2.csv", &text);
+    for path in ["days/2.csv", "days/*.csv"] {
+        let run = place
+            .run("source.csv", &format!("{{path: \"{path}\"}}"))
+            .expect_err("too large")
+            .to_string();
+        assert!(
+            run.contains("2.csv` line 30000 (row 29999), column `x`: `1e999` is beyond"),
+            "{run}"
+        );
+    }
+}
+
+#[test]
+fn names_that_look_like_numbers_are_hinted_at() {
+    let place = Place::new();
+    place.put(
+        "f.csv",
+        "zip,n,at\n10115,0,2024-01-01\n01067,10,2024-01-02\n000,7,2024-01-03\n",
+    );
+    let (_, problems) = place.check("source.csv", "{path: f.csv}");
+    let told: Vec<(&str, &str)> = problems
+        .iter()
+        .map(|problem| (problem.code, problem.message.as_str()))
+        .collect();
+    assert_eq!(
+        told,
+        [(
+            "leading-zeros",
+            "`f.csv` column `zip`: `01067` becomes the number 1067"
+        )]
+    );
+    assert_eq!(problems[0].severity, taktline_core::Severity::Warning);
+    assert!(problems[0].help[0].contains("schema: {zip: text}"));
+    // It stands in nobody's way, and is not said again to who has decided.
+    let frame = place.run("source.csv", "{path: f.csv}").expect("reads");
+    assert_eq!(texts(&frame, "zip"), ["10115", "1067", "0"]);
+    for kind in ["text", "i64"] {
+        let declared = format!("{{path: f.csv, schema: {{zip: {kind}}}}}");
+        let (_, problems) = place.check("source.csv", &declared);
+        assert!(problems.is_empty(), "{problems:#?}");
+    }
+}
