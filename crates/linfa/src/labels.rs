@@ -6,9 +6,11 @@ use polars::prelude::{
 };
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    CheckContext, Classes, Error, Frame, Label, ParamPath, Problem, Result, classifier,
-    did_you_mean, path, type_name,
+    CheckContext, Classes, Error, Frame, Label, ParamPath, Problem, Result, Schema, classifier,
+    did_you_mean, features, path, type_name,
 };
+
+use crate::{class_weight::ClassWeight, records::is_learned};
 
 /// The classes of a target, as they are kept in a fitted state.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -153,6 +155,34 @@ fn positive_class(positive: Option<&Label>, labels: &[String]) -> Result<Option<
         None => None,
     };
     Ok(name.and_then(|name| labels.iter().position(|label| label == name)))
+}
+
+/// The params that classifiers share, as far as their check goes.
+pub(crate) struct Classifier<'a> {
+    pub(crate) features: Option<&'a [String]>,
+    pub(crate) target: Option<&'a str>,
+    pub(crate) class_weight: &'a ClassWeight,
+    pub(crate) positive: Option<&'a Label>,
+}
+
+impl Classifier<'_> {
+    /// What every classifier of tables checks, and the schema after it.
+    pub(crate) fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
+        let Some(input) = inputs.first() else {
+            return Schema {
+                incomplete: true,
+                ..Schema::default()
+            };
+        };
+        let target = classifier::check_target(input, self.target, Classes::can_hold, cx);
+        let name = target.map(|target| target.name.as_str());
+        features::check(self.features, name, input, is_learned, cx);
+        classifier::check_weights(input, cx);
+        let classes = target.and_then(classifier::known_classes);
+        self.class_weight.check(classes.as_deref(), cx);
+        check_positive(self.positive, classes.as_deref(), cx);
+        classifier::with_predictions(input, target, DataType::clone, self.positive.is_some(), cx)
+    }
 }
 
 /// Reports a positive label that the target does not have, or that is one of more than two.

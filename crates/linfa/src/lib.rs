@@ -5,6 +5,8 @@ mod labels;
 mod linear;
 mod records;
 mod series;
+#[cfg(test)]
+mod testing;
 mod weighted_logistic;
 
 pub mod elastic_net;
@@ -14,5 +16,7 @@ pub mod isolation_forest;
 pub mod linear_regression;
 pub mod logistic_regression;
 pub mod mstl;
+pub mod naive_bayes;
+pub mod pls;
 pub mod robust_z;
 pub mod seasonal_naive;

@@ -1,0 +1,137 @@
+//! What the tests of models share: data with roles, a fit that goes through the bytes of its state, outputs by name.
+
+use std::path::Path;
+
+use polars::prelude::{Column as PolarsColumn, CsvReader, DataFrame, NamedFrom, SerReader, Series};
+use serde::de::DeserializeOwned;
+use taktline_core::{
+    Capabilities, CheckContext, Error, FitContext, Frame, Model, Problem, Result, Role, Schema,
+    Stage, State, serde_yaml,
+};
+
+/// Params as a user writes them.
+pub(crate) fn params<M: DeserializeOwned>(yaml: &str) -> M {
+    let node = serde_yaml::Deserializer::from_str(yaml);
+    serde_yaml::with::singleton_map_recursive::deserialize(node).expect("params")
+}
+
+pub(crate) fn with_roles(data: DataFrame, roles: &[(&str, Role)]) -> Frame {
+    let mut schema = Schema::from_polars(data.schema());
+    for (name, role) in roles {
+        let column = schema.column_mut(name).expect("a column");
+        *column = column.clone().with_role(*role);
+    }
+    Frame { data, schema }
+}
+
+/// The Wisconsin breast cancer data.
+pub(crate) fn tumours() -> DataFrame {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../datasets/medical/wdbc.csv"
+    );
+    let file = std::fs::File::open(path).expect("the data set");
+    CsvReader::new(file).finish().expect("a frame")
+}
+
+/// The column's numbers.
+pub(crate) fn values(data: &DataFrame, name: &str) -> Vec<f64> {
+    let column = data.column(name).expect("a column");
+    column.f64().expect("f64").iter().flatten().collect()
+}
+
+/// With one more column.
+pub(crate) fn with_column(mut data: DataFrame, name: &str, values: Vec<f64>) -> DataFrame {
+    data.with_column(Series::new(name.into(), values).into())
+        .expect("a column");
+    data
+}
+
+/// Fits, writes the state and predicts these rows with what is read back; fits again and holds the bytes side by side.
+pub(crate) fn predict(
+    model: &impl Model,
+    train: &Frame,
+    rows: &DataFrame,
+) -> Result<Vec<PolarsColumn>> {
+    let bytes = model
+        .fit(train, None, &mut FitContext::quiet(1))?
+        .to_bytes()?;
+    let again = model
+        .fit(train, None, &mut FitContext::quiet(1))?
+        .to_bytes()?;
+    assert!(bytes == again, "the same seed gave other bytes");
+    let predictor = model.load(&State::from_bytes(&bytes)?)?;
+    let all = predictor.predict(rows)?;
+    // No row depends on the others.
+    for row in [0, rows.height() / 2] {
+        if rows.height() == 0 {
+            break;
+        }
+        let alone = predictor.predict(&rows.slice(row as i64, 1))?;
+        for (alone, all) in alone.iter().zip(&all) {
+            assert_eq!(
+                alone.get(0).expect("a row"),
+                all.get(row).expect("a row"),
+                "{} of row {row}",
+                all.name()
+            );
+        }
+    }
+    Ok(all)
+}
+
+/// Why these rows are refused.
+pub(crate) fn refusal(model: &impl Model, train: &Frame) -> String {
+    match predict(model, train, &train.data) {
+        Ok(_) => panic!("it learned from that"),
+        Err(Error::Interrupted) => "interrupted".into(),
+        Err(error) => error.to_string(),
+    }
+}
+
+pub(crate) fn named<'a>(columns: &'a [PolarsColumn], name: &str) -> &'a PolarsColumn {
+    columns
+        .iter()
+        .find(|column| column.name() == name)
+        .unwrap_or_else(|| panic!("no output `{name}`"))
+}
+
+pub(crate) fn numbers_of(columns: &[PolarsColumn], name: &str) -> Vec<f64> {
+    let column = named(columns, name).f64().expect("f64");
+    column
+        .iter()
+        .map(|value| value.expect("a number"))
+        .collect()
+}
+
+/// Asserts that numbers agree to this share of the greater one, or of 1.
+pub(crate) fn close(left: &[f64], right: &[f64], tolerance: f64) {
+    assert_eq!(left.len(), right.len());
+    for (left, right) in left.iter().zip(right) {
+        let scale = left.abs().max(right.abs()).max(1.0);
+        assert!(
+            (left - right).abs() <= tolerance * scale,
+            "{left} is not {right}"
+        );
+    }
+}
+
+/// The schema after the stage, and the problems that its check finds.
+pub(crate) fn check(stage: &impl Stage, input: &Schema) -> (Schema, Vec<Problem>) {
+    let capabilities = Capabilities::default();
+    let mut cx = CheckContext {
+        stage: "model",
+        seed: 1,
+        directory: Path::new("."),
+        capabilities: &capabilities,
+        problems: Vec::new(),
+    };
+    let output = stage.check(std::slice::from_ref(input), &mut cx);
+    (output, cx.problems)
+}
+
+/// The codes of the problems that its check finds.
+pub(crate) fn codes(stage: &impl Stage, input: &Schema) -> Vec<&'static str> {
+    let (_, problems) = check(stage, input);
+    problems.iter().map(|problem| problem.code).collect()
+}
