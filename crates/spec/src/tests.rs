@@ -289,12 +289,12 @@ fn schedules_and_tests_have_a_shape() {
     assert_findings(
         &text,
         &[
-            "wrong-format 6:19 [daily] `schedule[0].cron` cannot be `daily` | minute, hour, day of the month, month, day of the week: `0 2 * * *` is 02:00 every day",
-            "unknown-value 6:35 [never] `schedule[0].overlap` cannot be `never` | known: `skip`, `queue`, `cancel`",
+            "wrong-format 6:19 [daily] `cron` of item 1 of `schedule` cannot be `daily` | minute, hour, day of the month, month, day of the week: `0 2 * * *` is 02:00 every day",
+            "unknown-value 6:35 [never] `overlap` of item 1 of `schedule` cannot be `never` | known: `skip`, `queue`, `cancel`",
             "duplicate-id 7:10 [a] two schedules have the id `a`",
-            "wrong-format 7:39 [2 hours] `schedule[1].timeout` cannot be `2 hours` | a span of time: `500ms`, `30s`, `5m`, `2h` or `1d`",
+            "wrong-format 7:39 [2 hours] `timeout` of item 2 of `schedule` cannot be `2 hours` | a span of time: `500ms`, `30s`, `5m`, `2h` or `1d`",
             "unknown-stage 9:23 [tabel] the test names `tabel`, which is no stage | did you mean `table`?",
-            "unknown-key 9:58 [row] `tests[0].expect` has no key `row` | did you mean `rows`?",
+            "unknown-key 9:58 [row] `expect` of item 1 of `tests` has no key `row` | did you mean `rows`?",
         ],
     );
 }
@@ -488,10 +488,10 @@ fn variants_are_explained_by_the_one_that_was_meant() {
     assert_eq!(
         stage("{layers: [flaten, {conf: {filters: 2}}, conv, 5]}"),
         [
-            "unknown-value 4:30 [flaten] `layers[0]` cannot be `flaten` | did you mean `flatten`?",
-            "unknown-value 4:39 [conf] `layers[1]` cannot be `conf` | did you mean `conv`?",
-            "wrong-type 4:60 [conv] `layers[2]`: `conv` needs settings of its own | write `conv: {…}`",
-            "wrong-type 4:66 [5] `layers[3]`: expected text or a map, found `5`",
+            "unknown-value 4:30 [flaten] item 1 of `layers` cannot be `flaten` | did you mean `flatten`?",
+            "unknown-value 4:39 [conf] item 2 of `layers` cannot be `conf` | did you mean `conv`?",
+            "wrong-type 4:60 [conv] item 3 of `layers`: `conv` needs settings of its own | write `conv: {…}`",
+            "wrong-type 4:66 [5] item 4 of `layers`: expected text or a map, found `5`",
         ]
     );
     assert_eq!(
@@ -499,11 +499,11 @@ fn variants_are_explained_by_the_one_that_was_meant() {
             "{layers: [{conv: {filters: many, kernel: 3}}, {conv: {filter: 2, kernel: 0}}, {dense: {units: 3, activation: rellu}}]}"
         ),
         [
-            "wrong-type 4:47 [many] `layers[0].conv.filters`: expected a whole number, found text `many`",
-            "missing-param 4:67 [conv] `layers[1].conv` needs the param `filters` | `filters`: how many filters",
-            "unknown-param 4:74 [filter] `layers[1].conv` has no param `filter` | did you mean `filters`?",
-            "out-of-range 4:93 [0] `layers[1].conv.kernel` must be at least 1, found `0`",
-            "unknown-value 4:129 [rellu] `layers[2].dense.activation` cannot be `rellu` | did you mean `relu`?",
+            "wrong-type 4:47 [many] `conv.filters` of item 1 of `layers`: expected a whole number, found text `many`",
+            "missing-param 4:67 [conv] `conv` of item 2 of `layers` needs the param `filters` | `filters`: how many filters",
+            "unknown-param 4:74 [filter] `conv` of item 2 of `layers` has no param `filter` | did you mean `filters`?",
+            "out-of-range 4:93 [0] `conv.kernel` of item 2 of `layers` must be at least 1, found `0`",
+            "unknown-value 4:129 [rellu] `dense.activation` of item 3 of `layers` cannot be `rellu` | did you mean `relu`?",
         ]
     );
     assert_eq!(

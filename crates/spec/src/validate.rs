@@ -163,8 +163,29 @@ struct Explanation<'a, 'r, 's> {
 struct Found<'a> {
     node: &'a Node,
     key: Option<&'a Key>,
-    /// `layers[0].conv.filters`; empty at the top.
+    /// `conv.filters`, from the innermost list on; empty at the top and for an item of a list.
     name: String,
+    /// ``item 1 of `layers` ``, counted as people do; empty where there is no list around it.
+    within: String,
+}
+
+impl Found<'_> {
+    /// ``` `conv.filters` of item 1 of `layers` ```; empty at the top.
+    fn in_words(&self) -> String {
+        match (self.name.as_str(), self.within.as_str()) {
+            ("", within) => within.to_owned(),
+            (name, "") => format!("`{name}`"),
+            (name, within) => format!("`{name}` of {within}"),
+        }
+    }
+
+    fn is_top(&self) -> bool {
+        self.name.is_empty() && self.within.is_empty()
+    }
+
+    fn is_item(&self) -> bool {
+        self.name.is_empty() && !self.within.is_empty()
+    }
 }
 
 impl<'a> Explanation<'a, '_, '_> {
@@ -173,6 +194,7 @@ impl<'a> Explanation<'a, '_, '_> {
             node: self.root,
             key: None,
             name: String::new(),
+            within: String::new(),
         };
         for step in pointer.split('/').skip(1) {
             let step = step.replace("~1", "/").replace("~0", "~");
@@ -188,19 +210,24 @@ impl<'a> Explanation<'a, '_, '_> {
                     found = Found {
                         node,
                         key: Some(key),
-                        name: found.name,
+                        ..found
                     };
                 }
                 NodeValue::Sequence(items) => {
-                    let Some(node) = step.parse().ok().and_then(|index: usize| items.get(index))
-                    else {
+                    let index = step.parse().ok();
+                    let item = index.and_then(|index: usize| Some((index, items.get(index)?)));
+                    let Some((index, node)) = item else {
                         break;
                     };
-                    found.name.push_str(&format!("[{step}]"));
+                    let list = match found.in_words() {
+                        list if list.is_empty() => list,
+                        list => format!(" of {list}"),
+                    };
                     found = Found {
                         node,
                         key: None,
-                        name: found.name,
+                        name: String::new(),
+                        within: format!("item {}{list}", index + 1),
                     };
                 }
                 _ => break,
@@ -209,19 +236,16 @@ impl<'a> Explanation<'a, '_, '_> {
         found
     }
 
-    /// `` `layers[0]` ``, or the subject itself.
+    /// ``item 1 of `layers` ``, or the subject itself.
     fn named(&self, found: &Found<'_>) -> String {
-        if found.name.is_empty() {
-            self.subject.name.to_owned()
-        } else {
-            format!("`{}`", found.name)
+        match found.is_top() {
+            true => self.subject.name.to_owned(),
+            false => found.in_words(),
         }
     }
 
     fn underline(&self, found: &Found<'_>) -> Range<usize> {
-        if found.name.is_empty()
-            && found.key.is_none()
-            && !matches!(found.node.value, NodeValue::Text(_))
+        if found.is_top() && found.key.is_none() && !matches!(found.node.value, NodeValue::Text(_))
         {
             return self.subject.place.clone();
         }
@@ -477,7 +501,7 @@ impl<'a> Explanation<'a, '_, '_> {
 
     fn wrong_type(&mut self, found: &Found<'_>, span: Range<usize>, expected: &[&str]) {
         let expected = joined(expected, "or");
-        let message = if found.name.is_empty() {
+        let message = if found.is_top() {
             format!(
                 "{} expects {expected}, found {}",
                 self.subject.name,
@@ -485,8 +509,8 @@ impl<'a> Explanation<'a, '_, '_> {
             )
         } else {
             format!(
-                "`{}`: expected {expected}, found {}",
-                found.name,
+                "{}: expected {expected}, found {}",
+                found.in_words(),
                 found.node.found()
             )
         };
@@ -559,7 +583,7 @@ impl<'a> Explanation<'a, '_, '_> {
         );
         diagnostic.label = Some("one too many".into());
         let second = keys.get(1).map(|key| shortened(&key.text));
-        if let Some(second) = second.filter(|_| found.name.ends_with(']')) {
+        if let Some(second) = second.filter(|_| found.is_item()) {
             diagnostic
                 .help
                 .push(format!("give it a list item of its own: `- {second}: …`"));
@@ -775,6 +799,7 @@ impl<'a> Explanation<'a, '_, '_> {
                     node,
                     key: Some(key),
                     name,
+                    within: found.within.clone(),
                 };
                 if !node.is_unresolved() {
                     let span = self.underline(&inner);
