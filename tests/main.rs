@@ -25,3 +25,4 @@ mod schema;
 mod streaming;
 mod templates;
 mod tumours;
+mod use_cases;
