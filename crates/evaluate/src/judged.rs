@@ -139,6 +139,13 @@ pub(crate) fn check_numbers(
     }
 }
 
+/// Reports an output of the model above that holds no numbers: the labels of a classifier.
+pub(crate) fn check_numbers_of_model(input: &Schema, name: &str, cx: &mut CheckContext<'_>) {
+    if input.column(name).is_some() {
+        check_numbers(input, name, path![], cx);
+    }
+}
+
 /// Reports a named column that is not there.
 pub(crate) fn check_column(
     input: &Schema,

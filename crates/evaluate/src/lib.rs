@@ -10,8 +10,10 @@ mod judged;
 pub mod metrics;
 mod plots;
 pub mod profile;
+pub mod ranking;
 pub mod regression;
 mod report;
 mod slices;
+pub mod survival;
 
 pub use report::{metric_about, report_html};

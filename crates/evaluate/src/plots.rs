@@ -14,9 +14,11 @@ use taktline_core::{Error, Plot, Result};
 use crate::metrics::{self, CalibrationBin, Confusion, Ranking};
 
 mod fan;
+mod lines;
 mod numbers;
 
 pub(crate) use fan::{Fan, forecast_fan};
+pub(crate) use lines::survival;
 use numbers::Bars;
 pub(crate) use numbers::{cluster_sizes, predicted_against_true, residuals, scores, silhouettes};
 

@@ -83,7 +83,7 @@ pub(crate) fn scores(
     threshold: Option<f64>,
 ) -> Result<Plot> {
     let flagged = match threshold {
-        Some(_) => "; dashed: flagged from here on",
+        Some(_) => "; dashed: flagged from here",
         None => "; none is flagged",
     };
     let (up, note) = match anomalous {
