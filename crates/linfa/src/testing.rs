@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use polars::prelude::{Column as PolarsColumn, CsvReader, DataFrame, NamedFrom, SerReader, Series};
+use polars::prelude::{
+    ChunkAgg, ChunkVar, Column as PolarsColumn, CsvReader, DataFrame, NamedFrom, SerReader, Series,
+};
 use serde::de::DeserializeOwned;
 use taktline_core::{
     Capabilities, CheckContext, Error, FitContext, Frame, Model, Problem, Result, Role, Schema,
@@ -38,6 +40,22 @@ pub(crate) fn tumours() -> DataFrame {
 pub(crate) fn values(data: &DataFrame, name: &str) -> Vec<f64> {
     let column = data.column(name).expect("a column");
     column.f64().expect("f64").iter().flatten().collect()
+}
+
+/// With these columns brought to mean 0 and variance 1.
+pub(crate) fn standardised(mut data: DataFrame, names: &[&str]) -> DataFrame {
+    for name in names {
+        let column = data.column(name).expect("a column").f64().expect("f64");
+        let (mean, deviation) = (column.mean().expect("rows"), column.std(0).expect("rows"));
+        let scaled: Vec<f64> = column
+            .iter()
+            .flatten()
+            .map(|value| (value - mean) / deviation)
+            .collect();
+        data.with_column(Series::new((*name).into(), scaled).into())
+            .expect("a column");
+    }
+    data
 }
 
 /// With one more column.

@@ -1,0 +1,31 @@
+"""Figures of scikit-learn's support vector machines, for crates/linfa/src/svm.rs.
+
+pip install scikit-learn==1.9.1 pandas
+"""
+
+import numpy
+from sklearn.datasets import load_breast_cancer
+from sklearn.svm import SVC, SVR, OneClassSVM
+
+cells, benign = load_breast_cancer(return_X_y=True, as_frame=True)  # the same rows as datasets/medical/wdbc.csv
+cells.columns = [name.replace(" ", "_") for name in cells.columns]
+names = ["mean_texture", "mean_smoothness", "mean_symmetry", "worst_texture", "mean_compactness"]
+features = cells[names].to_numpy()
+standard = (features - features.mean(axis=0)) / features.std(axis=0)
+malignant = 1 - benign.to_numpy()
+radius = cells["mean_radius"].to_numpy()
+weights = 1.0 + numpy.arange(len(features)) % 3
+rows = [0, 19, 100, 300, 568]
+exact = {"tol": 1e-8}
+
+
+def show(name, values):
+    print(name, [float(f"{value:.8g}") for value in values])
+
+
+show("rbf", SVC(C=2, **exact).fit(standard, malignant).decision_function(standard)[rows])
+show("rbf, weighted", SVC(C=2, gamma=0.3, **exact).fit(standard, malignant, sample_weight=weights).decision_function(standard)[rows])
+show("linear", SVC(kernel="linear", C=1, **exact).fit(standard, malignant).decision_function(standard)[rows])
+show("polynomial", SVC(kernel="poly", C=1, degree=2, gamma=0.5, coef0=1, **exact).fit(standard, malignant).decision_function(standard)[rows])
+show("regression", SVR(C=2, epsilon=0.2, **exact).fit(standard, radius).predict(standard)[rows])
+show("one class", OneClassSVM(nu=0.1, gamma=0.2, **exact).fit(standard).decision_function(standard)[rows])
