@@ -166,7 +166,7 @@ impl Stage for Forecast {
         }
         match self.over(input) {
             Ok(over) => self.check_over(input, &over, cx),
-            Err(problem) if !input.incomplete => cx.report(problem),
+            Err(problem) if !input.incomplete => cx.report(*problem),
             Err(_) => {}
         }
         self.further().check(input, cx);
@@ -188,7 +188,7 @@ impl Forecast {
     }
 
     /// The column of time.
-    fn over(&self, input: &Schema) -> std::result::Result<String, Problem> {
+    fn over(&self, input: &Schema) -> std::result::Result<String, Box<Problem>> {
         if let Some(over) = &self.over {
             return Ok(over.clone());
         }
@@ -200,8 +200,10 @@ impl Forecast {
                     None => "no column has the role `time`, so the rows have no order",
                     Some(_) => "more than one column has the role `time`",
                 };
-                Err(Problem::error("no-time", path![], message)
-                    .help("name the column of time: `over: date`"))
+                let problem = Problem::error("no-time", path![], message);
+                Err(Box::new(
+                    problem.help("name the column of time: `over: date`"),
+                ))
             }
         }
     }
@@ -288,9 +290,7 @@ impl Rows {
 
     /// Puts the rows into series by time, and finds what lies a season before.
     fn order(&mut self, frame: &Frame, parts: &Parts, settings: &Forecast) -> Result<()> {
-        let over = settings
-            .over(&frame.schema)
-            .map_err(|problem| Error::Problem(Box::new(problem)))?;
+        let over = settings.over(&frame.schema).map_err(Error::Problem)?;
         let column = frame.data.column(&over)?;
         if column.null_count() > 0 {
             return Err(Error::data(format!(

@@ -57,11 +57,45 @@ pub fn metric_about(name: &str) -> &'static str {
         "pinball_loss" => "loss of the predicted quantile, in the target's unit",
         "coverage" => "share of truths inside the interval",
         "mean_width" => "mean width of the interval, in the target's unit",
+        "wape" => "sum of the errors' sizes over the sum of the truths' sizes",
+        "mase" => "mean size of the errors over that of steps from a season before",
+        "silhouette" => "how much nearer rows lie to their own cluster than to the next",
+        "davies_bouldin" => "how alike each cluster is to its nearest; lower is better",
+        "calinski_harabasz" => "spread between clusters over spread within them",
+        "clusters" => "how many clusters there are",
+        "noise_share" => "share of rows in no cluster",
+        "adjusted_rand" => "pairs of rows that clusters and classes agree on, beyond chance",
+        "normalized_mutual_information" => "how much clusters tell of classes, from 0 to 1",
+        "false_alarm_rate" => "share of ordinary rows that are flagged",
+        "flagged_share" => "share of rows that are flagged",
+        "r_precision" => "precision among as many highest scores as there are anomalies",
+        "concordance" => {
+            "chance that of two rows the one with the earlier event has the higher risk"
+        }
+        "event_share" => "share of rows with an event",
+        "mrr" => "mean of one over the place of the first relevant row",
+        "baseline_concordance" => "what an order by chance reaches",
+        "baseline_wape" => "the same error of the seasonal naive forecast",
         "baseline_rmse" | "baseline_mae" | "baseline_mean_deviance" | "baseline_pinball_loss" => {
             "the same error of what needs no model"
         }
         name if name.ends_with("_skill") => "share of the baseline's error that the model saves",
         name if name.ends_with("pct_false_alarms") => "recall while so few negatives are flagged",
+        name if name.starts_with("baseline_") => "what chance reaches",
+        name if name.starts_with("precision_at_") => "precision among the first so many",
+        name if name.starts_with("recall_at_") => {
+            "share of the relevant rows among the first so many"
+        }
+        name if name.starts_with("ndcg_at_") => {
+            "discounted gain of the first so many over the best"
+        }
+        name if name.starts_with("map_at_") => "mean average precision of the first so many",
+        name if name.starts_with("hit_rate_at_") => {
+            "share of groups with a hit among the first so many"
+        }
+        name if name.starts_with("item_coverage_at_") => {
+            "share of items among the first so many of a group"
+        }
         name if name.starts_with("worst_") => "the worst value that a slice has",
         _ => "",
     }

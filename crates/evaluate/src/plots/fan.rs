@@ -5,17 +5,20 @@ use super::{
     *,
 };
 
+/// A line through these points.
+pub(crate) type Line = Vec<(f64, f64)>;
+
 /// What a forecast's picture shows; points are places in the series and values.
 pub(crate) struct Fan<'a> {
     pub(crate) name: String,
     pub(crate) title: String,
     /// What was known.
-    pub(crate) before: Vec<(f64, f64)>,
+    pub(crate) before: Line,
     /// What came.
-    pub(crate) truth: Vec<(f64, f64)>,
-    pub(crate) forecast: Vec<(f64, f64)>,
+    pub(crate) truth: Line,
+    pub(crate) forecast: Line,
     /// Lower and upper ends.
-    pub(crate) band: Option<(Vec<(f64, f64)>, Vec<(f64, f64)>)>,
+    pub(crate) band: Option<(Line, Line)>,
     /// The time at each place.
     pub(crate) labels: Vec<&'a str>,
 }
@@ -51,8 +54,7 @@ pub(crate) fn forecast_fan(fan: &Fan<'_>) -> Result<Plot> {
         // Dates are long: four fit below the axis.
         chart_with_labels(area, (columns, lines), ("", 4), "", &label, |chart| {
             if let Some((lower, upper)) = &fan.band {
-                let outline: Vec<(f64, f64)> =
-                    upper.iter().chain(lower.iter().rev()).copied().collect();
+                let outline: Line = upper.iter().chain(lower.iter().rev()).copied().collect();
                 chart.draw_series(std::iter::once(Polygon::new(
                     outline,
                     ACCENT.mix(0.2).filled(),

@@ -141,6 +141,9 @@ pub(crate) fn silhouettes(clusters: Vec<(String, f64)>, mean: Option<f64>) -> Re
     .draw()
 }
 
+/// Values, the weights of their rows, and the colour of their bars.
+type Values<'a> = (&'a [f64], Option<&'a [f64]>, RGBColor);
+
 /// Bars over equally wide ranges, one or more groups of rows in one picture, each as a share of its own rows where there are more.
 ///
 /// The outermost bars hold what lies beyond, so that a few far values leave the rest visible.
@@ -149,7 +152,7 @@ pub(super) fn histogram(
     title: &str,
     note: &str,
     (across, up): (&str, &str),
-    groups: &[(&[f64], Option<&[f64]>, RGBColor)],
+    groups: &[Values<'_>],
     line: Option<f64>,
 ) -> Result<Plot> {
     let mut sorted: Vec<f64> = groups
