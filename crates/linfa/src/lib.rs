@@ -7,10 +7,14 @@ mod platt;
 mod records;
 mod series;
 mod smo;
+mod task;
 #[cfg(test)]
 mod testing;
+mod tree;
 mod weighted_logistic;
 
+pub mod boost;
+pub mod decision_tree;
 pub mod elastic_net;
 pub mod ets;
 pub mod ftrl;
@@ -21,6 +25,7 @@ pub mod logistic_regression;
 pub mod mstl;
 pub mod naive_bayes;
 pub mod pls;
+pub mod random_forest;
 pub mod robust_z;
 pub mod seasonal_naive;
 pub mod svm;

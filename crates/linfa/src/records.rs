@@ -31,10 +31,19 @@ impl Features {
     /// # Errors
     /// As [`feature_matrix`], and training rows that there are none of.
     pub(crate) fn fit(train: &DataFrame, names: Vec<String>) -> Result<(Self, Array2<f64>)> {
+        Self::fit_where(train, names, Missing::Refused)
+    }
+
+    /// As [`Self::fit`], for models that may allow missing values.
+    pub(crate) fn fit_where(
+        train: &DataFrame,
+        names: Vec<String>,
+        missing: Missing,
+    ) -> Result<(Self, Array2<f64>)> {
         if train.height() == 0 {
             return Err(Error::data("there are no training rows to learn from"));
         }
-        let (records, widths) = feature_matrix(train, &names, Purpose::Fit)?;
+        let (records, widths) = matrix_where(train, &names, Purpose::Fit, missing)?;
         let widths = widths.iter().any(|width| *width != 1).then_some(widths);
         Ok((Self { names, widths }, records))
     }
@@ -44,7 +53,12 @@ impl Features {
     /// # Errors
     /// As [`feature_matrix`], and arrays of another length than those of training.
     pub(crate) fn matrix(&self, batch: &DataFrame) -> Result<Array2<f64>> {
-        let (records, found) = feature_matrix(batch, &self.names, Purpose::Predict)?;
+        self.matrix_where(batch, Missing::Refused)
+    }
+
+    /// As [`Self::matrix`], for models that may allow missing values.
+    pub(crate) fn matrix_where(&self, batch: &DataFrame, missing: Missing) -> Result<Array2<f64>> {
+        let (records, found) = matrix_where(batch, &self.names, Purpose::Predict, missing)?;
         for (place, (feature, found)) in self.names.iter().zip(found).enumerate() {
             let known = self.width(place);
             if known != found {
@@ -121,6 +135,15 @@ pub(crate) enum Purpose {
     Predict,
 }
 
+/// What a value that is null or not a number means to a model.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Missing {
+    /// It is an error.
+    Refused,
+    /// It is given as not a number; infinity is a number.
+    Allowed,
+}
+
 /// Rows of a feature column that hold no finite number.
 struct Gap<'a> {
     feature: &'a str,
@@ -143,10 +166,20 @@ pub(crate) fn width(dtype: &DataType) -> Option<usize> {
 ///
 /// # Errors
 /// A feature that is not there or holds no numbers, and values that are null, not a number or infinite: all such features in one message.
+#[cfg(test)]
 pub(crate) fn feature_matrix(
     frame: &DataFrame,
     features: &[String],
     purpose: Purpose,
+) -> Result<(Array2<f64>, Vec<usize>)> {
+    matrix_where(frame, features, purpose, Missing::Refused)
+}
+
+fn matrix_where(
+    frame: &DataFrame,
+    features: &[String],
+    purpose: Purpose,
+    missing: Missing,
 ) -> Result<(Array2<f64>, Vec<usize>)> {
     let rows = frame.height();
     let columns = features
@@ -172,7 +205,7 @@ pub(crate) fn feature_matrix(
         })
         .collect::<Result<Vec<_>>>()?;
     let gaps: Vec<Gap<'_>> = gaps.into_iter().flatten().collect();
-    if !gaps.is_empty() {
+    if missing == Missing::Refused && !gaps.is_empty() {
         return Err(describe(&gaps, rows, purpose));
     }
     let matrix = Array2::from_shape_vec((rows, total).f(), values)

@@ -153,3 +153,21 @@ pub(crate) fn codes(stage: &impl Stage, input: &Schema) -> Vec<&'static str> {
     let (_, problems) = check(stage, input);
     problems.iter().map(|problem| problem.code).collect()
 }
+
+/// The area under the ROC curve, pair by pair.
+pub(crate) fn roc_auc(scores: &[f64], is_positive: &[bool]) -> f64 {
+    let of = |positive: bool| {
+        let rows = scores.iter().zip(is_positive);
+        rows.filter(move |(_, is)| **is == positive)
+            .map(|(score, _)| *score)
+    };
+    let right: f64 = of(true)
+        .flat_map(|high| of(false).map(move |low| (high, low)))
+        .map(|(high, low)| match high.total_cmp(&low) {
+            std::cmp::Ordering::Greater => 1.0,
+            std::cmp::Ordering::Equal => 0.5,
+            std::cmp::Ordering::Less => 0.0,
+        })
+        .sum();
+    right / (of(true).count() * of(false).count()) as f64
+}

@@ -1,0 +1,206 @@
+//! `model.linfa.decision_tree`
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use taktline_core::{
+    CheckContext, FitContext, Frame, Label, Model, Predictor, Result, Schema, Shape, Stage, State,
+    classifier, features, register_kind,
+};
+
+use crate::{
+    class_weight::ClassWeight,
+    random_forest::{Forest, Shares},
+    records::{Features, Missing, is_learned},
+    task::{self, Named, Task, Truth},
+    tree::{self, Binned, Growth},
+};
+
+const VERSION: u32 = 1;
+
+/// Learns classes or numbers by a tree of questions, each about one feature.
+///
+/// Each node asks the question that makes its two parts purest: the Gini criterion for classes, squared distances for numbers (Breiman
+/// et al.: "Classification and Regression Trees", 1984). A leaf's answer is its training rows' share of each class, or their mean. No
+/// scaling is needed, and a missing value is no error: each question learns on which side such rows belong.
+///
+/// Adds `prediction` and, for classes, `probability_<label>` and, of two, `score`. Rows count by the column with role `weight`. Trees
+/// learn from histograms of at most 255 bins: linfa-trees 0.8.1 sorts all rows at every node and is several times slower than
+/// scikit-learn.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct DecisionTree {
+    /// The columns to learn from: numbers, truth values, or arrays of numbers. Default: every column with role `feature`.
+    #[schemars(length(min = 1))]
+    features: Option<Vec<String>>,
+    /// The column to predict. Default: the column with role `target`.
+    target: Option<String>,
+    /// Whether the target is classes or numbers.
+    #[serde(default)]
+    task: Task,
+    /// Of two classes, the one whose probability is the `score`. Default: `true`, else `1`, else the last label.
+    positive: Option<Label>,
+    /// How much the rows of each class count: `none`, `balanced`, or a weight for each label.
+    #[serde(default)]
+    class_weight: ClassWeight,
+    /// Questions above a leaf, at most.
+    #[serde(default = "six")]
+    #[schemars(range(min = 1, max = 1000))]
+    max_depth: usize,
+    /// Leaves, at most; the best questions come first. Default: no limit.
+    #[schemars(range(min = 2))]
+    max_leaves: Option<usize>,
+    /// Training rows in each leaf, at least.
+    #[serde(default = "five")]
+    #[schemars(range(min = 1))]
+    min_samples_leaf: usize,
+    /// What a question must lower the sum of squared distances by, at least.
+    #[serde(default)]
+    #[schemars(range(min = 0.0))]
+    min_gain: f64,
+    /// Whether features may hold personal data (role `pii`).
+    #[serde(default)]
+    allow_pii: bool,
+}
+
+fn six() -> usize {
+    6
+}
+fn five() -> usize {
+    5
+}
+
+register_kind! {
+    DecisionTree, "model.linfa.decision_tree", version: 1,
+    example: "- model.linfa.decision_tree: {max_depth: 4, min_samples_leaf: 20}",
+}
+
+impl DecisionTree {
+    fn named(&self) -> Named<'_> {
+        Named {
+            features: self.features.as_deref(),
+            target: self.target.as_deref(),
+            positive: self.positive.as_ref(),
+            task: self.task,
+        }
+    }
+}
+
+impl Stage for DecisionTree {
+    fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
+        let output = task::check(self.named(), inputs, cx);
+        self.class_weight.check(output.facts.classes.as_deref(), cx);
+        output
+    }
+
+    fn shape(&self) -> Shape<'_> {
+        Shape::Model(self)
+    }
+}
+
+impl Model for DecisionTree {
+    fn features(&self, input: &Schema) -> Vec<String> {
+        let target = self.target(input);
+        features::names(
+            self.features.as_deref(),
+            target.as_deref(),
+            input,
+            is_learned,
+        )
+    }
+
+    fn target(&self, input: &Schema) -> Option<String> {
+        classifier::target_name(self.target.as_ref(), input)
+    }
+
+    fn allow_pii(&self) -> bool {
+        self.allow_pii
+    }
+
+    fn fit(
+        &self,
+        train: &Frame,
+        _validation: Option<&Frame>,
+        cx: &mut FitContext<'_>,
+    ) -> Result<State> {
+        let truth = Truth::of(self.named(), self.target(&train.schema), train)?;
+        let shares = Shares::of(&truth, &self.class_weight, train)?;
+        let (features, records) =
+            Features::fit_where(&train.data, self.features(&train.schema), Missing::Allowed)?;
+        let binned = Binned::new(&records);
+        let numbers: Vec<usize> = (0..binned.numbers()).collect();
+        let growth = Growth {
+            max_depth: self.max_depth,
+            max_leaves: self.max_leaves.unwrap_or(usize::MAX),
+            min_samples_leaf: self.min_samples_leaf,
+            min_weight_leaf: 0.0,
+            min_gain: self.min_gain,
+            l2: 0.0,
+            max_features: numbers.len(),
+            numbers: &numbers,
+            monotone: &[],
+            in_parallel: true,
+        };
+        // Every node looks at all features: nothing is left to chance.
+        let mut generator = ChaCha8Rng::seed_from_u64(cx.seed);
+        let rows = (0..binned.rows() as u32).collect();
+        let grown = tree::grow(&binned, &shares.goals(), rows, growth, &mut generator);
+        Forest::new(features, truth.target, vec![grown], cx).store(VERSION)
+    }
+
+    fn load(&self, state: &State) -> Result<Box<dyn Predictor>> {
+        Ok(Box::new(Forest::read(VERSION, state)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use polars::prelude::df;
+    use taktline_core::Role;
+
+    use super::*;
+    use crate::testing::{close, numbers_of, params, predict, with_roles};
+
+    #[test]
+    fn shares_of_a_leaf_are_its_answer() {
+        let data =
+            df!("size" => [1.0, 1.0, 1.0, 1.0, 2.0, 2.0], "kind" => ["a", "a", "a", "b", "b", "b"])
+                .expect("a frame");
+        let train = with_roles(data, &[("kind", Role::Target)]);
+        let model: DecisionTree = params("{min_samples_leaf: 1}");
+        let rows = df!("size" => [0.0, 5.0]).expect("a frame");
+        let outputs = predict(&model, &train, &rows).expect("outputs");
+        close(&numbers_of(&outputs, "probability_a"), &[0.75, 0.0], 1e-12);
+        close(&numbers_of(&outputs, "score"), &[0.25, 1.0], 1e-12);
+        let model: DecisionTree = params("{min_samples_leaf: 1, class_weight: {b: 3}}");
+        let outputs = predict(&model, &train, &rows).expect("outputs");
+        close(&numbers_of(&outputs, "probability_a"), &[0.5, 0.0], 1e-12);
+    }
+
+    #[test]
+    fn three_classes_and_a_depth_of_one() {
+        let data = df!("size" => [1, 2, 3, 4, 5, 6], "kind" => ["a", "a", "b", "b", "c", "c"])
+            .expect("a frame");
+        let train = with_roles(data, &[("kind", Role::Target)]);
+        let rows = df!("size" => [1, 6]).expect("a frame");
+        let model: DecisionTree = params("{min_samples_leaf: 1}");
+        let outputs = predict(&model, &train, &rows).expect("outputs");
+        close(&numbers_of(&outputs, "probability_c"), &[0.0, 1.0], 1e-12);
+        let model: DecisionTree = params("{min_samples_leaf: 1, max_depth: 1}");
+        let outputs = predict(&model, &train, &rows).expect("outputs");
+        close(&numbers_of(&outputs, "probability_b"), &[0.0, 0.5], 1e-12);
+    }
+
+    #[test]
+    fn means_of_leaves_are_weighted() {
+        let data =
+            df!("size" => [1.0, 1.0, 2.0], "price" => [10.0, 40.0, 7.0], "times" => [2, 1, 1])
+                .expect("a frame");
+        let train = with_roles(data, &[("price", Role::Target), ("times", Role::Weight)]);
+        let rows = df!("size" => [1.0, 2.0]).expect("a frame");
+        let model: DecisionTree = params("{min_samples_leaf: 1}");
+        let outputs = predict(&model, &train, &rows).expect("outputs");
+        close(&numbers_of(&outputs, "prediction"), &[20.0, 7.0], 1e-12);
+    }
+}
