@@ -54,6 +54,14 @@ fn enthusiastic_reviews_are_told_from_others() {
     assert!(metrics["accuracy"] >= 0.80, "{metrics:?}");
 }
 
+#[test]
+fn failing_machines_are_found() {
+    let metrics = project("manufacturing/predictive-maintenance.yaml")
+        .run_pipeline(&[])
+        .metrics("quality_of_alarms");
+    assert!(metrics["average_precision"] >= 0.80, "{metrics:?}");
+}
+
 /// Weekly naive forecasts have a WAPE of 0.293 in 2019. A bundle forecasts a week whose demand nobody knows yet.
 #[test]
 fn demand_is_forecast_better_than_by_last_week() {

@@ -231,8 +231,8 @@ impl Programme {
     ) -> Option<(usize, usize)> {
         let mut first = None;
         let mut greatest = f64::NEG_INFINITY;
-        for variable in 0..alphas.len() {
-            let gain = -self.signs[variable] * gradient[variable];
+        for (variable, slope) in gradient.iter().enumerate() {
+            let gain = -self.signs[variable] * slope;
             if gain > greatest && self.can_grow(alphas, variable) {
                 (first, greatest) = (Some(variable), gain);
             }
@@ -241,11 +241,11 @@ impl Programme {
         let kernel = kernels.row(self.rows[first]);
         let mut second = None;
         let (mut widest, mut best) = (f64::NEG_INFINITY, 0.0);
-        for variable in 0..alphas.len() {
+        for (variable, slope) in gradient.iter().enumerate() {
             if !self.can_shrink(alphas, variable) {
                 continue;
             }
-            let gap = greatest + self.signs[variable] * gradient[variable];
+            let gap = greatest + self.signs[variable] * slope;
             widest = widest.max(gap);
             if gap > 0.0 {
                 let curvature = (diagonal[first] + diagonal[variable]
