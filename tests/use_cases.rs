@@ -175,7 +175,7 @@ fn forecasters_run_and_score_and_are_compared_with_the_last_week() {
             "mstl" => assert!(metrics["wape_skill"] > 0.0, "{metrics:?}"),
             _ => assert!(metrics["wape"] < 1.0, "{metrics:?}"),
         }
-        // The last training day is the first of April.
+        // The last training day is the second of April.
         project.write("next.csv", "date,store,product\n2019-04-30,2,101\n");
         project
             .score(&report.bundle(), "next.csv", "scored.csv")
@@ -185,7 +185,7 @@ fn forecasters_run_and_score_and_are_compared_with_the_last_week() {
             scored.starts_with("date,store,product,prediction,lower,upper\n"),
             "{scored}"
         );
-        project.write("late.csv", "date,store,product\n2019-05-01,2,101\n");
+        project.write("late.csv", "date,store,product\n2019-05-02,2,101\n");
         let outcome = project.score(&report.bundle(), "late.csv", "late-scored.csv");
         assert_eq!(outcome.code, 1, "{}", outcome.stderr);
         for words in ["row 1: step 30", "beyond the horizon of 29"] {

@@ -761,7 +761,7 @@ fn share(loss: Loss) -> f64 {
 }
 
 /// The least value up to which this share of the weight lies; the middle of two where it lies between.
-fn quantile(mut values: Vec<(f64, f64)>, share: f64) -> f64 {
+pub(crate) fn quantile(mut values: Vec<(f64, f64)>, share: f64) -> f64 {
     values.sort_unstable_by(|left, right| left.0.total_cmp(&right.0));
     let wanted = share * values.iter().map(|(_, weight)| weight).sum::<f64>();
     let mut passed = 0.0;

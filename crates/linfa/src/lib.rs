@@ -13,6 +13,7 @@ mod testing;
 mod tree;
 mod weighted_logistic;
 
+pub mod baseline;
 pub mod boost;
 pub mod decision_tree;
 pub mod elastic_net;
@@ -20,6 +21,7 @@ pub mod ets;
 pub mod ftrl;
 pub mod glm;
 pub mod isolation_forest;
+pub mod k_means;
 pub mod linear_regression;
 pub mod logistic_regression;
 pub mod mstl;

@@ -385,12 +385,13 @@ impl Epochs<'_> {
             history: standing.history,
             ..Standing::default()
         };
+        // Kept before it is announced: whoever reads of it may stop the run.
+        self.listener.checkpoint(&standing, &self.checkpoint()?)?;
         self.listener.event(Event::Epoch {
             epoch: standing.epoch,
             epochs,
             result,
         });
-        self.listener.checkpoint(&standing, &self.checkpoint()?)?;
         Ok(standing)
     }
 

@@ -1,0 +1,483 @@
+//! `model.linfa.k_means`
+
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
+use polars::prelude::{Column as PolarsColumn, DataFrame, DataType};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use taktline_core::{
+    CheckContext, Column, Error, FitContext, Frame, Model, Predictor, ProgressEvent, Result,
+    Schema, Shape, Stage, State, classifier, counted, features, register_kind,
+};
+
+use crate::{
+    linear::{check_total, weight_of},
+    records::{Features, is_learned, matrix, row_weights, with_matrix},
+};
+
+const VERSION: u32 = 1;
+const CLUSTER: &str = "cluster";
+const DISTANCE: &str = "distance";
+/// Parts of the rows that are summed side by side; fixed, so that threads do not change a bit.
+const SEGMENTS: usize = 64;
+
+/// Parts the rows into so many clusters, each around its mean.
+///
+/// The first means are drawn far apart (Arthur and Vassilvitskii: "k-means++", 2007), then rows go to the nearest mean and means to the middle
+/// of their rows until nothing moves (Lloyd, 1982). Of several `attempts` the one with the least sum of squared distances is kept.
+/// Give features a similar scale (`features.standardize`): distances treat them alike. No target is learned.
+///
+/// Adds `cluster`, a number from 0 for the largest cluster on, and `distance`, that to the cluster's mean. Rows count by the column with
+/// role `weight`, if there is one. The same seed gives the same clusters on any number of cores. A missing value is an error.
+///
+/// linfa-clustering 0.8.1 knows no weights, and sums in an order of its own.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct KMeans {
+    /// The columns to look at: numbers, truth values, or arrays of numbers. Default: every column with role `feature`.
+    #[schemars(length(min = 1))]
+    features: Option<Vec<String>>,
+    /// How many clusters.
+    #[schemars(range(min = 1, max = 10_000))]
+    clusters: usize,
+    /// How often to start anew.
+    #[serde(default = "three")]
+    #[schemars(range(min = 1, max = 1000))]
+    attempts: usize,
+    /// Rounds of an attempt, at most.
+    #[serde(default = "rounds")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    max_iterations: usize,
+    /// An attempt is done when a round lowers the sum of squared distances by no more than this share.
+    #[serde(default = "tolerance")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    tolerance: f64,
+    /// Decides the first means; the pipeline's seed, where not given.
+    seed: Option<u64>,
+    /// Whether features may hold personal data (role `pii`).
+    #[serde(default)]
+    allow_pii: bool,
+}
+
+fn three() -> usize {
+    3
+}
+fn rounds() -> usize {
+    300
+}
+fn tolerance() -> f64 {
+    1e-6
+}
+
+register_kind! {
+    KMeans, "model.linfa.k_means", version: 1,
+    example: "- model.linfa.k_means: {clusters: 5, features: [spent, visits]}",
+}
+
+impl Stage for KMeans {
+    fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
+        let Some(input) = inputs.first() else {
+            return Schema {
+                incomplete: true,
+                ..Schema::default()
+            };
+        };
+        features::check(self.features.as_deref(), None, input, is_learned, cx);
+        classifier::check_weights(input, cx);
+        let added = vec![
+            Column::new(CLUSTER, DataType::Int64),
+            Column::new(DISTANCE, DataType::Float64),
+        ];
+        classifier::with_outputs(input, None, added, cx)
+    }
+
+    fn shape(&self) -> Shape<'_> {
+        Shape::Model(self)
+    }
+}
+
+impl Model for KMeans {
+    fn features(&self, input: &Schema) -> Vec<String> {
+        features::names(self.features.as_deref(), None, input, is_learned)
+    }
+
+    fn target(&self, _: &Schema) -> Option<String> {
+        None
+    }
+
+    fn allow_pii(&self) -> bool {
+        self.allow_pii
+    }
+
+    fn fit(
+        &self,
+        train: &Frame,
+        _validation: Option<&Frame>,
+        cx: &mut FitContext<'_>,
+    ) -> Result<State> {
+        let weights = row_weights(train)?;
+        check_total(weights.as_ref())?;
+        let (features, records) = Features::fit(&train.data, self.features(&train.schema))?;
+        // Rows side by side: distances are of rows.
+        let records = records.as_standard_layout().into_owned();
+        if records.nrows() < self.clusters {
+            return Err(Error::data(format!(
+                "{} cannot make {}",
+                counted(records.nrows(), "training row"),
+                counted(self.clusters, "cluster")
+            )));
+        }
+        let weights: Vec<f64> = (0..records.nrows())
+            .map(|row| weight_of(weights.as_ref(), row))
+            .collect();
+        let mut best: Option<Means> = None;
+        for attempt in 0..self.attempts {
+            let mut generator = ChaCha8Rng::seed_from_u64(self.seed.unwrap_or(cx.seed));
+            generator.set_stream(attempt as u64);
+            let means = self.attempt(&records, &weights, &mut generator, cx)?;
+            if best
+                .as_ref()
+                .is_none_or(|best| means.inertia < best.inertia)
+            {
+                best = Some(means);
+            }
+            cx.progress.event(ProgressEvent::Step {
+                done: attempt as u64 + 1,
+                total: self.attempts as u64,
+                unit: "attempts",
+            });
+        }
+        let best = best.ok_or_else(|| Error::Model("there was no attempt".into()))?;
+        let learned = Learned {
+            features,
+            inertia: best.inertia,
+        };
+        let state = State::from_data(VERSION, &learned)?;
+        Ok(with_matrix(state, "means", &best.by_size()))
+    }
+
+    fn load(&self, state: &State) -> Result<Box<dyn Predictor>> {
+        let learned: Learned = state.data(VERSION)?;
+        let numbers = learned.features.numbers();
+        let count = state.tensor("means")?.shape.first().copied().unwrap_or(0);
+        if count == 0 {
+            return Err(Error::State("there are no clusters".into()));
+        }
+        let means = matrix(state, "means", [count, numbers])?;
+        Ok(Box::new(KMeansPredictor { learned, means }))
+    }
+}
+
+/// The JSON part of the fitted state.
+#[derive(Debug, Serialize, Deserialize)]
+struct Learned {
+    #[serde(flatten)]
+    features: Features,
+    /// The weighted sum of squared distances of the training rows to their means.
+    inertia: f64,
+}
+
+struct KMeansPredictor {
+    learned: Learned,
+    means: Array2<f64>,
+}
+
+impl Predictor for KMeansPredictor {
+    fn predict(&self, batch: &DataFrame) -> Result<Vec<PolarsColumn>> {
+        let records = self.learned.features.matrix(batch)?;
+        let records = records.as_standard_layout().into_owned();
+        let (clusters, distances): (Vec<i64>, Vec<f64>) = (0..records.nrows())
+            .into_par_iter()
+            .map(|row| {
+                let (cluster, square) = nearest(records.row(row), self.means.view());
+                (cluster as i64, square.sqrt())
+            })
+            .unzip();
+        Ok(vec![
+            PolarsColumn::new(CLUSTER.into(), clusters),
+            PolarsColumn::new(DISTANCE.into(), distances),
+        ])
+    }
+}
+
+/// The nearest mean, the first of equally near ones, and its squared distance.
+fn nearest(row: ArrayView1<'_, f64>, means: ArrayView2<'_, f64>) -> (usize, f64) {
+    means
+        .rows()
+        .into_iter()
+        .map(|mean| square_distance(row, mean))
+        .enumerate()
+        .fold((0, f64::INFINITY), |best, (place, square)| {
+            if square < best.1 {
+                (place, square)
+            } else {
+                best
+            }
+        })
+}
+
+fn square_distance(left: ArrayView1<'_, f64>, right: ArrayView1<'_, f64>) -> f64 {
+    let squares = left
+        .iter()
+        .zip(right)
+        .map(|(left, right)| (left - right) * (left - right));
+    squares.sum()
+}
+
+/// What an attempt came to.
+struct Means {
+    means: Array2<f64>,
+    /// Weight of each cluster's rows.
+    sizes: Vec<f64>,
+    inertia: f64,
+}
+
+impl Means {
+    /// The means, that of the largest cluster first.
+    fn by_size(&self) -> Array2<f64> {
+        let mut order: Vec<usize> = (0..self.sizes.len()).collect();
+        order.sort_by(|left, right| self.sizes[*right].total_cmp(&self.sizes[*left]));
+        self.means.select(Axis(0), &order)
+    }
+}
+
+/// The sums of one round.
+struct Round {
+    sums: Array2<f64>,
+    sizes: Vec<f64>,
+    inertia: f64,
+    /// The row that is farthest from its mean, and how far.
+    farthest: (usize, f64),
+}
+
+impl KMeans {
+    fn attempt(
+        &self,
+        records: &Array2<f64>,
+        weights: &[f64],
+        generator: &mut ChaCha8Rng,
+        cx: &FitContext<'_>,
+    ) -> Result<Means> {
+        let mut means = first_means(records, weights, self.clusters, generator);
+        let mut before = f64::INFINITY;
+        for _ in 0..self.max_iterations {
+            cx.cancellation.check()?;
+            let round = round(records, weights, &means);
+            for (cluster, size) in round.sizes.iter().enumerate() {
+                if *size > 0.0 {
+                    let middle = &round.sums.row(cluster) / *size;
+                    means.row_mut(cluster).assign(&middle);
+                } else {
+                    // A cluster without rows starts anew where the fit is worst.
+                    means
+                        .row_mut(cluster)
+                        .assign(&records.row(round.farthest.0));
+                }
+            }
+            let gain = before - round.inertia;
+            before = round.inertia;
+            if gain <= self.tolerance * round.inertia && round.sizes.iter().all(|size| *size > 0.0)
+            {
+                break;
+            }
+        }
+        let last = round(records, weights, &means);
+        Ok(Means {
+            means,
+            sizes: last.sizes,
+            inertia: last.inertia,
+        })
+    }
+}
+
+/// Assigns every row to its mean and adds up.
+fn round(records: &Array2<f64>, weights: &[f64], means: &Array2<f64>) -> Round {
+    let rows = records.nrows();
+    let empty = || Round {
+        sums: Array2::zeros(means.dim()),
+        sizes: vec![0.0; means.nrows()],
+        inertia: 0.0,
+        farthest: (0, -1.0),
+    };
+    let length = rows.div_ceil(SEGMENTS).max(1);
+    let parts: Vec<Round> = (0..rows)
+        .step_by(length)
+        .collect::<Vec<_>>()
+        .into_par_iter()
+        .map(|first| {
+            let mut part = empty();
+            for row in first..(first + length).min(rows) {
+                let (cluster, square) = nearest(records.row(row), means.view());
+                let weight = weights[row];
+                part.sums
+                    .row_mut(cluster)
+                    .scaled_add(weight, &records.row(row));
+                part.sizes[cluster] += weight;
+                part.inertia += weight * square;
+                if square > part.farthest.1 {
+                    part.farthest = (row, square);
+                }
+            }
+            part
+        })
+        .collect();
+    parts.into_iter().fold(empty(), |mut all, part| {
+        all.sums += &part.sums;
+        for (size, more) in all.sizes.iter_mut().zip(part.sizes) {
+            *size += more;
+        }
+        all.inertia += part.inertia;
+        if part.farthest.1 > all.farthest.1 {
+            all.farthest = part.farthest;
+        }
+        all
+    })
+}
+
+/// Rows drawn with chances in proportion to their squared distance from those drawn before.
+fn first_means(
+    records: &Array2<f64>,
+    weights: &[f64],
+    clusters: usize,
+    generator: &mut ChaCha8Rng,
+) -> Array2<f64> {
+    let mut chances = weights.to_vec();
+    let mut squares = vec![f64::INFINITY; records.nrows()];
+    let mut means = Array2::zeros((clusters, records.ncols()));
+    for cluster in 0..clusters {
+        let total: f64 = chances.iter().sum();
+        let mut wanted = generator.random::<f64>() * total;
+        // All rows that are left are means already: any of them will do.
+        let mut chosen = generator.random_range(0..records.nrows());
+        if total > 0.0 {
+            for (row, chance) in chances
+                .iter()
+                .enumerate()
+                .filter(|(_, chance)| **chance > 0.0)
+            {
+                chosen = row;
+                wanted -= chance;
+                if wanted < 0.0 {
+                    break;
+                }
+            }
+        }
+        means.row_mut(cluster).assign(&records.row(chosen));
+        squares
+            .par_iter_mut()
+            .zip(chances.par_iter_mut())
+            .enumerate()
+            .for_each(|(row, (square, chance))| {
+                *square = square.min(square_distance(records.row(row), records.row(chosen)));
+                *chance = weights[row] * *square;
+            });
+    }
+    means
+}
+
+#[cfg(test)]
+mod tests {
+    use polars::prelude::df;
+    use taktline_core::Role;
+
+    use super::*;
+    use crate::testing::{check, params, predict, refusal, with_roles};
+
+    /// Three heaps of 50, 30 and 20 rows.
+    fn heaps() -> DataFrame {
+        let place = |row: i32| match row {
+            0..50 => (0.0, 0.0),
+            50..80 => (10.0, 0.0),
+            _ => (0.0, 10.0),
+        };
+        let noise = |row: i32| f64::from((row * 37) % 11) / 11.0 - 0.5;
+        let across: Vec<f64> = (0..100).map(|row| place(row).0 + noise(row)).collect();
+        let along: Vec<f64> = (0..100).map(|row| place(row).1 + noise(row + 5)).collect();
+        df!("across" => across, "along" => along).expect("a frame")
+    }
+
+    fn clusters(outputs: &[PolarsColumn]) -> Vec<i64> {
+        outputs[0].i64().expect("i64").iter().flatten().collect()
+    }
+
+    #[test]
+    fn heaps_are_found_and_numbered_by_size() {
+        let train = with_roles(heaps(), &[]);
+        let model: KMeans = params("{clusters: 3, seed: 5}");
+        let outputs = predict(&model, &train, &train.data).expect("outputs");
+        let wanted: Vec<i64> = (0..100)
+            .map(|row| match row {
+                0..50 => 0,
+                50..80 => 1,
+                _ => 2,
+            })
+            .collect();
+        assert_eq!(clusters(&outputs), wanted);
+        let distances: Vec<f64> = outputs[1].f64().expect("f64").iter().flatten().collect();
+        assert!(distances.iter().all(|distance| *distance < 1.0));
+    }
+
+    #[test]
+    fn the_mean_and_the_inertia_are_those_of_the_definition() {
+        let data = df!("size" => [1.0, 2.0, 6.0], "times" => [1, 1, 2]).expect("a frame");
+        let train = with_roles(data, &[("times", Role::Weight)]);
+        let model: KMeans = params("{clusters: 1}");
+        let state = model
+            .fit(&train, None, &mut FitContext::quiet(1))
+            .expect("a state");
+        let learned: Learned = state.data(VERSION).expect("data");
+        // Mean 15/4; squares 7.5625, 3.0625 and twice 5.0625.
+        assert!(
+            (learned.inertia - 20.75).abs() < 1e-12,
+            "{}",
+            learned.inertia
+        );
+        let rows = df!("size" => [3.75, 5.75]).expect("a frame");
+        let outputs = predict(&model, &train, &rows).expect("outputs");
+        let distances: Vec<f64> = outputs[1].f64().expect("f64").iter().flatten().collect();
+        assert!(distances[0] < 1e-12 && (distances[1] - 2.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn threads_do_not_change_a_bit() {
+        let train = with_roles(heaps(), &[]);
+        let model: KMeans = params("{clusters: 7, seed: 2}");
+        let bytes = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .expect("a pool");
+            pool.install(|| {
+                model
+                    .fit(&train, None, &mut FitContext::quiet(1))
+                    .expect("a state")
+                    .to_bytes()
+                    .expect("bytes")
+            })
+        };
+        assert_eq!(bytes(1), bytes(4));
+    }
+
+    #[test]
+    fn as_many_clusters_as_rows_leave_no_distance_and_more_are_refused() {
+        let train = with_roles(df!("size" => [1.0, 5.0, 9.0]).expect("a frame"), &[]);
+        let model: KMeans = params("{clusters: 3}");
+        let outputs = predict(&model, &train, &train.data).expect("outputs");
+        assert!(
+            outputs[1]
+                .f64()
+                .expect("f64")
+                .iter()
+                .flatten()
+                .all(|distance| distance == 0.0)
+        );
+        let model: KMeans = params("{clusters: 4}");
+        assert!(refusal(&model, &train).contains("3 training rows cannot make 4 clusters"));
+        let (output, problems) = check(&model, &train.schema);
+        assert!(problems.is_empty());
+        let names: Vec<&str> = output.names().collect();
+        assert_eq!(names, ["size", "cluster", "distance"]);
+    }
+}
