@@ -308,12 +308,12 @@ fn round(records: &Array2<f64>, weights: &[f64], means: &Array2<f64>) -> Round {
         .into_par_iter()
         .map(|first| {
             let mut part = empty();
-            for row in first..(first + length).min(rows) {
+            let of_part = weights.iter().enumerate().skip(first).take(length);
+            for (row, weight) in of_part {
                 let (cluster, square) = nearest(records.row(row), means.view());
-                let weight = weights[row];
                 part.sums
                     .row_mut(cluster)
-                    .scaled_add(weight, &records.row(row));
+                    .scaled_add(*weight, &records.row(row));
                 part.sizes[cluster] += weight;
                 part.inertia += weight * square;
                 if square > part.farthest.1 {

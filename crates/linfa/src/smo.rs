@@ -309,8 +309,8 @@ impl Programme {
     fn offset(&self, alphas: &[f64], gradient: &[f64]) -> f64 {
         let (mut low, mut high) = (f64::NEG_INFINITY, f64::INFINITY);
         let (mut sum, mut free) = (0.0, 0_usize);
-        for variable in 0..alphas.len() {
-            let value = self.signs[variable] * gradient[variable];
+        for (variable, slope) in gradient.iter().enumerate() {
+            let value = self.signs[variable] * slope;
             match (
                 self.can_grow(alphas, variable),
                 self.can_shrink(alphas, variable),

@@ -249,7 +249,10 @@ mod tests {
                 keep: taktline_core::Keep::First,
             },
         ] {
-            assert!(!Places::survive(&[operation.clone()]), "{operation:?}");
+            assert!(
+                !Places::survive(std::slice::from_ref(&operation)),
+                "{operation:?}"
+            );
         }
     }
 
