@@ -173,6 +173,16 @@ impl Stage for Trees {
                 cx.report(problem);
             }
         }
+        if !self.monotone.is_empty() && self.loss != Loss::Squared {
+            cx.report(
+                Problem::error(
+                    "monotone-loss",
+                    path!["monotone"],
+                    "quantiles of leaves keep no rule about features",
+                )
+                .help("learn with `loss: squared`, or leave `monotone` out"),
+            );
+        }
         let parts = &input.facts.partitions;
         if self.early_stopping.is_some()
             && !parts.contains(&taktline_core::Partition::Validation)
@@ -257,7 +267,7 @@ impl Model for Trees {
             truth: goals,
             weights: shares.weights,
             outputs: shares.outputs,
-            monotone: self.directions(&features),
+            monotone: self.directions(&features, &truth.target)?,
             held_out,
             cx,
         };
@@ -291,17 +301,29 @@ impl Model for Trees {
 }
 
 impl Trees {
-    fn directions(&self, features: &Features) -> Vec<i8> {
+    /// For each number the rule about it: of two classes for the score of the second, which trees learn.
+    fn directions(&self, features: &Features, target: &Target) -> Result<Vec<i8>> {
         if self.monotone.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
-        (0..features.numbers())
+        let rising = match target {
+            Target::Numbers(_) => 1,
+            Target::Classes(labels) if labels.classes.len() > 2 => {
+                return Err(Error::data(format!(
+                    "`monotone` is for numbers and two classes; the target has {}",
+                    labels.classes.len()
+                )));
+            }
+            Target::Classes(labels) if labels.positive == Some(0) => -1,
+            Target::Classes(_) => 1,
+        };
+        Ok((0..features.numbers())
             .map(|number| match self.monotone.get(features.name_of(number)) {
-                Some(Direction::Rising) => 1,
-                Some(Direction::Falling) => -1,
+                Some(Direction::Rising) => rising,
+                Some(Direction::Falling) => -rising,
                 None => 0,
             })
-            .collect()
+            .collect())
     }
 }
 
@@ -932,6 +954,30 @@ mod tests {
         };
         assert_eq!(bytes(1), bytes(1));
         assert_ne!(bytes(1), bytes(2));
+    }
+
+    #[test]
+    fn a_rising_feature_raises_the_score_of_the_positive_class() {
+        let sizes: Vec<f64> = (0..200).map(f64::from).collect();
+        let kinds: Vec<&str> = (0..200)
+            .map(|row| {
+                if (row / 20) % 3 == 0 || row < 60 {
+                    "late"
+                } else {
+                    "early"
+                }
+            })
+            .collect();
+        let data = df!("size" => sizes, "kind" => kinds).expect("a frame");
+        let train = with_roles(data, &[("kind", Role::Target)]);
+        // `early` is the first class.
+        let yaml = "{positive: early, monotone: {size: rising}, min_samples_leaf: 5}";
+        let outputs = predict(&params::<Trees>(yaml), &train, &train.data).expect("outputs");
+        let scores = numbers_of(&outputs, "score");
+        assert!(
+            scores.is_sorted() && scores[199] > scores[0] + 0.3,
+            "{scores:?}"
+        );
     }
 
     #[test]
