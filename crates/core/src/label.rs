@@ -6,7 +6,7 @@ use polars::prelude::{Column as PolarsColumn, DataType, StringChunked};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de::Visitor};
 
-use crate::{Error, Result, counted, type_name};
+use crate::{Error, ParamPath, Problem, Result, counted, did_you_mean, type_name};
 
 /// A class label as a spec writes it: `true`, `1`, `malignant`. Kept as text, as [`Classes`] keeps labels.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -154,6 +154,26 @@ fn texts(column: &PolarsColumn) -> Result<StringChunked> {
             counted(column.len(), "row")
         ))),
     }
+}
+
+/// "the target has no label `fraude`".
+pub fn unknown_label(label: &Label, classes: &[String], place: ParamPath) -> Problem {
+    Problem::error(
+        "unknown-label",
+        place,
+        format!("the target has no label `{label}`"),
+    )
+    .help_if(did_you_mean(&label.0, classes.iter().map(String::as_str)))
+    .note(format!("its labels are {}", quoted(classes)))
+}
+
+/// `a`, `b`, `c`, each in backticks.
+pub fn quoted(names: &[impl AsRef<str>]) -> String {
+    names
+        .iter()
+        .map(|name| format!("`{}`", name.as_ref()))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[cfg(test)]

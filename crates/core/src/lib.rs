@@ -4,6 +4,7 @@
 //! This crate does no I/O and knows no engine, no libtorch and no YAML positions.
 
 pub mod anomaly;
+pub mod class_weight;
 pub mod classifier;
 mod context;
 mod counts;
@@ -36,7 +37,7 @@ pub use expression::{
     Aggregate, BinaryOperator, Expression, Function, Literal, PairAggregate, UnaryOperator,
 };
 pub use kind::{Kind, Registry};
-pub use label::{Classes, Label};
+pub use label::{Classes, Label, quoted, unknown_label};
 pub use operation::{
     AsOfDirection, Cardinality, JoinKind, Keep, Local, Operation, SortKey, WindowFrame,
     output_schema,

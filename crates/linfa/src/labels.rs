@@ -6,8 +6,8 @@ use polars::prelude::{
 };
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    CheckContext, Classes, Error, Frame, Label, ParamPath, Problem, Result, Schema, classifier,
-    did_you_mean, features, path, type_name,
+    CheckContext, Classes, Error, Frame, Label, Problem, Result, Schema, classifier, features, path,
+    quoted, type_name, unknown_label,
 };
 
 use crate::{class_weight::ClassWeight, records::is_learned};
@@ -209,22 +209,3 @@ pub(crate) fn check_positive(
     }
 }
 
-/// "the target has no label `fraude`".
-pub(crate) fn unknown_label(label: &Label, classes: &[String], place: ParamPath) -> Problem {
-    Problem::error(
-        "unknown-label",
-        place,
-        format!("the target has no label `{label}`"),
-    )
-    .help_if(did_you_mean(&label.0, classes.iter().map(String::as_str)))
-    .note(format!("its labels are {}", quoted(classes)))
-}
-
-/// `a`, `b`, `c`, each in backticks.
-pub(crate) fn quoted(names: &[impl AsRef<str>]) -> String {
-    names
-        .iter()
-        .map(|name| format!("`{}`", name.as_ref()))
-        .collect::<Vec<_>>()
-        .join(", ")
-}

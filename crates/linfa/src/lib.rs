@@ -1,6 +1,7 @@
 //! Classical models, on linfa where it serves: one kind a file.
 
-mod class_weight;
+use taktline_core::class_weight;
+
 mod labels;
 mod linear;
 mod platt;

@@ -1,68 +1,60 @@
-//! `model.torch.cnn`: a convolutional network that classifies images.
+//! `model.torch.cnn`: a convolutional network that learns from images.
 
 use polars::prelude::DataType;
-use schemars::JsonSchema;
-use serde::Deserialize;
 use taktline_core::{
     CheckContext, Column, FitContext, Frame, Model, ParamPath, Predictor, Problem, Result, Role,
     Schema, Shape, Stage, State,
-    classifier::{check_target, check_weights, known_classes, target_name, unknown_column},
-    counted, path, register_kind, type_name,
+    class_weight::ClassWeight,
+    classifier::{target_name, unknown_column},
+    path, register_kind, type_name,
 };
 
 use crate::{
     arrays::Input,
-    classifier::{self, Lesson, Settings, five, thirty_two},
-    labels,
-    layers::{Layer, classifies, small_cnn, walk},
-    protocol::{Loss, Network, Optimizer},
+    layers::{Ending, Layer, ends, small_cnn, walk},
+    lesson::{check_library, layer_problem},
+    protocol::{Augmentation, Network},
+    settings::{AnyLoss, Task, network_params},
+    supervised::{self, Asked, Lesson, Subject},
 };
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
-/// A convolutional network that classifies images, declared layer by layer and trained by libtorch.
+network_params! { epochs: "crate::settings::five", batch_size: "crate::settings::thirty_two",
+/// A convolutional network that learns from images, declared layer by layer and trained by libtorch.
 ///
-/// The input is an array column of shape height × width × channels whose numbers are scaled (`features.image`). The last
-/// layer is `dense` with a unit for each class and `softmax`. Weights start as Glorot and Bengio (2010) draw them, biases at
+/// The input is an array column of shape height × width × channels whose numbers are scaled (`features.image`). For classes the
+/// last layer is `dense` with a unit for each class and `softmax`; for numbers it is `dense` with one unit, and the network
+/// learns them in standard deviations from their mean. Weights start as Glorot and Bengio (2010) draw them, biases at
 /// zero; rows are shuffled anew each epoch; a column with role `weight` says how much each row counts. With a validation
-/// part, its loss and accuracy are shown after each epoch. The same seed gives the same weights, to the bit, on one machine
-/// with one number of cores.
+/// part, its loss and accuracy are shown after each epoch, and decide about early stopping, the best epoch and plateaus. The same
+/// seed gives the same weights, to the bit, on one machine with one number of cores.
 ///
-/// Adds `prediction`, `probability_<class>` and, for two classes, `score`: the probability of the second one.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// Adds `prediction`, and for classes `probability_<class>` and, for two, `score`: the probability of the second one.
 struct Cnn {
     /// The image column; the only array column, where not given.
     input: Option<String>,
     /// The column to learn; the one with role `target`, where not given.
     target: Option<String>,
+    /// What is learned: `classification`, `regression`. Default: numbers where the target is real numbers, else classes.
+    #[serde(default)]
+    task: Task,
     /// The layers, first to last. Where not given: conv 32, pool, conv 64, pool, conv 64, dense 64, and dense with a unit for
     /// each class.
     #[schemars(length(min = 1, max = 1000))]
     layers: Option<Vec<Layer>>,
-    /// How gradients become steps.
+    /// What training makes small. Default: `sparse_categorical_crossentropy` for classes, `mean_squared_error` for numbers.
+    loss: Option<AnyLoss>,
+    /// How much the rows of each class count: `none`, `balanced`, or a weight for each label.
     #[serde(default)]
-    optimizer: Optimizer,
-    /// What training makes small.
-    #[serde(default)]
-    loss: Loss,
-    /// How often training goes through all rows.
-    #[serde(default = "five")]
-    #[schemars(range(min = 1, max = 100_000))]
-    epochs: u64,
-    /// Rows for each step.
-    #[serde(default = "thirty_two")]
-    #[schemars(range(min = 1, max = 1_000_000))]
-    batch_size: usize,
-    /// Decides first weights, order of rows and dropout; the pipeline's seed, where not given.
-    seed: Option<u64>,
-    /// Whether the image may be personal data.
-    #[serde(default)]
-    allow_pii: bool,
+    class_weight: ClassWeight,
+    /// How images are changed each time they are learned from; not at all, where not given.
+    augment: Option<Augmentation>,
+}
 }
 
 register_kind! {
-    Cnn, "model.torch.cnn", version: 1,
+    Cnn, "model.torch.cnn", version: 2,
     example: "\
 - model.torch.cnn:
     layers:
@@ -176,20 +168,20 @@ impl Cnn {
         shape
     }
 
-    /// The layers that are written, or those for so many classes.
-    fn layers(&self, classes: usize) -> Vec<Layer> {
-        self.layers.clone().unwrap_or_else(|| small_cnn(classes))
+    /// The layers that are written, or those that end so.
+    fn layers(&self, ending: Ending) -> Vec<Layer> {
+        self.layers.clone().unwrap_or_else(|| small_cnn(ending))
     }
 
     /// Nobody wrote these layers, so that no setting of theirs can be changed: only the image can be wrong for them.
     fn check_default_layers(
         &self,
         shape: Option<&[usize]>,
-        classes: Option<usize>,
+        subject: &Subject<'_>,
         cx: &mut CheckContext<'_>,
     ) {
         let Some(shape) = shape else { return };
-        let layers = self.layers(classes.unwrap_or(2));
+        let layers = self.layers(subject.likely_ending());
         let walk = walk(shape, &layers);
         for fault in &walk.faults {
             let mut problem = Problem::error(fault.code, ParamPath::kind(), fault.message.clone())
@@ -200,13 +192,13 @@ impl Cnn {
         }
     }
 
-    fn settings(&self) -> Settings {
-        Settings {
-            optimizer: self.optimizer,
+    fn asked(&self) -> Asked<'_> {
+        Asked {
+            target: self.target.as_ref(),
+            task: self.task,
             loss: self.loss,
-            epochs: self.epochs,
-            batch_size: self.batch_size,
-            seed: self.seed,
+            class_weight: &self.class_weight,
+            has_interval: false,
         }
     }
 }
@@ -219,19 +211,12 @@ impl Stage for Cnn {
                 ..Schema::default()
             };
         };
-        classifier::check_library(cx);
+        check_library(cx);
         let shape = self.check_image(input, cx);
-        let target = check_target(input, self.target.as_deref(), labels::can_label, cx);
-        check_weights(input, cx);
-        let classes = target.and_then(known_classes).map(|classes| classes.len());
+        let subject = self.asked().check(input, cx);
+        self.settings().check(cx);
         match &self.layers {
             Some(layers) => {
-                let known = target.zip(classes).map(|(target, count)| {
-                    (
-                        count,
-                        format!("`{}` has {}", target.name, counted(count, "class")),
-                    )
-                });
                 // Without an image the settings of layers can still be wrong; shapes cannot.
                 let walk = walk(shape.as_deref().unwrap_or_default(), layers);
                 for fault in walk
@@ -239,15 +224,15 @@ impl Stage for Cnn {
                     .iter()
                     .filter(|fault| shape.is_some() || fault.code == "softmax-not-last")
                 {
-                    cx.report(classifier::layer_problem(fault, &walk, layers));
+                    cx.report(layer_problem(fault, &walk, layers));
                 }
-                for fault in classifies(layers, known) {
-                    cx.report(classifier::layer_problem(&fault, &walk, layers));
+                for fault in ends(layers, walk.output(), subject.ending.clone()) {
+                    cx.report(layer_problem(&fault, &walk, layers));
                 }
             }
-            None => self.check_default_layers(shape.as_deref(), classes, cx),
+            None => self.check_default_layers(shape.as_deref(), &subject, cx),
         }
-        classifier::output_schema(input, target, cx)
+        subject.output(input, cx)
     }
 
     fn shape(&self) -> Shape<'_> {
@@ -289,21 +274,25 @@ impl Model for Cnn {
             column: image.name.clone(),
             shape: own,
         };
-        let network = |classes| Network {
+        let network = |ending| Network {
             input: shape,
-            layers: self.layers(classes),
+            layers: self.layers(ending),
         };
         let lesson = Lesson {
             version: VERSION,
             input,
             target,
+            asked: self.asked(),
             settings: self.settings(),
+            augment: self.augment,
+            initial: Vec::new(),
+            interval: None,
         };
-        classifier::fit(lesson, network, train, validation, cx)
+        supervised::fit(lesson, network, train, validation, cx)
     }
 
     fn load(&self, state: &State) -> Result<Box<dyn Predictor>> {
-        classifier::load(VERSION, state)
+        supervised::load(VERSION, state)
     }
 }
 
@@ -363,7 +352,8 @@ mod tests {
         assert!(problems.is_empty(), "{problems:?}");
         assert_eq!(output.columns.len(), 2 + 1 + 3);
         let stage: Cnn = serde_yaml::from_str("{}").expect("params");
-        assert!(classifies(&stage.layers(3), Some((3, String::new()))).is_empty());
+        let ending = Ending::Classes(3);
+        assert!(ends(&stage.layers(ending), None, Some((ending, String::new()))).is_empty());
         // Known only when the rows are read.
         input.columns[1].categories = None;
         assert!(check("{}", input).1.is_empty());

@@ -65,14 +65,14 @@ pub enum Padding {
     Same,
 }
 
-/// Learned filters that slide over the image.
+/// Learned filters that slide over an image, or over the steps of a sequence.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Conv {
     /// How many filters: the channels of the output.
     #[schemars(range(min = 1, max = 65536))]
     pub filters: usize,
-    /// Height and width of a filter.
+    /// Height and width of a filter; the steps that it sees of a sequence.
     #[schemars(range(min = 1, max = 1024))]
     pub kernel: usize,
     /// How far a filter moves from one place to the next.
@@ -87,7 +87,7 @@ pub struct Conv {
     pub activation: Activation,
 }
 
-/// One number for each window of an image, channel by channel. Written as the window's size, or with `stride`.
+/// One number for each window of an image or a sequence, channel by channel. Written as the window's size, or with `stride`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Pool {
     /// Height and width of the window.
@@ -156,46 +156,186 @@ pub struct Dense {
     pub activation: Activation,
 }
 
+/// A way around some layers: their output and their input are added up, so that the layers only learn what is to change
+/// (He and others, 2016). Where shape or channels differ, the way around is a learned 1×1 convolution (a dense layer for plain
+/// rows). Written as the list of layers, or with `activation`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Residual {
+    /// The layers, first to last.
+    pub layers: Vec<Layer>,
+    /// Applied to the sum.
+    pub activation: Activation,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ResidualMap {
+    /// The layers, first to last.
+    #[schemars(length(min = 1, max = 100))]
+    layers: Vec<Layer>,
+    /// Applied to the sum.
+    #[serde(default)]
+    activation: Activation,
+}
+
+/// A layer that goes through a sequence step by step and remembers.
+///
+/// Its dropout is that of Gal and Ghahramani (2016): what is dropped is drawn once a sequence, and the same numbers are dropped
+/// at every step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Recurrent {
+    /// How many numbers it remembers, and gives.
+    #[schemars(range(min = 1, max = 65536))]
+    pub units: usize,
+    /// Whether it gives what it remembers after every step, and not only after the last.
+    #[serde(default)]
+    pub return_sequences: bool,
+    /// Share of a step's numbers that is set to zero while training.
+    #[serde(default)]
+    #[schemars(range(min = 0.0, max = 0.95))]
+    pub dropout: f64,
+    /// Share of the remembered numbers that is set to zero on the way to the next step while training.
+    #[serde(default)]
+    #[schemars(range(min = 0.0, max = 0.95))]
+    pub recurrent_dropout: f64,
+}
+
+/// A learned row of numbers for each of so many things, which the input names by their numbers from 0.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Embedding {
+    /// How many things.
+    pub count: usize,
+    /// Numbers for each.
+    pub size: usize,
+}
+
+/// A part of each row with layers of its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Branch {
+    /// The shape of the part.
+    pub input: Vec<usize>,
+    /// Its layers.
+    pub layers: Vec<Layer>,
+}
+
+/// What becomes of the outputs of branches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Merge {
+    /// They stand beside each other.
+    Concatenate,
+    /// The sum of the products of two outputs.
+    Dot,
+}
+
+/// Parts of each row go their own ways and are brought together (late fusion).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Branches {
+    /// The parts, in the order of a row's numbers.
+    pub branches: Vec<Branch>,
+    /// How they come together.
+    pub merge: Merge,
+}
+
+/// Matrix factorisation (Koren, Bell and Volinsky, 2009): of a user's and an item's number, the sum of a common level, their
+/// two biases, and the product of their factors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Factorization {
+    /// How many users.
+    pub users: usize,
+    /// How many items.
+    pub items: usize,
+    /// Factors of each.
+    pub factors: usize,
+}
+
+/// An image cut into a grid of tiles, each of which goes through the same layers; their outputs stand beside each other.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tiles {
+    /// Tiles along each side.
+    pub grid: usize,
+    /// The layers of each tile.
+    pub layers: Vec<Layer>,
+}
+
+/// The bottleneck of a variational autoencoder (Kingma and Welling, 2014): the input is a mean and a log-variance for each of so
+/// many numbers; while training the numbers are drawn, else they are the means. The divergence from a standard normal
+/// distribution is added to the loss.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Latent {
+    /// How many numbers.
+    pub size: usize,
+}
+
 /// One layer of a network: a map with the layer's name as its one key (`conv: {filters: 32, kernel: 3}`), or the bare name.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Layer {
-    /// Learned filters that slide over the image.
+    /// Learned filters that slide over the image or the sequence.
     Conv(Conv),
     /// The largest number of each window.
     MaxPool(Pool),
     /// The mean of each window.
     AveragePool(Pool),
-    /// The mean of each channel over the whole image.
+    /// The mean of each channel over the whole image or sequence.
     GlobalAveragePool,
+    /// The largest number of each channel over the whole image or sequence.
+    GlobalMaxPool,
     /// Mean 0 and variance 1, then a learned scale and shift.
     BatchNorm(BatchNorm),
     /// Zeroes a random share while training.
     Dropout(Dropout),
     /// An image as one row of numbers: height, then width, then channels.
     Flatten,
-    /// Every output is a weighted sum of all inputs.
+    /// Every output is a weighted sum of all inputs; of a sequence, step by step.
     Dense(Dense),
+    /// Layers with a way around them.
+    Residual(Residual),
+    /// Long short-term memory (Hochreiter and Schmidhuber, 1997).
+    Lstm(Recurrent),
+    /// Gated recurrent unit (Cho and others, 2014).
+    Gru(Recurrent),
+    /// Numbers for things; made by kinds, not written in YAML, as those below.
+    Embedding(Embedding),
+    /// Parts of a row, each with layers of its own.
+    Branches(Branches),
+    /// A user's and an item's factors and biases.
+    Factorization(Factorization),
+    /// Tiles of an image through the same layers.
+    Tiles(Tiles),
+    /// Numbers drawn from what the layers above say of their distribution.
+    Latent(Latent),
 }
 
-const NAMES: [&str; 8] = [
+/// What can be written in YAML.
+const NAMES: [&str; 12] = [
     "conv",
     "max_pool",
     "average_pool",
     "global_average_pool",
+    "global_max_pool",
     "batch_norm",
     "dropout",
     "flatten",
     "dense",
+    "residual",
+    "lstm",
+    "gru",
 ];
-const BARE: [&str; 3] = ["flatten", "global_average_pool", "batch_norm"];
+const BARE: [&str; 4] = [
+    "flatten",
+    "global_average_pool",
+    "global_max_pool",
+    "batch_norm",
+];
 
 fn one() -> usize {
     1
 }
 
 /// The network of the digit-inspection job: three convolutions, two poolings, two dense layers; 93,322 weights for ten classes.
-pub fn small_cnn(classes: usize) -> Vec<Layer> {
+pub fn small_cnn(ending: Ending) -> Vec<Layer> {
     let conv = |filters| {
         Layer::Conv(Conv {
             filters,
@@ -217,10 +357,7 @@ pub fn small_cnn(classes: usize) -> Vec<Layer> {
             units: 64,
             activation: Activation::Relu,
         }),
-        Layer::Dense(Dense {
-            units: classes,
-            activation: Activation::Softmax,
-        }),
+        ending.layer(),
     ]
 }
 
@@ -236,6 +373,15 @@ impl Layer {
             Self::Dropout(_) => "dropout",
             Self::Flatten => "flatten",
             Self::Dense(_) => "dense",
+            Self::GlobalMaxPool => "global_max_pool",
+            Self::Residual(_) => "residual",
+            Self::Lstm(_) => "lstm",
+            Self::Gru(_) => "gru",
+            Self::Embedding(_) => "embedding",
+            Self::Branches(_) => "branches",
+            Self::Factorization(_) => "factorization",
+            Self::Tiles(_) => "tiles",
+            Self::Latent(_) => "latent",
         }
     }
 
@@ -244,6 +390,7 @@ impl Layer {
         match self {
             Self::Conv(conv) => Some(conv.activation),
             Self::Dense(dense) => Some(dense.activation),
+            Self::Residual(residual) => Some(residual.activation),
             _ => None,
         }
     }
@@ -264,6 +411,7 @@ impl<'de> Deserialize<'de> for Layer {
                 match name {
                     "flatten" => Ok(Layer::Flatten),
                     "global_average_pool" => Ok(Layer::GlobalAveragePool),
+                    "global_max_pool" => Ok(Layer::GlobalMaxPool),
                     "batch_norm" => Ok(Layer::BatchNorm(BatchNorm::default())),
                     known if NAMES.contains(&known) => Err(E::custom(format!(
                         "the layer `{known}` needs settings: `{known}: …`"
@@ -287,6 +435,17 @@ impl<'de> Deserialize<'de> for Layer {
                     "global_average_pool" => map
                         .next_value::<Nothing>()
                         .map(|_| Layer::GlobalAveragePool)?,
+                    "global_max_pool" => {
+                        map.next_value::<Nothing>().map(|_| Layer::GlobalMaxPool)?
+                    }
+                    "residual" => Layer::Residual(map.next_value()?),
+                    "lstm" => Layer::Lstm(map.next_value()?),
+                    "gru" => Layer::Gru(map.next_value()?),
+                    "embedding" => Layer::Embedding(map.next_value()?),
+                    "branches" => Layer::Branches(map.next_value()?),
+                    "factorization" => Layer::Factorization(map.next_value()?),
+                    "tiles" => Layer::Tiles(map.next_value()?),
+                    "latent" => Layer::Latent(map.next_value()?),
                     unknown => return Err(A::Error::unknown_variant(unknown, &NAMES)),
                 };
                 match map.next_key::<String>()? {
@@ -302,9 +461,10 @@ impl<'de> Deserialize<'de> for Layer {
     }
 }
 
+/// An empty map, for what has no settings.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Nothing {}
+pub(crate) struct Nothing {}
 
 impl JsonSchema for Layer {
     fn schema_name() -> Cow<'static, str> {
@@ -330,6 +490,10 @@ impl JsonSchema for Layer {
                 "dropout": generator.subschema_for::<Dropout>(),
                 "flatten": generator.subschema_for::<Nothing>(),
                 "dense": generator.subschema_for::<Dense>(),
+                "global_max_pool": generator.subschema_for::<Nothing>(),
+                "residual": generator.subschema_for::<Residual>(),
+                "lstm": generator.subschema_for::<Recurrent>(),
+                "gru": generator.subschema_for::<Recurrent>(),
             },
         })
     }
@@ -395,6 +559,39 @@ impl JsonSchema for Dropout {
     }
 }
 
+impl<'de> Deserialize<'de> for Residual {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Layers(Vec<Layer>),
+            Map(ResidualMap),
+        }
+        Ok(match Written::deserialize(deserializer)? {
+            Written::Layers(layers) => Self {
+                layers,
+                activation: Activation::default(),
+            },
+            Written::Map(ResidualMap { layers, activation }) => Self { layers, activation },
+        })
+    }
+}
+
+impl JsonSchema for Residual {
+    fn schema_name() -> Cow<'static, str> {
+        "Residual".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let layer = generator.subschema_for::<Layer>();
+        number_or_map::<ResidualMap>(
+            generator,
+            "Layers with a way around them: the list of layers, or a map with `layers` and `activation`.",
+            json_schema!({"type": ["array", "object"], "items": layer, "minItems": 1, "maxItems": 100}),
+        )
+    }
+}
+
 /// A schema for what is written as a bare number or as a map: the number's bounds and the map's keys in one schema, because
 /// bounds only speak about numbers and keys only about maps.
 fn number_or_map<T: JsonSchema>(
@@ -426,14 +623,19 @@ pub enum Start {
     Zeros,
     /// All ones.
     Ones,
+    /// Uniform in ±0.05.
+    Small,
+    /// Zeros, but ones for the forget gate of a long short-term memory, which is the second of four: it remembers until it
+    /// learns to forget (Jozefowicz and others, 2015).
+    Remember,
 }
 
 /// A tensor that a layer keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parameter {
-    /// The layer's index, its name and the tensor's: `0.conv.weight`.
+    /// The layer's index, its name and the tensor's: `0.conv.weight`; inside other layers `3.residual.0.conv.weight`.
     pub name: String,
-    /// The layer's index.
+    /// The index of the outermost layer.
     pub layer: usize,
     /// Its shape, as libtorch wants it: a convolution's weight is (filters, channels, kernel, kernel), a dense layer's (units, inputs).
     pub shape: Vec<usize>,
@@ -462,6 +664,8 @@ impl Parameter {
 pub struct Fault {
     /// The layer's index; the number of layers means "after the last".
     pub layer: usize,
+    /// The way from there to a layer inside it: indices of layers within `residual`.
+    pub inside: Vec<usize>,
     /// The setting at fault, inside the layer.
     pub key: Option<&'static str>,
     /// A stable short name.
@@ -516,54 +720,22 @@ fn named(index: usize, layer: &Layer) -> String {
 
 /// Walks a row's shape through the layers: `[28, 28, 1]` → `[26, 26, 32]` → …
 ///
-/// An image is (height, width, channels); after `flatten` a row is one list of numbers. Every fault is found, not only the first.
+/// An image is (height, width, channels), a sequence (steps, channels); after `flatten` a row is one list of numbers. Every
+/// fault is found, not only the first.
 pub fn walk(input: &[usize], layers: &[Layer]) -> Walk {
-    let mut shape = Some(input.to_vec());
-    let mut shapes = vec![shape.clone()];
-    let mut faults = Vec::new();
-    for (index, layer) in layers.iter().enumerate() {
-        let is_last = index + 1 == layers.len();
-        if layer.activation() == Some(Activation::Softmax) && !is_last {
-            faults.push(Fault {
-                layer: index,
-                key: Some("activation"),
-                code: "softmax-not-last",
-                message: "`softmax` gives the probabilities of the classes, so it belongs on the last layer".into(),
-                label: Some(format!("{} of {}", named(index, layer), layers.len())),
-                help: "use `relu` here".into(),
-            });
-        }
-        shape = shape.and_then(|before| match after(&before, layer) {
-            Ok(after) => Some(after),
-            Err((key, label, help)) => {
-                faults.push(Fault {
-                    layer: index,
-                    key,
-                    code: "layer-shape",
-                    message: format!(
-                        "{} does not fit its input of shape {before:?}",
-                        named(index, layer)
-                    ),
-                    label: Some(label),
-                    help,
-                });
-                None
-            }
-        });
-        shapes.push(shape.clone());
-    }
-    let count: usize = parameters_along(layers, &shapes)
+    let mut walk = walk_within(input, layers, true);
+    let parameters = parameters_along(layers, &walk.shapes);
+    let count: usize = parameters
         .iter()
         .map(Parameter::len)
         .fold(0, usize::saturating_add);
     if count > MOST_PARAMETERS {
-        let largest = parameters_along(layers, &shapes)
-            .into_iter()
-            .max_by_key(Parameter::len);
-        let layer = largest.as_ref().map_or(0, |parameter| parameter.layer);
-        let weights = largest.map_or(0, |parameter| parameter.len());
-        faults.push(Fault {
+        let largest = parameters.iter().max_by_key(|parameter| parameter.len());
+        let layer = largest.map_or(0, |parameter| parameter.layer);
+        let weights = largest.map_or(0, Parameter::len);
+        walk.faults.push(Fault {
             layer,
+            inside: Vec::new(),
             key: None,
             code: "network-too-large",
             message: format!(
@@ -581,132 +753,432 @@ pub fn walk(input: &[usize], layers: &[Layer]) -> Walk {
             help: "pool before `flatten`, or use fewer filters and units".into(),
         });
     }
+    walk
+}
+
+/// `is_whole` says that the last of these layers is the last of the network.
+fn walk_within(input: &[usize], layers: &[Layer], is_whole: bool) -> Walk {
+    let mut shape = Some(input.to_vec());
+    let mut shapes = vec![shape.clone()];
+    let mut faults = Vec::new();
+    for (index, layer) in layers.iter().enumerate() {
+        let is_last = is_whole && index + 1 == layers.len();
+        if layer.activation() == Some(Activation::Softmax) && !is_last {
+            faults.push(Fault {
+                layer: index,
+                inside: Vec::new(),
+                key: Some("activation"),
+                code: "softmax-not-last",
+                message: "`softmax` gives the probabilities of the classes, so it belongs on the last layer".into(),
+                label: Some(format!("{} of {}", named(index, layer), layers.len())),
+                help: "use `relu` here".into(),
+            });
+        }
+        let within = match (layer, &shape) {
+            (Layer::Residual(residual), Some(before)) => {
+                walk_within(before, &residual.layers, false).faults
+            }
+            _ => Vec::new(),
+        };
+        let is_broken = !within.is_empty();
+        faults.extend(within.into_iter().map(|fault| Fault {
+            layer: index,
+            inside: std::iter::once(fault.layer).chain(fault.inside).collect(),
+            message: match fault.code {
+                "layer-shape" => format!("inside {}, {}", named(index, layer), fault.message),
+                _ => fault.message,
+            },
+            ..fault
+        }));
+        shape = shape.filter(|_| !is_broken).and_then(|before| match after(&before, layer) {
+            Ok(after) => Some(after),
+            Err((key, label, help)) => {
+                faults.push(Fault {
+                    layer: index,
+                    inside: Vec::new(),
+                    key,
+                    code: "layer-shape",
+                    message: format!(
+                        "{} does not fit its input of shape {before:?}",
+                        named(index, layer)
+                    ),
+                    label: Some(label),
+                    help,
+                });
+                None
+            }
+        });
+        shapes.push(shape.clone());
+    }
     Walk { shapes, faults }
 }
 
-/// That the network ends in one probability a class.
-///
-/// `classes` is their number, where it is known before training, and what is known about it ("the labels file has 10 classes").
-pub fn classifies(layers: &[Layer], classes: Option<(usize, String)>) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    let last = layers.len().saturating_sub(1);
-    match layers.last() {
-        Some(Layer::Dense(dense)) => {
-            if dense.activation != Activation::Softmax {
-                faults.push(Fault {
-                    layer: last,
-                    key: Some("activation"),
-                    code: "softmax-not-last",
-                    message: "the last layer must give the probabilities of the classes".into(),
-                    label: Some(format!("its activation is `{}`", dense.activation.name())),
-                    help: "write `activation: softmax` on the last `dense` layer".into(),
-                });
-            }
-            if dense.units < 2 {
-                faults.push(Fault {
-                    layer: last,
-                    key: Some("units"),
-                    code: "class-count",
-                    message: "the last layer needs a unit for each class, two at least".into(),
-                    label: None,
-                    help: "for a yes/no target use `units: 2`".into(),
-                });
-            } else if let Some((classes, evidence)) = classes.filter(|(classes, _)| *classes != dense.units) {
-                faults.push(Fault {
-                    layer: last,
-                    key: Some("units"),
-                    code: "class-count",
-                    message: format!("the last layer has {}, but the target has {}", counted(dense.units, "unit"), counted(classes, "class")),
-                    label: Some(evidence),
-                    help: format!("write `units: {classes}`"),
-                });
-            }
+/// How a network ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// In the probability of each of so many classes.
+    Classes(usize),
+    /// In the probability of the second of two classes.
+    Binary,
+    /// In so many numbers.
+    Numbers(usize),
+}
+
+impl Ending {
+    /// The last layer of a network that ends so.
+    pub fn layer(self) -> Layer {
+        let (units, activation) = match self {
+            Self::Classes(classes) => (classes, Activation::Softmax),
+            Self::Binary => (1, Activation::Sigmoid),
+            Self::Numbers(numbers) => (numbers, Activation::Linear),
+        };
+        Layer::Dense(Dense { units, activation })
+    }
+
+    /// The same as YAML.
+    fn written(self) -> String {
+        match self {
+            Self::Classes(classes) => format!("- dense: {{units: {classes}, activation: softmax}}"),
+            Self::Binary => "- dense: {units: 1, activation: sigmoid}".to_owned(),
+            Self::Numbers(numbers) => format!("- dense: {{units: {numbers}}}"),
         }
-        Some(other) => faults.push(Fault {
-            layer: last,
-            key: None,
-            code: "softmax-not-last",
-            message: format!("a classifier ends with a `dense` layer with `softmax`, not with `{}`", other.name()),
-            label: Some("the last layer".into()),
-            help: match classes {
-                Some((classes, _)) => format!("add `- dense: {{units: {classes}, activation: softmax}}` below it"),
-                None => "add a `dense` layer with a unit for each class and `activation: softmax` below it".into(),
+    }
+}
+
+/// That a network ends as it should. `output` is the shape after its last layer, where it is known; the ending comes with what is
+/// known about it (\"`label` has 10 classes\"), and is none where only the rows tell how many classes there are.
+pub fn ends(
+    layers: &[Layer],
+    output: Option<&[usize]>,
+    ending: Option<(Ending, String)>,
+) -> Vec<Fault> {
+    let Some(last) = layers.last() else {
+        return Vec::new();
+    };
+    let fault = |key, code, message: String, label: Option<String>, help: String| Fault {
+        layer: layers.len() - 1,
+        inside: Vec::new(),
+        key,
+        code,
+        message,
+        label,
+        help,
+    };
+    let is_numbers = matches!(ending, Some((Ending::Numbers(_), _)));
+    let Layer::Dense(dense) = last else {
+        let (what, code) = match is_numbers {
+            true => ("a network that learns numbers ends with a `dense` layer", "numbers-not-last"),
+            false => ("a classifier ends with a `dense` layer with `softmax`", "softmax-not-last"),
+        };
+        let help = match &ending {
+            Some((ending, _)) => format!("add `{}` below it", ending.written()),
+            None => "add a `dense` layer with a unit for each class and `activation: softmax` below it".into(),
+        };
+        let message = format!("{what}, not with `{}`", last.name());
+        return vec![fault(None, code, message, Some("the last layer".into()), help)];
+    };
+    let mut faults = Vec::new();
+    let found = dense.activation;
+    let label = Some(format!("its activation is `{}`", found.name()));
+    match &ending {
+        Some((Ending::Numbers(_), _)) if is_bounded(found) => faults.push(fault(
+            Some("activation"),
+            "numbers-not-last",
+            "the last layer must be able to give any number".into(),
+            label,
+            "leave `activation` of the last `dense` layer out".into(),
+        )),
+        Some((Ending::Binary, _)) if found != Activation::Sigmoid => faults.push(fault(
+            Some("activation"),
+            "softmax-not-last",
+            "with `binary_crossentropy` the last layer gives the probability of the second class".into(),
+            label,
+            "write `units: 1, activation: sigmoid` on the last `dense` layer".into(),
+        )),
+        None | Some((Ending::Classes(_), _)) if found != Activation::Softmax => faults.push(fault(
+            Some("activation"),
+            "softmax-not-last",
+            "the last layer must give the probabilities of the classes".into(),
+            label,
+            "write `activation: softmax` on the last `dense` layer".into(),
+        )),
+        _ => {}
+    }
+    let given = output.map_or(dense.units, product);
+    match ending {
+        None | Some((Ending::Classes(_), _)) if dense.units < 2 => faults.push(fault(
+            Some("units"),
+            "class-count",
+            "the last layer needs a unit for each class, two at least".into(),
+            None,
+            "for a yes/no target use `units: 2`".into(),
+        )),
+        Some((Ending::Classes(classes), evidence)) if classes != dense.units => faults.push(fault(
+            Some("units"),
+            "class-count",
+            format!(
+                "the last layer has {}, but the target has {}",
+                counted(dense.units, "unit"),
+                counted(classes, "class")
+            ),
+            Some(evidence),
+            format!("write `units: {classes}`"),
+        )),
+        Some((Ending::Binary, evidence)) if dense.units != 1 => faults.push(fault(
+            Some("units"),
+            "class-count",
+            format!(
+                "the last layer has {}, but one probability is wanted",
+                counted(dense.units, "unit")
+            ),
+            Some(evidence),
+            "write `units: 1`".into(),
+        )),
+        Some((Ending::Numbers(numbers), evidence)) if numbers != given => faults.push(fault(
+            Some("units"),
+            "number-count",
+            format!(
+                "the network gives {}, but the target has {}",
+                counted(given, "number"),
+                counted(numbers, "number")
+            ),
+            Some(evidence),
+            match output {
+                Some([steps, _]) if numbers.is_multiple_of(*steps) => {
+                    format!("write `units: {}`: each of the {steps} steps gives so many", numbers / steps)
+                }
+                _ => format!("write `units: {numbers}`"),
             },
-        }),
-        None => {}
+        )),
+        _ => {}
     }
     faults
 }
 
+/// Whether an activation gives numbers of a range only.
+fn is_bounded(activation: Activation) -> bool {
+    matches!(
+        activation,
+        Activation::Softmax | Activation::Sigmoid | Activation::Tanh | Activation::Relu
+    )
+}
+
 type Misfit = (Option<&'static str>, String, String);
 
-fn after(shape: &[usize], layer: &Layer) -> Result<Vec<usize>, Misfit> {
-    let image = |wanted: &str| match shape {
-        [height, width, channels] => Ok((*height, *width, *channels)),
+/// What an image or a sequence is made of: its sides, without the channels, and the channels.
+fn places<'a>(shape: &'a [usize], wanted: &str) -> Result<(&'a [usize], usize), Misfit> {
+    match shape {
+        [sides @ .., channels] if (1..=2).contains(&sides.len()) => Ok((sides, *channels)),
         _ => Err((
             None,
-            "it works on images: height, width, channels".to_owned(),
+            "it works on images (height, width, channels) and sequences (steps, channels)".to_owned(),
             format!("put `{wanted}` above `flatten`"),
         )),
+    }
+}
+
+/// "28×28 image", "40-step sequence".
+fn described(sides: &[usize]) -> String {
+    match sides {
+        [height, width] => format!("{height}×{width} image"),
+        [steps] => format!("{steps}-step sequence"),
+        _ => format!("{sides:?}"),
+    }
+}
+
+/// "3×3 kernel", "kernel of 3".
+fn sized(size: usize, sides: &[usize], what: &str) -> String {
+    match sides.len() {
+        2 => format!("{size}×{size} {what}"),
+        _ => format!("{what} of {size}"),
+    }
+}
+
+fn windows(
+    shape: &[usize],
+    layer: &Layer,
+    (size, stride): (usize, usize),
+) -> Result<(Vec<usize>, usize), Misfit> {
+    let (key, what, help) = match layer {
+        Layer::Conv(_) => (
+            "kernel",
+            "kernel",
+            "use a smaller kernel, `padding: same`, or fewer poolings above",
+        ),
+        _ => (
+            "size",
+            "window",
+            "leave this pooling out, or use a smaller window",
+        ),
     };
+    let (sides, channels) = places(shape, layer.name())?;
+    let after: Option<Vec<usize>> = sides
+        .iter()
+        .map(|length| slide(*length, size, stride))
+        .collect();
+    match after {
+        Some(after) => Ok((after, channels)),
+        None => Err((
+            Some(key),
+            format!(
+                "a {} is larger than the {}",
+                sized(size, sides, what),
+                described(sides)
+            ),
+            help.into(),
+        )),
+    }
+}
+
+fn after(shape: &[usize], layer: &Layer) -> Result<Vec<usize>, Misfit> {
+    let ours = |message: &str| (None, message.to_owned(), String::new());
     match layer {
         Layer::Conv(conv) => {
-            let (height, width, _) = image("conv")?;
-            match conv.padding {
-                Padding::Same => Ok(vec![
-                    height.div_ceil(conv.stride),
-                    width.div_ceil(conv.stride),
-                    conv.filters,
-                ]),
-                Padding::Valid => {
-                    let side = |length| slide(length, conv.kernel, conv.stride);
-                    match (side(height), side(width)) {
-                        (Some(height), Some(width)) => Ok(vec![height, width, conv.filters]),
-                        _ => Err((
-                            Some("kernel"),
-                            format!(
-                                "a {0}×{0} kernel is larger than the {height}×{width} image",
-                                conv.kernel
-                            ),
-                            "use a smaller kernel, `padding: same`, or fewer poolings above".into(),
-                        )),
-                    }
-                }
-            }
+            let mut sides = match conv.padding {
+                Padding::Same => places(shape, "conv")?
+                    .0
+                    .iter()
+                    .map(|length| length.div_ceil(conv.stride))
+                    .collect(),
+                Padding::Valid => windows(shape, layer, (conv.kernel, conv.stride))?.0,
+            };
+            sides.push(conv.filters);
+            Ok(sides)
         }
         Layer::MaxPool(pool) | Layer::AveragePool(pool) => {
-            let (height, width, channels) = image(layer.name())?;
-            let side = |length| slide(length, pool.size, pool.stride);
-            match (side(height), side(width)) {
-                (Some(height), Some(width)) => Ok(vec![height, width, channels]),
-                _ => Err((
-                    Some("size"),
-                    format!(
-                        "a {0}×{0} window is larger than the {height}×{width} image",
-                        pool.size
-                    ),
-                    "leave this pooling out, or use a smaller window".into(),
-                )),
-            }
+            let (mut sides, channels) = windows(shape, layer, (pool.size, pool.stride))?;
+            sides.push(channels);
+            Ok(sides)
         }
-        Layer::GlobalAveragePool => {
-            image("global_average_pool").map(|(_, _, channels)| vec![channels])
+        Layer::GlobalAveragePool | Layer::GlobalMaxPool => {
+            places(shape, layer.name()).map(|(_, channels)| vec![channels])
         }
         Layer::BatchNorm(_) | Layer::Dropout(_) => Ok(shape.to_vec()),
-        Layer::Flatten => Ok(vec![
-            shape
-                .iter()
-                .fold(1, |product, side| product.saturating_mul(*side)),
-        ]),
+        Layer::Flatten => Ok(vec![product(shape)]),
         Layer::Dense(dense) => match shape {
             [_] => Ok(vec![dense.units]),
+            [steps, _] => Ok(vec![*steps, dense.units]),
             _ => Err((
                 None,
                 "it needs one row of numbers, not an image".into(),
                 "put `- flatten` or `- global_average_pool` above the first `dense`".into(),
             )),
         },
+        Layer::Residual(residual) => {
+            let within = walk_within(shape, &residual.layers, false);
+            let output = within.output().unwrap_or_default().to_vec();
+            match way_around(shape, &output) {
+                Some(_) => Ok(output),
+                None => Err((
+                    None,
+                    format!("its layers give {output:?}, which {shape:?} cannot be added to"),
+                    "layers inside `residual` keep the sides of the image, or divide both by the same stride: use `padding: same`"
+                        .into(),
+                )),
+            }
+        }
+        Layer::Lstm(recurrent) | Layer::Gru(recurrent) => match shape {
+            [steps, _] if recurrent.return_sequences => Ok(vec![*steps, recurrent.units]),
+            [_, _] => Ok(vec![recurrent.units]),
+            _ => Err((
+                None,
+                "it goes through sequences: steps, channels".into(),
+                match shape.len() {
+                    1 => "the layer above gives one row; a recurrent layer above it needs `return_sequences: true`".into(),
+                    _ => format!("put `{}` where a row is a sequence", layer.name()),
+                },
+            )),
+        },
+        Layer::Embedding(embedding) => match shape {
+            [1] => Ok(vec![embedding.size]),
+            [count] => Ok(vec![*count, embedding.size]),
+            _ => Err(ours("it needs a list of numbers")),
+        },
+        Layer::Branches(Branches { branches, merge }) => {
+            let lengths: Option<Vec<usize>> = branches
+                .iter()
+                .map(|branch| match walk_within(&branch.input, &branch.layers, false).output() {
+                    Some([length]) => Some(*length),
+                    _ => None,
+                })
+                .collect();
+            let given: usize = branches.iter().map(|branch| product(&branch.input)).sum();
+            match (lengths.as_deref(), merge) {
+                _ if shape != [given] => Err(ours("its parts are not the row")),
+                (Some(lengths), Merge::Concatenate) => Ok(vec![lengths.iter().sum()]),
+                (Some([left, right]), Merge::Dot) if left == right => Ok(vec![1]),
+                _ => Err(ours("its branches do not end in rows that go together")),
+            }
+        }
+        Layer::Factorization(_) => match shape {
+            [2] => Ok(vec![1]),
+            _ => Err(ours("it needs a user and an item")),
+        },
+        Layer::Tiles(tiles) => {
+            let within = tile(shape, tiles.grid)
+                .map(|tile| walk_within(&tile, &tiles.layers, false));
+            match within.as_ref().and_then(Walk::output) {
+                Some([features]) => Ok(vec![tiles.grid * tiles.grid * features]),
+                _ => Err(ours("its layers do not fit the tiles")),
+            }
+        }
+        Layer::Latent(latent) => match shape {
+            [length] if *length == 2 * latent.size => Ok(vec![latent.size]),
+            _ => Err(ours("it needs a mean and a log-variance a number")),
+        },
     }
+}
+
+fn product(shape: &[usize]) -> usize {
+    shape
+        .iter()
+        .fold(1, |product, side| product.saturating_mul(*side))
+}
+
+/// The shape of a tile of an image, where the grid divides it.
+pub fn tile(shape: &[usize], grid: usize) -> Option<Vec<usize>> {
+    match shape {
+        [height, width, channels]
+            if grid > 0 && height.is_multiple_of(grid) && width.is_multiple_of(grid) =>
+        {
+            Some(vec![height / grid, width / grid, *channels])
+        }
+        _ => None,
+    }
+}
+
+/// How the input of a residual block becomes of the shape of its output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WayAround {
+    /// It is.
+    Identity,
+    /// By learned weights: a 1×1 convolution that moves by this stride, or a dense layer.
+    Projection {
+        /// How far it moves.
+        stride: usize,
+    },
+}
+
+/// How `before` becomes of the shape `after`; none where it cannot.
+pub fn way_around(before: &[usize], after: &[usize]) -> Option<WayAround> {
+    if before == after {
+        return Some(WayAround::Identity);
+    }
+    let ([sides @ .., _], [sides_after @ .., _]) = (before, after) else {
+        return None;
+    };
+    if sides.len() != sides_after.len() {
+        return None;
+    }
+    let longest = sides.iter().max().copied().unwrap_or(1);
+    (1..=longest)
+        .find(|stride| {
+            sides
+                .iter()
+                .zip(sides_after)
+                .all(|(before, after)| before.div_ceil(*stride) == *after)
+        })
+        .map(|stride| WayAround::Projection { stride })
 }
 
 /// How many places a window of `size` has on `length` numbers.
@@ -723,57 +1195,152 @@ pub fn same_padding(length: usize, kernel: usize, stride: usize) -> (usize, usiz
 
 /// The tensors of a network that fits, in layer order.
 pub fn parameters(input: &[usize], layers: &[Layer]) -> Vec<Parameter> {
-    parameters_along(layers, &walk(input, layers).shapes)
+    parameters_along(layers, &walk_within(input, layers, true).shapes)
 }
 
 fn parameters_along(layers: &[Layer], shapes: &[Option<Vec<usize>>]) -> Vec<Parameter> {
     let mut parameters = Vec::new();
     for (index, (layer, shape)) in layers.iter().zip(shapes).enumerate() {
         let Some(shape) = shape else { break };
-        let channels = shape.last().copied().unwrap_or_default();
-        let mut add = |tensor: &str, shape: Vec<usize>, start: Start, is_trained: bool| {
-            let name = format!("{index}.{}.{tensor}", layer.name());
-            parameters.push(Parameter {
-                name,
-                layer: index,
-                shape,
-                start,
-                is_trained,
-            });
-        };
-        match layer {
-            Layer::Conv(conv) => {
-                let window = conv.kernel * conv.kernel;
-                let start = Start::Glorot {
-                    inputs: window.saturating_mul(channels),
-                    outputs: window.saturating_mul(conv.filters),
-                };
-                add(
-                    "weight",
-                    vec![conv.filters, channels, conv.kernel, conv.kernel],
-                    start,
-                    true,
-                );
-                add("bias", vec![conv.filters], Start::Zeros, true);
-            }
-            Layer::Dense(dense) => {
-                let start = Start::Glorot {
-                    inputs: channels,
-                    outputs: dense.units,
-                };
-                add("weight", vec![dense.units, channels], start, true);
-                add("bias", vec![dense.units], Start::Zeros, true);
-            }
-            Layer::BatchNorm(_) => {
-                add("weight", vec![channels], Start::Ones, true);
-                add("bias", vec![channels], Start::Zeros, true);
-                add("running_mean", vec![channels], Start::Zeros, false);
-                add("running_variance", vec![channels], Start::Ones, false);
-            }
-            _ => {}
-        }
+        parameters_of(
+            layer,
+            shape,
+            &format!("{index}.{}", layer.name()),
+            index,
+            &mut parameters,
+        );
     }
     parameters
+}
+
+/// The tensors of layers inside a layer.
+fn parameters_inside(
+    shape: &[usize],
+    layers: &[Layer],
+    path: &str,
+    outermost: usize,
+    parameters: &mut Vec<Parameter>,
+) {
+    let shapes = walk_within(shape, layers, false).shapes;
+    for (index, (layer, shape)) in layers.iter().zip(&shapes).enumerate() {
+        let Some(shape) = shape else { break };
+        let path = format!("{path}.{index}.{}", layer.name());
+        parameters_of(layer, shape, &path, outermost, parameters);
+    }
+}
+
+fn parameters_of(
+    layer: &Layer,
+    shape: &[usize],
+    path: &str,
+    outermost: usize,
+    parameters: &mut Vec<Parameter>,
+) {
+    let channels = shape.last().copied().unwrap_or_default();
+    let mut add = |tensor: &str, shape: Vec<usize>, start: Start| {
+        parameters.push(Parameter {
+            name: format!("{path}.{tensor}"),
+            layer: outermost,
+            shape,
+            start,
+            is_trained: !tensor.starts_with("running_"),
+        });
+    };
+    match layer {
+        Layer::Conv(conv) => {
+            let kernel = match shape.len() {
+                3 => [conv.kernel, conv.kernel],
+                _ => [1, conv.kernel],
+            };
+            let window = product(&kernel);
+            let start = Start::Glorot {
+                inputs: window.saturating_mul(channels),
+                outputs: window.saturating_mul(conv.filters),
+            };
+            let [height, width] = kernel;
+            add("weight", vec![conv.filters, channels, height, width], start);
+            add("bias", vec![conv.filters], Start::Zeros);
+        }
+        Layer::Dense(dense) => {
+            let start = Start::Glorot {
+                inputs: channels,
+                outputs: dense.units,
+            };
+            add("weight", vec![dense.units, channels], start);
+            add("bias", vec![dense.units], Start::Zeros);
+        }
+        Layer::BatchNorm(_) => {
+            add("weight", vec![channels], Start::Ones);
+            add("bias", vec![channels], Start::Zeros);
+            add("running_mean", vec![channels], Start::Zeros);
+            add("running_variance", vec![channels], Start::Ones);
+        }
+        Layer::Lstm(recurrent) | Layer::Gru(recurrent) => {
+            let units = recurrent.units;
+            let (gates, remember) = match layer {
+                Layer::Lstm(_) => (4 * units, Start::Remember),
+                _ => (3 * units, Start::Zeros),
+            };
+            let glorot = |inputs| Start::Glorot {
+                inputs,
+                outputs: units,
+            };
+            add("weight_input", vec![gates, channels], glorot(channels));
+            add("weight_recurrent", vec![gates, units], glorot(units));
+            add("bias_input", vec![gates], remember);
+            add("bias_recurrent", vec![gates], Start::Zeros);
+        }
+        Layer::Residual(residual) => {
+            parameters_inside(shape, &residual.layers, path, outermost, parameters);
+            let output = walk_within(shape, &residual.layers, false);
+            let output = output.output().unwrap_or_default();
+            if let Some(WayAround::Projection { .. }) = way_around(shape, output) {
+                let outputs = output.last().copied().unwrap_or_default();
+                let mut weight = vec![outputs, channels];
+                if shape.len() > 1 {
+                    weight.extend([1, 1]);
+                }
+                let start = Start::Glorot {
+                    inputs: channels,
+                    outputs,
+                };
+                parameters.push(Parameter {
+                    name: format!("{path}.projection.weight"),
+                    layer: outermost,
+                    shape: weight,
+                    start,
+                    is_trained: true,
+                });
+            }
+        }
+        Layer::Embedding(embedding) => {
+            add("weight", vec![embedding.count, embedding.size], Start::Small);
+        }
+        Layer::Branches(Branches { branches, .. }) => {
+            for (index, branch) in branches.iter().enumerate() {
+                let path = format!("{path}.{index}");
+                parameters_inside(&branch.input, &branch.layers, &path, outermost, parameters);
+            }
+        }
+        Layer::Factorization(of) => {
+            add("users", vec![of.users, of.factors], Start::Small);
+            add("items", vec![of.items, of.factors], Start::Small);
+            add("user_bias", vec![of.users, 1], Start::Zeros);
+            add("item_bias", vec![of.items, 1], Start::Zeros);
+            add("level", vec![1], Start::Zeros);
+        }
+        Layer::Tiles(tiles) => {
+            let tile = tile(shape, tiles.grid).unwrap_or_default();
+            parameters_inside(&tile, &tiles.layers, path, outermost, parameters);
+        }
+        Layer::MaxPool(_)
+        | Layer::AveragePool(_)
+        | Layer::GlobalAveragePool
+        | Layer::GlobalMaxPool
+        | Layer::Dropout(_)
+        | Layer::Flatten
+        | Layer::Latent(_) => {}
+    }
 }
 
 #[cfg(test)]
@@ -824,7 +1391,7 @@ mod tests {
 
     #[test]
     fn walks_the_digit_network() {
-        let walk = walk(&[28, 28, 1], &small_cnn(10));
+        let walk = walk(&[28, 28, 1], &small_cnn(Ending::Classes(10)));
         assert!(walk.faults.is_empty(), "{:?}", walk.faults);
         let shapes: Vec<Vec<usize>> = walk.shapes.into_iter().flatten().collect();
         assert_eq!(
@@ -841,7 +1408,7 @@ mod tests {
                 vec![10]
             ]
         );
-        let count: usize = parameters(&[28, 28, 1], &small_cnn(10))
+        let count: usize = parameters(&[28, 28, 1], &small_cnn(Ending::Classes(10)))
             .iter()
             .map(Parameter::len)
             .sum();
@@ -866,7 +1433,7 @@ mod tests {
             Some("a 5×5 kernel is larger than the 2×2 image")
         );
         assert_eq!(walk.steps(&network, 2).len(), 3);
-        let found: Vec<&str> = classifies(&network, Some((10, "seen".into())))
+        let found: Vec<&str> = ends(&network, None, Some((Ending::Classes(10), "seen".into())))
             .iter()
             .map(|fault| fault.code)
             .collect();
@@ -911,5 +1478,70 @@ mod tests {
         )
         .faults;
         assert_eq!(faults[0].code, "network-too-large");
+    }
+
+    #[test]
+    fn sequences_are_convolved_pooled_and_remembered() {
+        let network = layers(
+            "[{conv: {filters: 8, kernel: 5, padding: same}}, {max_pool: 2}, {lstm: {units: 6, return_sequences: true}}, \
+             {gru: {units: 4}}, {dense: {units: 1}}]",
+        );
+        let walk = walk(&[40, 3], &network);
+        assert!(walk.faults.is_empty(), "{:?}", walk.faults);
+        let shapes: Vec<Vec<usize>> = walk.shapes.into_iter().flatten().collect();
+        assert_eq!(
+            shapes,
+            [vec![40, 3], vec![40, 8], vec![20, 8], vec![20, 6], vec![4], vec![1]]
+        );
+        let found = parameters(&[40, 3], &network);
+        assert_eq!(found[0].shape, [8, 3, 1, 5]);
+        let count: usize = found.iter().map(Parameter::len).sum();
+        assert_eq!(count, (8 * 15 + 8) + 4 * 6 * (8 + 6 + 2) + 3 * 4 * (6 + 4 + 2) + 5);
+        let faults = super::walk(&[40, 3], &layers("[{lstm: {units: 6}}, {gru: {units: 4}}]")).faults;
+        assert!(faults[0].help.contains("return_sequences"), "{faults:?}");
+        let faults = super::walk(&[4, 3], &layers("[{conv: {filters: 8, kernel: 5}}]")).faults;
+        assert_eq!(
+            faults[0].label.as_deref(),
+            Some("a kernel of 5 is larger than the 4-step sequence")
+        );
+    }
+
+    #[test]
+    fn residual_blocks_go_around_their_layers() {
+        let network = layers(
+            "[{residual: [{conv: {filters: 3, kernel: 3, padding: same}}]}, \
+             {residual: {layers: [{conv: {filters: 8, kernel: 3, stride: 2, padding: same}}, batch_norm], activation: relu}}]",
+        );
+        let walk = walk(&[9, 9, 3], &network);
+        assert!(walk.faults.is_empty(), "{:?}", walk.faults);
+        assert_eq!(walk.output(), Some(&[5, 5, 8][..]));
+        let names: Vec<String> = parameters(&[9, 9, 3], &network)
+            .into_iter()
+            .map(|parameter| parameter.name)
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "0.residual.0.conv.weight",
+                "0.residual.0.conv.bias",
+                "1.residual.0.conv.weight",
+                "1.residual.0.conv.bias",
+                "1.residual.1.batch_norm.weight",
+                "1.residual.1.batch_norm.bias",
+                "1.residual.1.batch_norm.running_mean",
+                "1.residual.1.batch_norm.running_variance",
+                "1.residual.projection.weight",
+            ]
+        );
+        let faults = super::walk(
+            &[9, 9, 3],
+            &layers("[{residual: [{max_pool: 2}, {conv: {filters: 3, kernel: 9}}]}, {residual: [{conv: {filters: 3, kernel: 3}}]}]"),
+        )
+        .faults;
+        assert_eq!(faults[0].inside, [1]);
+        assert!(faults[0].message.contains("inside layer 1 (residual), layer 2 (conv)"), "{faults:?}");
+        let faults =
+            super::walk(&[9, 9, 3], &layers("[{residual: [{conv: {filters: 3, kernel: 3}}]}]")).faults;
+        assert!(faults[0].help.contains("padding: same"), "{faults:?}");
     }
 }

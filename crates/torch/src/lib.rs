@@ -17,24 +17,35 @@ mod counts;
 #[cfg(not(feature = "libtorch"))]
 mod arrays;
 #[cfg(not(feature = "libtorch"))]
-mod classifier;
+mod labels;
+#[cfg(not(feature = "libtorch"))]
+mod lesson;
+#[cfg(not(feature = "libtorch"))]
+mod runtime;
+#[cfg(not(feature = "libtorch"))]
+mod settings;
+#[cfg(not(feature = "libtorch"))]
+mod supervised;
+
 #[cfg(not(feature = "libtorch"))]
 mod cnn;
 #[cfg(not(feature = "libtorch"))]
-mod labels;
-#[cfg(not(feature = "libtorch"))]
 mod mlp;
-#[cfg(not(feature = "libtorch"))]
-mod runtime;
 
 #[cfg(not(feature = "libtorch"))]
 pub use runtime::{BUILT_WITHOUT, HOW_TO_GET, missing};
 
 #[cfg(feature = "libtorch")]
+mod augmentation;
+#[cfg(feature = "libtorch")]
 mod inference;
+#[cfg(feature = "libtorch")]
+mod loss;
 #[cfg(feature = "libtorch")]
 mod network;
 #[cfg(feature = "libtorch")]
 mod optimizer;
+#[cfg(feature = "libtorch")]
+mod puzzle;
 #[cfg(feature = "libtorch")]
 pub mod training;

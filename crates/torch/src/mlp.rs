@@ -1,42 +1,45 @@
 //! `model.torch.mlp`: a network of dense layers.
 
 use polars::prelude::DataType;
-use schemars::JsonSchema;
-use serde::Deserialize;
 use taktline_core::{
     CheckContext, Column, Error, FitContext, Frame, Model, ParamPath, Predictor, Problem, Result,
     Role, Schema, Shape, Stage, State,
-    classifier::{check_target, check_weights, known_classes, target_name, unknown_column},
+    class_weight::ClassWeight,
+    classifier::{target_name, unknown_column},
     path, register_kind, type_name,
 };
 
 use crate::{
     arrays::{Input, Part},
-    classifier::{self, Lesson, Settings, five, thirty_two},
-    labels,
-    layers::{Activation, Dense, Dropout, Layer, walk},
-    protocol::{Loss, Network, Optimizer},
+    layers::{Activation, Dense, Dropout, Ending, Layer, walk},
+    lesson::check_library,
+    protocol::Network,
+    settings::{AnyLoss, Task, network_params},
+    supervised::{self, Asked, Lesson},
 };
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
-/// A network of dense layers that classifies rows, trained by libtorch.
+network_params! { epochs: "crate::settings::five", batch_size: "crate::settings::thirty_two",
+/// A network of dense layers that learns classes or numbers, trained by libtorch.
 ///
 /// It learns from numbers and from arrays of numbers (an image, a spectrum), each number of which is an input of its own. Scale
-/// them first (`features.standardize`, `features.image`). A last layer with a unit for each class and softmax is added by itself. Weights
+/// them first (`features.standardize`, `features.image`). A last layer is added by itself: for classes a unit for each with softmax,
+/// for numbers one unit; the network learns numbers in standard deviations from their mean. Weights
 /// start as Glorot and Bengio (2010) draw them, biases at zero; rows are shuffled anew each epoch; a column with role `weight`
-/// says how much each row counts. The same seed gives the same weights, to the bit, on one machine with one number of cores.
-/// The target is classes; numbers (regression) are not learned yet.
+/// says how much each row counts. With a validation part, its loss is shown after each epoch, and decides about early stopping, the
+/// best epoch and plateaus. The same seed gives the same weights, to the bit, on one machine with one number of cores.
 ///
-/// Adds `prediction`, `probability_<class>` and, for two classes, `score`: the probability of the second one.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// Adds `prediction`, and for classes `probability_<class>` and, for two, `score`: the probability of the second one.
 struct Mlp {
     /// The columns to learn from: numbers, truth values, or arrays of numbers. Default: every column with role `feature`.
     #[schemars(length(min = 1))]
     features: Option<Vec<String>>,
     /// The column to learn; the one with role `target`, where not given.
     target: Option<String>,
+    /// What is learned: `classification`, `regression`. Default: numbers where the target is real numbers, else classes.
+    #[serde(default)]
+    task: Task,
     /// Units of each hidden layer, first to last.
     #[serde(default = "three_of_128")]
     #[schemars(length(max = 100), inner(range(min = 1, max = 1_000_000)))]
@@ -48,25 +51,12 @@ struct Mlp {
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 0.99))]
     dropout: f64,
-    /// How gradients become steps.
+    /// What training makes small. Default: `sparse_categorical_crossentropy` for classes, `mean_squared_error` for numbers.
+    loss: Option<AnyLoss>,
+    /// How much the rows of each class count: `none`, `balanced`, or a weight for each label.
     #[serde(default)]
-    optimizer: Optimizer,
-    /// What training makes small.
-    #[serde(default)]
-    loss: Loss,
-    /// How often training goes through all rows.
-    #[serde(default = "five")]
-    #[schemars(range(min = 1, max = 100_000))]
-    epochs: u64,
-    /// Rows for each step.
-    #[serde(default = "thirty_two")]
-    #[schemars(range(min = 1, max = 1_000_000))]
-    batch_size: usize,
-    /// Decides first weights, order of rows and dropout; the pipeline's seed, where not given.
-    seed: Option<u64>,
-    /// Whether features may be personal data.
-    #[serde(default)]
-    allow_pii: bool,
+    class_weight: ClassWeight,
+}
 }
 
 fn three_of_128() -> Vec<usize> {
@@ -86,7 +76,7 @@ fn is_learned(column: &Column) -> bool {
 }
 
 register_kind! {
-    Mlp, "model.torch.mlp", version: 1,
+    Mlp, "model.torch.mlp", version: 2,
     example: "- model.torch.mlp: {hidden: [128, 128, 128], epochs: 10}",
 }
 
@@ -129,7 +119,7 @@ impl Mlp {
         })
     }
 
-    fn network(&self, row_length: usize, classes: usize) -> Network {
+    fn network(&self, row_length: usize, ending: Ending) -> Network {
         let mut layers = Vec::new();
         for units in &self.hidden {
             layers.push(Layer::Dense(Dense {
@@ -140,13 +130,20 @@ impl Mlp {
                 layers.push(Layer::Dropout(Dropout { rate: self.dropout }));
             }
         }
-        layers.push(Layer::Dense(Dense {
-            units: classes,
-            activation: Activation::Softmax,
-        }));
+        layers.push(ending.layer());
         Network {
             input: vec![row_length],
             layers,
+        }
+    }
+
+    fn asked(&self) -> Asked<'_> {
+        Asked {
+            target: self.target.as_ref(),
+            task: self.task,
+            loss: self.loss,
+            class_weight: &self.class_weight,
+            has_interval: false,
         }
     }
 
@@ -228,10 +225,10 @@ impl Stage for Mlp {
                 ..Schema::default()
             };
         };
-        classifier::check_library(cx);
+        check_library(cx);
         self.check_features(input, cx);
-        let target = check_target(input, self.target.as_deref(), labels::can_label, cx);
-        check_weights(input, cx);
+        let subject = self.asked().check(input, cx);
+        self.settings().check(cx);
         if self.activation == Activation::Softmax {
             cx.report(
                 Problem::error(
@@ -244,10 +241,7 @@ impl Stage for Mlp {
         } else if let Some(length) =
             Some(self.input(input).row_length()).filter(|length| *length > 0)
         {
-            let classes = target
-                .and_then(known_classes)
-                .map_or(2, |classes| classes.len());
-            let network = self.network(length, classes);
+            let network = self.network(length, subject.likely_ending());
             for fault in walk(&network.input, &network.layers).faults {
                 cx.report(
                     Problem::error(fault.code, path!["hidden"], fault.message)
@@ -255,7 +249,7 @@ impl Stage for Mlp {
                 );
             }
         }
-        classifier::output_schema(input, target, cx)
+        subject.output(input, cx)
     }
 
     fn shape(&self) -> Shape<'_> {
@@ -289,25 +283,22 @@ impl Model for Mlp {
         if length == 0 {
             return Err(Error::data("the training rows have no feature"));
         }
-        let settings = Settings {
-            optimizer: self.optimizer,
-            loss: self.loss,
-            epochs: self.epochs,
-            batch_size: self.batch_size,
-            seed: self.seed,
-        };
-        let network = |classes| self.network(length, classes);
+        let network = |ending| self.network(length, ending);
         let lesson = Lesson {
             version: VERSION,
             input,
             target,
-            settings,
+            asked: self.asked(),
+            settings: self.settings(),
+            augment: None,
+            initial: Vec::new(),
+            interval: None,
         };
-        classifier::fit(lesson, network, train, validation, cx)
+        supervised::fit(lesson, network, train, validation, cx)
     }
 
     fn load(&self, state: &State) -> Result<Box<dyn Predictor>> {
-        classifier::load(VERSION, state)
+        supervised::load(VERSION, state)
     }
 }
 

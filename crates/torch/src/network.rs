@@ -2,11 +2,12 @@
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tch::{TchError, Tensor};
+use rand_distr::StandardNormal;
+use tch::{Device, Kind, TchError, Tensor};
 
 use crate::{
-    layers::{self, Activation, Layer, Padding, Parameter, Start},
-    protocol::{Array, Arrays, Failure, Network},
+    layers::{self, Activation, Layer, Merge, Padding, Parameter, Recurrent, Start, WayAround},
+    protocol::{self, Array, Arrays, Failure, Network},
 };
 
 /// The stream of the seed's generator that first weights come from; epochs use 1, 2, ….
@@ -35,6 +36,26 @@ pub(crate) enum Mode {
     },
     /// To answer.
     Answering,
+    /// To answer as a network that dropout draws: the same numbers are dropped of every row.
+    Drawn {
+        /// Another one for every network.
+        draw: u64,
+    },
+}
+
+/// What a batch becomes.
+#[derive(Debug)]
+pub(crate) struct Output {
+    /// The last layer's output, before softmax and sigmoid: (rows, outputs), or (rows, steps, outputs).
+    pub(crate) values: Tensor,
+    /// Of a latent layer: each row's divergence from the standard normal distribution.
+    pub(crate) divergence: Option<Tensor>,
+}
+
+/// Batches on their way.
+struct Passage {
+    mode: Mode,
+    divergence: Option<Tensor>,
 }
 
 /// What happens to a batch, in order. Layers are lowered once, so that a batch only walks this list.
@@ -44,23 +65,28 @@ enum Step {
     Block,
     /// Back to the plain layout.
     Unblock,
+    /// Sequences (rows, steps, channels) as images of height 1: (rows, channels, 1, steps).
+    ToImages,
+    /// And back.
+    ToSequences,
     /// Zeros around the image: left, right, top, bottom.
     Pad([i64; 4]),
     Conv {
         weight: Tensor,
-        bias: Tensor,
-        stride: i64,
+        bias: Option<Tensor>,
+        stride: [i64; 2],
         padding: [i64; 2],
     },
     MaxPool {
-        size: i64,
-        stride: i64,
+        size: [i64; 2],
+        stride: [i64; 2],
     },
     AveragePool {
-        size: i64,
-        stride: i64,
+        size: [i64; 2],
+        stride: [i64; 2],
     },
     GlobalAveragePool,
+    GlobalMaxPool,
     BatchNorm {
         weight: Tensor,
         bias: Tensor,
@@ -69,15 +95,89 @@ enum Step {
         momentum: f64,
         epsilon: f64,
     },
-    Dropout(f64),
+    Dropout {
+        rate: f64,
+        stream: u64,
+    },
     Flatten,
     /// With so many zeros after each row; the weight has them too.
     Dense {
         weight: Tensor,
-        bias: Tensor,
+        bias: Option<Tensor>,
         zeros: i64,
     },
+    Recurrent(Box<Memory>),
     Activate(Activation),
+    Residual {
+        steps: Vec<Step>,
+        way_around: Vec<Step>,
+    },
+    Embed {
+        weight: Tensor,
+        is_single: bool,
+    },
+    Branches {
+        branches: Vec<Part>,
+        merge: Merge,
+    },
+    Factorize {
+        users: Tensor,
+        items: Tensor,
+        user_bias: Tensor,
+        item_bias: Tensor,
+        level: Tensor,
+    },
+    Tiles {
+        grid: i64,
+        steps: Vec<Step>,
+    },
+    Latent {
+        size: i64,
+        stream: u64,
+    },
+}
+
+/// A branch: its part of each row, and what happens to it.
+#[derive(Debug)]
+struct Part {
+    start: i64,
+    shape: Vec<usize>,
+    steps: Vec<Step>,
+}
+
+/// A recurrent layer.
+#[derive(Debug)]
+struct Memory {
+    cell: Cell,
+    weight_input: Tensor,
+    weight_recurrent: Tensor,
+    bias_input: Tensor,
+    bias_recurrent: Tensor,
+    /// As declared.
+    units: i64,
+    /// With those that fill up a cache line.
+    padded_units: i64,
+    /// After each step's numbers.
+    zeros: i64,
+    returns_sequences: bool,
+    dropout: f64,
+    recurrent_dropout: f64,
+    stream: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cell {
+    Lstm,
+    Gru,
+}
+
+impl Cell {
+    fn gates(self) -> i64 {
+        match self {
+            Self::Lstm => 4,
+            Self::Gru => 3,
+        }
+    }
 }
 
 /// A row of a dense layer's input fills whole cache lines of this many numbers when predicting: the matrix product sums up
@@ -106,47 +206,73 @@ pub(crate) struct Model {
     pub(crate) statistics: Tensor,
     leaves: Vec<Tensor>,
     steps: Vec<Step>,
+    device: Device,
+}
+
+/// The device that was asked for, as libtorch knows it.
+pub(crate) fn device_of(device: protocol::Device) -> Result<Device, Failure> {
+    let cards = tch::Cuda::device_count().max(0).unsigned_abs() as usize;
+    match device {
+        protocol::Device::Cpu => Ok(Device::Cpu),
+        protocol::Device::Auto if cards > 0 && tch::Cuda::is_available() => Ok(Device::Cuda(0)),
+        protocol::Device::Auto => Ok(Device::Cpu),
+        protocol::Device::Cuda(index) if index < cards => Ok(Device::Cuda(index)),
+        protocol::Device::Cuda(index) => Err(Failure::Failed(format!(
+            "there is no graphics card `cuda:{index}`: libtorch finds {cards} here; say `device: auto`, or get libtorch for graphics cards with `scripts/setup.sh --gpu`"
+        ))),
+    }
 }
 
 impl Model {
-    /// With first weights drawn from the seed.
-    pub(crate) fn start(network: &Network, seed: u64) -> Result<Self, Failure> {
+    /// With first weights drawn from the seed, or those that came as `initial.<name>`.
+    pub(crate) fn start(
+        network: &Network,
+        seed: u64,
+        arrays: &Arrays<'_>,
+        device: Device,
+    ) -> Result<Self, Failure> {
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
         generator.set_stream(FIRST_WEIGHTS);
-        Self::build(network, Purpose::Training, |parameter| {
+        let mut uniform = |length: usize, limit: f32| -> Vec<f32> {
+            (0..length)
+                .map(|_| generator.random_range(-limit..limit))
+                .collect()
+        };
+        Self::build(network, Purpose::Training, device, |parameter| {
             let length = parameter.len();
-            Ok(match parameter.start {
+            let drawn = match parameter.start {
                 Start::Zeros => vec![0.0; length],
                 Start::Ones => vec![1.0; length],
+                Start::Small => uniform(length, 0.05),
+                Start::Remember => (0..length)
+                    .map(|place| if place * 4 / length.max(1) == 1 { 1.0 } else { 0.0 })
+                    .collect(),
                 Start::Glorot { inputs, outputs } => {
-                    let limit = (6.0 / (inputs as f64 + outputs as f64)).sqrt() as f32;
-                    (0..length)
-                        .map(|_| generator.random_range(-limit..limit))
-                        .collect()
+                    uniform(length, (6.0 / (inputs as f64 + outputs as f64)).sqrt() as f32)
                 }
-            })
+            };
+            match arrays.find(&format!("initial.{}", parameter.name)) {
+                Some(array) => Ok(arrays.f32(&array.name)?.to_vec()),
+                None => Ok(drawn),
+            }
         })
     }
 
     /// With the weights of a trained network, which stay as they are.
-    pub(crate) fn from_arrays(network: &Network, arrays: &Arrays<'_>) -> Result<Self, Failure> {
-        Self::build(network, Purpose::Prediction, |parameter| {
-            let name = &parameter.name;
-            let numbers = arrays.f32(name)?;
-            if numbers.len() != parameter.len() {
-                return Err(Failure::Failed(format!(
-                    "the tensor `{name}` has {} numbers, but the network needs {}",
-                    numbers.len(),
-                    parameter.len()
-                )));
-            }
-            Ok(numbers.to_vec())
+    pub(crate) fn from_arrays(
+        network: &Network,
+        arrays: &Arrays<'_>,
+        device: Device,
+    ) -> Result<Self, Failure> {
+        Self::build(network, Purpose::Prediction, device, |parameter| {
+            Ok(arrays.f32(&parameter.name)?.to_vec())
         })
     }
 
     fn build(
         network: &Network,
         purpose: Purpose,
+        device: Device,
         mut numbers: impl FnMut(&Parameter) -> Result<Vec<f32>, Failure>,
     ) -> Result<Self, Failure> {
         let walk = layers::walk(&network.input, &network.layers);
@@ -161,13 +287,28 @@ impl Model {
             } else {
                 &mut statistics
             };
-            flat.extend(numbers(parameter)?);
+            let numbers = numbers(parameter)?;
+            if numbers.len() != parameter.len() {
+                return Err(Failure::Failed(format!(
+                    "the tensor `{}` has {} numbers, but the network needs {}",
+                    parameter.name,
+                    numbers.len(),
+                    parameter.len()
+                )));
+            }
+            flat.extend(numbers);
         }
         let (trained, statistics) = (
-            Tensor::f_from_slice(&trained)?,
-            Tensor::f_from_slice(&statistics)?,
+            Tensor::f_from_slice(&trained)?.f_to_device(device)?,
+            Tensor::f_from_slice(&statistics)?.f_to_device(device)?,
         );
-        Ok(Self::over(network.clone(), purpose, trained, statistics)?)
+        Ok(Self::over(
+            network.clone(),
+            purpose,
+            trained,
+            statistics,
+            device,
+        )?)
     }
 
     /// Over flat tensors that hold its numbers.
@@ -176,6 +317,7 @@ impl Model {
         purpose: Purpose,
         trained: Tensor,
         statistics: Tensor,
+        device: Device,
     ) -> Result<Self, TchError> {
         let parameters = layers::parameters(&network.input, &network.layers);
         let (mut trained_offset, mut statistics_offset) = (0, 0);
@@ -203,7 +345,15 @@ impl Model {
             .filter(|(parameter, _)| parameter.is_trained)
             .map(|(_, view)| view.shallow_clone())
             .collect();
-        let steps = steps(&network, purpose, &parameters, &views)?;
+        let mut lowering = Lowering {
+            purpose,
+            views: views.iter(),
+            streams: 0,
+        };
+        let mut steps = lowering.steps(&network.input, &network.layers, true)?;
+        if device == Device::Cpu {
+            block(&mut steps);
+        }
         Ok(Self {
             network,
             purpose,
@@ -212,6 +362,7 @@ impl Model {
             statistics,
             leaves,
             steps,
+            device,
         })
     }
 
@@ -221,14 +372,31 @@ impl Model {
             self.trained.shallow_clone(),
             self.statistics.shallow_clone(),
         );
-        Self::over(self.network.clone(), self.purpose, trained, statistics)
+        Self::over(
+            self.network.clone(),
+            self.purpose,
+            trained,
+            statistics,
+            self.device,
+        )
     }
 
-    /// How many classes it tells apart.
-    pub(crate) fn classes(&self) -> usize {
+    /// Where it computes.
+    pub(crate) fn device(&self) -> Device {
+        self.device
+    }
+
+    /// How many numbers it gives a row.
+    pub(crate) fn outputs(&self) -> usize {
+        let walk = layers::walk(&self.network.input, &self.network.layers);
+        walk.output().unwrap_or_default().iter().product()
+    }
+
+    /// What the last layer does to its output, where that is left to whoever asks: logits are what a loss wants.
+    pub(crate) fn last_activation(&self) -> Activation {
         match self.network.layers.last() {
-            Some(Layer::Dense(dense)) => dense.units,
-            _ => 0,
+            Some(Layer::Dense(dense)) if is_left_out(dense.activation) => dense.activation,
+            _ => Activation::Linear,
         }
     }
 
@@ -257,9 +425,7 @@ impl Model {
 
     /// Whether a row's answer in training depends on the other rows of its batch, as with batch norm.
     pub(crate) fn mixes_rows(&self) -> bool {
-        self.steps
-            .iter()
-            .any(|step| matches!(step, Step::BatchNorm { .. }))
+        self.parameters.iter().any(|parameter| !parameter.is_trained)
     }
 
     /// The smallest batch it can learn from: a batch's variance needs two rows.
@@ -269,19 +435,19 @@ impl Model {
 
     /// Rows as they come, in the layout that the layers want: images are (rows, channels, height, width).
     pub(crate) fn arrange(&self, rows: &Tensor) -> Result<Tensor, TchError> {
-        match self.network.input.as_slice() {
-            // With one channel both layouts are the same bytes.
-            [height, width, 1] => rows.f_reshape([-1, 1, *height as i64, *width as i64]),
-            [_, _, _] => rows.f_permute([0, 3, 1, 2])?.f_contiguous(),
-            _ => Ok(rows.shallow_clone()),
-        }
+        arranged(rows, &self.network.input)
     }
 
-    /// The logits, before softmax, of a batch in the layers' layout.
-    pub(crate) fn logits(&self, batch: Tensor, mode: Mode) -> Result<Tensor, TchError> {
-        let mut steps = self.steps.iter().enumerate();
-        steps.try_fold(batch, |batch, (index, step)| {
-            step.apply(batch, mode, index as u64)
+    /// What a batch in the layers' layout becomes.
+    pub(crate) fn forward(&self, batch: Tensor, mode: Mode) -> Result<Output, TchError> {
+        let mut passage = Passage {
+            mode,
+            divergence: None,
+        };
+        let values = passage.through(&self.steps, batch)?;
+        Ok(Output {
+            values,
+            divergence: passage.divergence,
         })
     }
 
@@ -318,14 +484,24 @@ impl Model {
     }
 }
 
-/// Zeroes a random share of the numbers and scales up the others, so that their sum stays about the same. The random numbers
-/// are our own: libtorch has one generator for the whole process, which parallel work would share.
-fn drop_out(batch: &Tensor, rate: f64, draw: u64, index: u64) -> Result<Tensor, TchError> {
+/// Rows of this shape in the layout that layers want.
+fn arranged(rows: &Tensor, shape: &[usize]) -> Result<Tensor, TchError> {
+    match shape {
+        // With one channel both layouts are the same bytes.
+        [height, width, 1] => rows.f_reshape([-1, 1, *height as i64, *width as i64]),
+        [_, _, _] => rows.f_permute([0, 3, 1, 2])?.f_contiguous(),
+        _ => Ok(rows.shallow_clone()),
+    }
+}
+
+/// What dropout multiplies by: zeros for a random share of the numbers, and for the others what keeps their sum about the same.
+/// The random numbers are our own: libtorch has one generator for the whole process, which parallel work would share.
+fn mask(size: &[i64], rate: f64, draw: u64, stream: u64) -> Result<Tensor, TchError> {
     let mut generator = ChaCha8Rng::seed_from_u64(draw);
-    generator.set_stream(index);
+    generator.set_stream(stream);
     let threshold = (rate * f64::from(u32::MAX)) as u32;
     let kept = (1.0 / (1.0 - rate)) as f32;
-    let mask: Vec<f32> = (0..batch.numel())
+    let numbers: Vec<f32> = (0..size.iter().product())
         .map(|_| {
             if generator.random::<u32>() < threshold {
                 0.0
@@ -334,42 +510,70 @@ fn drop_out(batch: &Tensor, rate: f64, draw: u64, index: u64) -> Result<Tensor, 
             }
         })
         .collect();
-    batch.f_mul(&Tensor::f_from_slice(&mask)?.f_reshape(batch.size())?)
+    Tensor::f_from_slice(&numbers)?.f_reshape(size)
+}
+
+/// Standard normal numbers.
+pub(crate) fn noise(size: &[i64], draw: u64, stream: u64) -> Result<Tensor, TchError> {
+    let mut generator = ChaCha8Rng::seed_from_u64(draw);
+    generator.set_stream(stream);
+    let numbers: Vec<f32> = (0..size.iter().product::<i64>())
+        .map(|_| generator.sample(StandardNormal))
+        .collect();
+    Tensor::f_from_slice(&numbers)?.f_reshape(size)
 }
 
 /// The numbers of a flat tensor.
 pub(crate) fn numbers(flat: &Tensor) -> Result<Vec<f32>, TchError> {
     let mut numbers = vec![0.0; flat.numel()];
     let length = numbers.len();
-    flat.f_copy_data(&mut numbers, length)?;
+    flat.f_to_device(Device::Cpu)?.f_copy_data(&mut numbers, length)?;
     Ok(numbers)
 }
 
-impl Step {
-    fn apply(&self, batch: Tensor, mode: Mode, index: u64) -> Result<Tensor, TchError> {
-        match self {
-            Self::Block => batch.f_to_mkldnn(None),
-            Self::Unblock => batch.f_to_dense(None, false),
-            Self::Pad(zeros) => batch.f_constant_pad_nd(zeros),
-            Self::Conv {
+impl Passage {
+    fn through(&mut self, steps: &[Step], batch: Tensor) -> Result<Tensor, TchError> {
+        steps
+            .iter()
+            .try_fold(batch, |batch, step| self.apply(step, batch))
+    }
+
+    /// A mask for rows of a batch, or for all of them alike; none where nothing is dropped.
+    fn dropped(&self, size: &[i64], rate: f64, stream: u64) -> Result<Option<Tensor>, TchError> {
+        let draw = match self.mode {
+            Mode::Answering => return Ok(None),
+            _ if rate == 0.0 => return Ok(None),
+            Mode::Learning { draw } | Mode::Drawn { draw } => draw,
+        };
+        let mut size = size.to_vec();
+        if let (Mode::Drawn { .. }, Some(rows)) = (self.mode, size.first_mut()) {
+            *rows = 1;
+        }
+        mask(&size, rate, draw, stream).map(Some)
+    }
+
+    fn apply(&mut self, step: &Step, batch: Tensor) -> Result<Tensor, TchError> {
+        match step {
+            Step::Block => batch.f_to_mkldnn(None),
+            Step::Unblock => batch.f_to_dense(None, false),
+            Step::ToImages => batch.f_transpose(1, 2)?.f_unsqueeze(2),
+            Step::ToSequences => batch.f_squeeze_dim(2)?.f_transpose(1, 2)?.f_contiguous(),
+            Step::Pad(zeros) => batch.f_constant_pad_nd(zeros),
+            Step::Conv {
                 weight,
                 bias,
                 stride,
                 padding,
-            } => batch.f_conv2d(weight, Some(bias), [*stride, *stride], padding, [1, 1], 1),
-            Self::MaxPool { size, stride } => {
-                batch.f_max_pool2d([*size, *size], [*stride, *stride], [0, 0], [1, 1], false)
+            } => batch.f_conv2d(weight, bias.as_ref(), stride, padding, [1, 1], 1),
+            Step::MaxPool { size, stride } => {
+                batch.f_max_pool2d(size, stride, [0, 0], [1, 1], false)
             }
-            Self::AveragePool { size, stride } => batch.f_avg_pool2d(
-                [*size, *size],
-                [*stride, *stride],
-                [0, 0],
-                false,
-                true,
-                None,
-            ),
-            Self::GlobalAveragePool => batch.f_mean_dim(&[2_i64, 3][..], false, None),
-            Self::BatchNorm {
+            Step::AveragePool { size, stride } => {
+                batch.f_avg_pool2d(size, stride, [0, 0], false, true, None)
+            }
+            Step::GlobalAveragePool => batch.f_mean_dim(&[2_i64, 3][..], false, None),
+            Step::GlobalMaxPool => batch.f_amax([2_i64, 3], false),
+            Step::BatchNorm {
                 weight,
                 bias,
                 mean,
@@ -381,39 +585,237 @@ impl Step {
                 Some(bias),
                 Some(mean),
                 Some(variance),
-                mode != Mode::Answering,
+                matches!(self.mode, Mode::Learning { .. }),
                 1.0 - momentum,
                 *epsilon,
                 false,
             ),
-            Self::Dropout(rate) => match mode {
-                Mode::Learning { draw } => drop_out(&batch, *rate, draw, index),
-                Mode::Answering => Ok(batch),
-            },
-            Self::Flatten => batch.f_flatten(1, -1),
-            Self::Dense {
-                weight,
-                bias,
-                zeros: 0,
-            } => batch.f_linear(weight, Some(bias)),
-            Self::Dense {
+            Step::Dropout { rate, stream } => {
+                match self.dropped(&batch.size(), *rate, *stream)? {
+                    Some(mask) => batch.f_mul(&mask.f_to_device(batch.device())?),
+                    None => Ok(batch),
+                }
+            }
+            Step::Flatten => batch.f_flatten(1, -1),
+            Step::Dense {
                 weight,
                 bias,
                 zeros,
-            } => batch
-                .f_constant_pad_nd([0, *zeros])?
-                .f_linear(weight, Some(bias)),
-            Self::Activate(activation) => match activation {
-                Activation::Linear | Activation::Softmax => Ok(batch),
-                Activation::Relu => batch.f_relu(),
-                Activation::LeakyRelu => batch.f_leaky_relu(),
-                Activation::Gelu => batch.f_gelu("none"),
-                Activation::Tanh => batch.f_tanh(),
-                Activation::Sigmoid => batch.f_sigmoid(),
-            },
+            } => padded(batch, *zeros)?.f_linear(weight, bias.as_ref()),
+            Step::Recurrent(memory) => self.remember(memory, batch),
+            Step::Activate(activation) => activate(*activation, batch),
+            Step::Residual { steps, way_around } => {
+                let around = self.through(way_around, batch.shallow_clone())?;
+                self.through(steps, batch)?.f_add(&around)
+            }
+            Step::Embed { weight, is_single } => {
+                let indices = batch.f_to_kind(Kind::Int64)?;
+                let indices = match is_single {
+                    true => indices.f_squeeze_dim(1)?,
+                    false => indices,
+                };
+                Tensor::f_embedding(weight, &indices, -1, false, false)
+            }
+            Step::Branches { branches, merge } => {
+                let outputs = branches
+                    .iter()
+                    .map(|part| {
+                        let length: usize = part.shape.iter().product();
+                        let mut size = vec![-1];
+                        size.extend(part.shape.iter().map(|side| *side as i64));
+                        let own = batch
+                            .f_narrow(1, part.start, length as i64)?
+                            .f_contiguous()?
+                            .f_reshape(&size)?;
+                        self.through(&part.steps, arranged(&own, &part.shape)?)
+                    })
+                    .collect::<Result<Vec<_>, TchError>>()?;
+                match (merge, outputs.as_slice()) {
+                    (Merge::Dot, [left, right]) => {
+                        left.f_mul(right)?.f_sum_dim_intlist(1, true, None)
+                    }
+                    _ => Tensor::f_cat(&outputs, 1),
+                }
+            }
+            Step::Factorize {
+                users,
+                items,
+                user_bias,
+                item_bias,
+                level,
+            } => {
+                let indices = batch.f_to_kind(Kind::Int64)?;
+                let (user, item) = (indices.f_select(1, 0)?, indices.f_select(1, 1)?);
+                let of = |table: &Tensor, indices: &Tensor| {
+                    Tensor::f_embedding(table, indices, -1, false, false)
+                };
+                of(users, &user)?
+                    .f_mul(&of(items, &item)?)?
+                    .f_sum_dim_intlist(1, true, None)?
+                    .f_add(&of(user_bias, &user)?)?
+                    .f_add(&of(item_bias, &item)?)?
+                    .f_add(level)
+            }
+            Step::Tiles { grid, steps } => {
+                let size = batch.size();
+                let (channels, height, width) = (size[1], size[2] / grid, size[3] / grid);
+                let tiles = batch
+                    .f_reshape([-1, channels, *grid, height, *grid, width])?
+                    .f_permute([0, 2, 4, 1, 3, 5])?
+                    .f_reshape([-1, channels, height, width])?;
+                self.through(steps, tiles.f_contiguous()?)?
+                    .f_reshape([size[0], -1])
+            }
+            Step::Latent { size, stream } => {
+                let (mean, log_variance) =
+                    (batch.f_narrow(1, 0, *size)?, batch.f_narrow(1, *size, *size)?);
+                // -(1 + ln σ² - μ² - σ²) / 2, summed over the numbers.
+                let divergence = mean
+                    .f_square()?
+                    .f_add(&log_variance.f_exp()?)?
+                    .f_sub(&log_variance)?
+                    .f_sub_scalar(1.0)?
+                    .f_sum_dim_intlist(1, false, None)?
+                    .f_mul_scalar(0.5)?;
+                self.divergence = Some(divergence);
+                let draw = match self.mode {
+                    Mode::Answering => return Ok(mean),
+                    Mode::Learning { draw } | Mode::Drawn { draw } => draw,
+                };
+                let mut drawn = mean.size();
+                if let Mode::Drawn { .. } = self.mode {
+                    drawn[0] = 1;
+                }
+                let noise = noise(&drawn, draw, *stream)?.f_to_device(batch.device())?;
+                mean.f_add(&log_variance.f_mul_scalar(0.5)?.f_exp()?.f_mul(&noise)?)
+            }
         }
     }
 
+    /// A sequence (rows, steps, channels) through a recurrent layer.
+    fn remember(&self, memory: &Memory, batch: Tensor) -> Result<Tensor, TchError> {
+        let device = batch.device();
+        let size = batch.size();
+        let (rows, steps) = (size[0], size[1]);
+        // Both masks are drawn once a sequence and hold for all of its steps.
+        let of_input = self.dropped(&[rows, 1, size[2]], memory.dropout, memory.stream)?;
+        let of_memory = self.dropped(
+            &[rows, memory.units],
+            memory.recurrent_dropout,
+            memory.stream + 1,
+        )?;
+        let batch = match of_input {
+            Some(mask) => batch.f_mul(&mask.f_to_device(device)?)?,
+            None => batch,
+        };
+        let batch = padded(batch, memory.zeros)?;
+        let units = memory.padded_units;
+        let nothing = || Tensor::f_zeros([1, rows, units], (Kind::Float, device));
+        let weights = [
+            &memory.weight_input,
+            &memory.weight_recurrent,
+            &memory.bias_input,
+            &memory.bias_recurrent,
+        ];
+        let output = match (of_memory, memory.cell) {
+            (None, Cell::Lstm) => {
+                let (hidden, kept) = (nothing()?, nothing()?);
+                batch
+                    .f_lstm(&[&hidden, &kept], &weights, true, 1, 0.0, false, false, true)?
+                    .0
+            }
+            (None, Cell::Gru) => {
+                batch
+                    .f_gru(&nothing()?, &weights, true, 1, 0.0, false, false, true)?
+                    .0
+            }
+            (Some(mask), cell) => {
+                let mask = padded(mask.f_to_device(device)?, units - memory.units)?;
+                memory.step_by_step(cell, &batch, steps, &mask)?
+            }
+        };
+        let output = output.f_narrow(2, 0, memory.units)?;
+        match memory.returns_sequences {
+            true => output.f_contiguous(),
+            false => output.f_select(1, steps - 1)?.f_contiguous(),
+        }
+    }
+}
+
+impl Memory {
+    /// As libtorch's own layers compute it, but with dropout between the steps, which those do not have.
+    fn step_by_step(
+        &self,
+        cell: Cell,
+        batch: &Tensor,
+        steps: i64,
+        mask: &Tensor,
+    ) -> Result<Tensor, TchError> {
+        let units = self.padded_units;
+        let inputs = batch.f_linear(&self.weight_input, Some(&self.bias_input))?;
+        let rows = batch.size()[0];
+        let mut hidden = Tensor::f_zeros([rows, units], (Kind::Float, batch.device()))?;
+        let mut kept = hidden.shallow_clone();
+        let mut outputs = Vec::with_capacity(steps.max(0).unsigned_abs() as usize);
+        for step in 0..steps {
+            let input = inputs.f_select(1, step)?;
+            let recurrent = hidden
+                .f_mul(mask)?
+                .f_linear(&self.weight_recurrent, Some(&self.bias_recurrent))?;
+            let part = |of: &Tensor, gate: i64| of.f_narrow(1, gate * units, units);
+            match cell {
+                Cell::Lstm => {
+                    let gates = input.f_add(&recurrent)?;
+                    let (take, forget, give) = (
+                        part(&gates, 0)?.f_sigmoid()?,
+                        part(&gates, 1)?.f_sigmoid()?,
+                        part(&gates, 3)?.f_sigmoid()?,
+                    );
+                    let new = part(&gates, 2)?.f_tanh()?;
+                    kept = forget.f_mul(&kept)?.f_add(&take.f_mul(&new)?)?;
+                    hidden = give.f_mul(&kept.f_tanh()?)?;
+                }
+                Cell::Gru => {
+                    let gate = |of: i64| part(&input, of)?.f_add(&part(&recurrent, of)?)?.f_sigmoid();
+                    let (reset, update) = (gate(0)?, gate(1)?);
+                    let new = part(&input, 2)?
+                        .f_add(&reset.f_mul(&part(&recurrent, 2)?)?)?
+                        .f_tanh()?;
+                    hidden = new.f_add(&update.f_mul(&hidden.f_sub(&new)?)?)?;
+                }
+            }
+            outputs.push(hidden.shallow_clone());
+        }
+        Tensor::f_stack(&outputs, 1)
+    }
+}
+
+/// With so many zeros after the last side.
+fn padded(batch: Tensor, zeros: i64) -> Result<Tensor, TchError> {
+    match zeros {
+        0 => Ok(batch),
+        zeros => batch.f_constant_pad_nd([0, zeros]),
+    }
+}
+
+fn activate(activation: Activation, batch: Tensor) -> Result<Tensor, TchError> {
+    match activation {
+        Activation::Linear => Ok(batch),
+        Activation::Softmax => batch.f_softmax(-1, None::<Kind>),
+        Activation::Relu => batch.f_relu(),
+        Activation::LeakyRelu => batch.f_leaky_relu(),
+        Activation::Gelu => batch.f_gelu("none"),
+        Activation::Tanh => batch.f_tanh(),
+        Activation::Sigmoid => batch.f_sigmoid(),
+    }
+}
+
+/// Whether a last layer's activation is left to whoever asks for the network's answer.
+fn is_left_out(activation: Activation) -> bool {
+    matches!(activation, Activation::Softmax | Activation::Sigmoid)
+}
+
+impl Step {
     /// Whether oneDNN's blocked layout knows the step, forwards and backwards.
     fn can_be_blocked(&self) -> bool {
         matches!(
@@ -423,103 +825,8 @@ impl Step {
     }
 }
 
-fn steps(
-    network: &Network,
-    purpose: Purpose,
-    parameters: &[Parameter],
-    views: &[Tensor],
-) -> Result<Vec<Step>, TchError> {
-    let shapes = layers::walk(&network.input, &network.layers).shapes;
-    let mut steps = Vec::new();
-    for (index, layer) in network.layers.iter().enumerate() {
-        let mut own = parameters
-            .iter()
-            .zip(views)
-            .filter(|(parameter, _)| parameter.layer == index)
-            .map(|(_, view)| view.shallow_clone());
-        let mut tensor = || own.next().unwrap_or_default();
-        match layer {
-            Layer::Conv(conv) => {
-                let stride = conv.stride as i64;
-                let mut padding = [0, 0];
-                if let (Padding::Same, Some([height, width, _])) =
-                    (conv.padding, shapes[index].as_deref())
-                {
-                    let (top, bottom) = layers::same_padding(*height, conv.kernel, conv.stride);
-                    let (left, right) = layers::same_padding(*width, conv.kernel, conv.stride);
-                    if top == bottom && left == right {
-                        padding = [top as i64, left as i64];
-                    } else {
-                        steps.push(Step::Pad([
-                            left as i64,
-                            right as i64,
-                            top as i64,
-                            bottom as i64,
-                        ]));
-                    }
-                }
-                let (weight, bias) = (tensor(), tensor());
-                steps.push(Step::Conv {
-                    weight,
-                    bias,
-                    stride,
-                    padding,
-                });
-            }
-            Layer::MaxPool(pool) => {
-                let pooling = Step::MaxPool {
-                    size: pool.size as i64,
-                    stride: pool.stride as i64,
-                };
-                // The largest of the activated is the activated largest, so the activation can wait for the smaller image.
-                match steps.last() {
-                    Some(Step::Activate(activation)) if activation.is_monotonic() => {
-                        let last = steps.len() - 1;
-                        steps.insert(last, pooling);
-                    }
-                    _ => steps.push(pooling),
-                }
-            }
-            Layer::AveragePool(pool) => {
-                steps.push(Step::AveragePool {
-                    size: pool.size as i64,
-                    stride: pool.stride as i64,
-                });
-            }
-            Layer::GlobalAveragePool => steps.push(Step::GlobalAveragePool),
-            Layer::BatchNorm(norm) => {
-                let (weight, bias, mean, variance) = (tensor(), tensor(), tensor(), tensor());
-                let (momentum, epsilon) = (norm.momentum, norm.epsilon);
-                steps.push(Step::BatchNorm {
-                    weight,
-                    bias,
-                    mean,
-                    variance,
-                    momentum,
-                    epsilon,
-                });
-            }
-            Layer::Dropout(dropout) => steps.push(Step::Dropout(dropout.rate)),
-            Layer::Flatten => steps.push(Step::Flatten),
-            Layer::Dense(_) => {
-                let (mut weight, bias) = (tensor(), tensor());
-                let mut zeros = 0;
-                if let (Purpose::Prediction, Some([inputs])) = (purpose, shapes[index].as_deref()) {
-                    zeros = (inputs.next_multiple_of(CACHE_LINE) - inputs) as i64;
-                    weight = weight.f_constant_pad_nd([0, zeros])?;
-                }
-                steps.push(Step::Dense {
-                    weight,
-                    bias,
-                    zeros,
-                });
-            }
-        }
-        match layer.activation() {
-            None | Some(Activation::Linear | Activation::Softmax) => {}
-            Some(activation) => steps.push(Step::Activate(activation)),
-        }
-    }
+/// Puts the convolutions at the beginning into oneDNN's blocked layout.
+fn block(steps: &mut Vec<Step>) {
     let blocked = steps
         .iter()
         .take_while(|step| step.can_be_blocked())
@@ -532,5 +839,295 @@ fn steps(
         steps.insert(blocked, Step::Unblock);
         steps.insert(0, Step::Block);
     }
-    Ok(steps)
+}
+
+/// From layers to steps.
+struct Lowering<'a> {
+    purpose: Purpose,
+    /// The network's tensors, in the order of [`layers::parameters`].
+    views: std::slice::Iter<'a, Tensor>,
+    /// Streams of random numbers that are given away.
+    streams: u64,
+}
+
+/// What a batch of sequences lies like; images and plain rows have one way only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    Plain,
+    AsImages,
+}
+
+/// How convolutions and poolings see `length`: both sides of images, the steps of sequences.
+fn both(length: usize, shape: &[usize]) -> [i64; 2] {
+    match shape.len() {
+        3 => [length as i64, length as i64],
+        _ => [1, length as i64],
+    }
+}
+
+impl Lowering<'_> {
+    fn tensor(&mut self) -> Tensor {
+        self.views.next().map(Tensor::shallow_clone).unwrap_or_default()
+    }
+
+    fn stream(&mut self) -> u64 {
+        self.streams += 2;
+        self.streams
+    }
+
+    fn zeros_after(&self, length: usize) -> i64 {
+        match self.purpose {
+            Purpose::Prediction => (length.next_multiple_of(CACHE_LINE) - length) as i64,
+            Purpose::Training => 0,
+        }
+    }
+
+    /// The steps of layers that see rows of this shape. `is_whole` says that they end the network.
+    fn steps(
+        &mut self,
+        input: &[usize],
+        layers: &[Layer],
+        is_whole: bool,
+    ) -> Result<Vec<Step>, TchError> {
+        let shapes = layers::walk(input, layers).shapes;
+        let mut steps = Vec::new();
+        let mut layout = Layout::Plain;
+        for (index, (layer, shape)) in layers.iter().zip(&shapes).enumerate() {
+            let shape = shape.as_deref().unwrap_or_default();
+            // Of sequences, windows and channels are those of an image of height 1.
+            let wanted = match layer {
+                Layer::Conv(_)
+                | Layer::MaxPool(_)
+                | Layer::AveragePool(_)
+                | Layer::GlobalAveragePool
+                | Layer::GlobalMaxPool
+                | Layer::BatchNorm(_)
+                    if shape.len() == 2 =>
+                {
+                    Layout::AsImages
+                }
+                Layer::Dropout(_) => layout,
+                _ => Layout::Plain,
+            };
+            match (layout, wanted) {
+                (Layout::Plain, Layout::AsImages) => steps.push(Step::ToImages),
+                (Layout::AsImages, Layout::Plain) => steps.push(Step::ToSequences),
+                _ => {}
+            }
+            layout = match layer {
+                // One row of channels.
+                Layer::GlobalAveragePool | Layer::GlobalMaxPool => Layout::Plain,
+                _ => wanted,
+            };
+            self.lower(layer, shape, &mut steps)?;
+            let is_last = is_whole && index + 1 == layers.len();
+            match layer.activation() {
+                None | Some(Activation::Linear) => {}
+                Some(activation) if is_last && is_left_out(activation) => {}
+                Some(activation) => steps.push(Step::Activate(activation)),
+            }
+        }
+        if layout == Layout::AsImages {
+            steps.push(Step::ToSequences);
+        }
+        Ok(steps)
+    }
+
+    fn lower(
+        &mut self,
+        layer: &Layer,
+        shape: &[usize],
+        steps: &mut Vec<Step>,
+    ) -> Result<(), TchError> {
+        match layer {
+            Layer::Conv(conv) => {
+                let mut padding = [0, 0];
+                if let (Padding::Same, [sides @ .., _]) = (conv.padding, shape) {
+                    let around = |length: &usize| {
+                        let (before, after) =
+                            layers::same_padding(*length, conv.kernel, conv.stride);
+                        (before as i64, after as i64)
+                    };
+                    let (top, bottom) = match sides {
+                        [height, _] => around(height),
+                        _ => (0, 0),
+                    };
+                    let (left, right) = sides.last().map_or((0, 0), around);
+                    if top == bottom && left == right {
+                        padding = [top, left];
+                    } else {
+                        steps.push(Step::Pad([left, right, top, bottom]));
+                    }
+                }
+                steps.push(Step::Conv {
+                    weight: self.tensor(),
+                    bias: Some(self.tensor()),
+                    stride: both(conv.stride, shape),
+                    padding,
+                });
+            }
+            Layer::MaxPool(pool) => {
+                let pooling = Step::MaxPool {
+                    size: both(pool.size, shape),
+                    stride: both(pool.stride, shape),
+                };
+                // The largest of the activated is the activated largest, so the activation can wait for the smaller image.
+                match steps.last() {
+                    Some(Step::Activate(activation)) if activation.is_monotonic() => {
+                        let last = steps.len() - 1;
+                        steps.insert(last, pooling);
+                    }
+                    _ => steps.push(pooling),
+                }
+            }
+            Layer::AveragePool(pool) => steps.push(Step::AveragePool {
+                size: both(pool.size, shape),
+                stride: both(pool.stride, shape),
+            }),
+            Layer::GlobalAveragePool => steps.push(Step::GlobalAveragePool),
+            Layer::GlobalMaxPool => steps.push(Step::GlobalMaxPool),
+            Layer::BatchNorm(norm) => steps.push(Step::BatchNorm {
+                weight: self.tensor(),
+                bias: self.tensor(),
+                mean: self.tensor(),
+                variance: self.tensor(),
+                momentum: norm.momentum,
+                epsilon: norm.epsilon,
+            }),
+            Layer::Dropout(dropout) => steps.push(Step::Dropout {
+                rate: dropout.rate,
+                stream: self.stream(),
+            }),
+            Layer::Flatten => steps.push(Step::Flatten),
+            Layer::Dense(_) => {
+                let zeros = self.zeros_after(shape.last().copied().unwrap_or_default());
+                steps.push(Step::Dense {
+                    weight: padded(self.tensor(), zeros)?,
+                    bias: Some(self.tensor()),
+                    zeros,
+                });
+            }
+            Layer::Lstm(recurrent) => {
+                let memory = self.memory(Cell::Lstm, recurrent, shape)?;
+                steps.push(Step::Recurrent(Box::new(memory)));
+            }
+            Layer::Gru(recurrent) => {
+                let memory = self.memory(Cell::Gru, recurrent, shape)?;
+                steps.push(Step::Recurrent(Box::new(memory)));
+            }
+            Layer::Residual(residual) => {
+                let inner = self.steps(shape, &residual.layers, false)?;
+                let output = layers::walk(shape, &residual.layers);
+                let way = layers::way_around(shape, output.output().unwrap_or_default());
+                let way_around = match way {
+                    Some(WayAround::Projection { stride }) => self.projection(shape, stride)?,
+                    _ => Vec::new(),
+                };
+                steps.push(Step::Residual {
+                    steps: inner,
+                    way_around,
+                });
+            }
+            Layer::Embedding(_) => steps.push(Step::Embed {
+                weight: self.tensor(),
+                is_single: shape == [1],
+            }),
+            Layer::Branches(of) => {
+                let mut start = 0;
+                let mut branches = Vec::with_capacity(of.branches.len());
+                for branch in &of.branches {
+                    branches.push(Part {
+                        start,
+                        shape: branch.input.clone(),
+                        steps: self.steps(&branch.input, &branch.layers, false)?,
+                    });
+                    start += branch.input.iter().product::<usize>() as i64;
+                }
+                steps.push(Step::Branches {
+                    branches,
+                    merge: of.merge,
+                });
+            }
+            Layer::Factorization(_) => steps.push(Step::Factorize {
+                users: self.tensor(),
+                items: self.tensor(),
+                user_bias: self.tensor(),
+                item_bias: self.tensor(),
+                level: self.tensor(),
+            }),
+            Layer::Tiles(tiles) => {
+                let tile = layers::tile(shape, tiles.grid).unwrap_or_default();
+                steps.push(Step::Tiles {
+                    grid: tiles.grid as i64,
+                    steps: self.steps(&tile, &tiles.layers, false)?,
+                });
+            }
+            Layer::Latent(latent) => steps.push(Step::Latent {
+                size: latent.size as i64,
+                stream: self.stream(),
+            }),
+        }
+        Ok(())
+    }
+
+    /// The way around a residual block whose output has another shape.
+    fn projection(&mut self, shape: &[usize], stride: usize) -> Result<Vec<Step>, TchError> {
+        let weight = self.tensor();
+        if shape.len() == 1 {
+            let zeros = self.zeros_after(shape.last().copied().unwrap_or_default());
+            return Ok(vec![Step::Dense {
+                weight: padded(weight, zeros)?,
+                bias: None,
+                zeros,
+            }]);
+        }
+        let conv = Step::Conv {
+            weight,
+            bias: None,
+            stride: both(stride, shape),
+            padding: [0, 0],
+        };
+        Ok(match shape.len() {
+            2 => vec![Step::ToImages, conv, Step::ToSequences],
+            _ => vec![conv],
+        })
+    }
+
+    /// A recurrent layer; for predictions with units that stay zero, so that a row of numbers fills whole cache lines.
+    fn memory(
+        &mut self,
+        cell: Cell,
+        recurrent: &Recurrent,
+        shape: &[usize],
+    ) -> Result<Memory, TchError> {
+        let units = recurrent.units as i64;
+        let more = self.zeros_after(recurrent.units);
+        let zeros = self.zeros_after(shape.last().copied().unwrap_or_default());
+        // Each gate has its own rows in the weights.
+        let by_gate = |tensor: Tensor, columns: i64| -> Result<Tensor, TchError> {
+            if more == 0 && columns == 0 {
+                return Ok(tensor);
+            }
+            let width: i64 = tensor.size().iter().skip(1).product();
+            tensor
+                .f_reshape([cell.gates(), units, width])?
+                .f_constant_pad_nd([0, columns, 0, more])?
+                .f_reshape([cell.gates() * (units + more), width + columns])
+        };
+        let row = |tensor: Tensor| by_gate(tensor, 0)?.f_reshape([-1]);
+        Ok(Memory {
+            cell,
+            weight_input: by_gate(self.tensor(), zeros)?,
+            weight_recurrent: by_gate(self.tensor(), more)?,
+            bias_input: row(self.tensor())?,
+            bias_recurrent: row(self.tensor())?,
+            units,
+            padded_units: units + more,
+            zeros,
+            returns_sequences: recurrent.return_sequences,
+            dropout: recurrent.dropout,
+            recurrent_dropout: recurrent.recurrent_dropout,
+            stream: self.stream(),
+        })
+    }
 }

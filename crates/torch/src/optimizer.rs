@@ -46,14 +46,15 @@ impl Descent {
             .collect()
     }
 
-    /// Step number `count` (from 1) down the gradient, which is used up.
+    /// Step number `count` (from 1) down the gradient, which is used up, with this share of the learning rate.
     pub(crate) fn step(
         &mut self,
         weights: &mut Tensor,
         mut gradient: Tensor,
         count: u64,
+        share: f64,
     ) -> Result<(), TchError> {
-        match (self.optimizer, self.state.as_mut_slice()) {
+        match (self.optimizer.slowed(share), self.state.as_mut_slice()) {
             (Optimizer::Adam(adam), [(_, first), (_, second)]) => {
                 adam_step(&adam, weights, gradient, first, second, count)
             }
@@ -118,11 +119,12 @@ pub(crate) fn flat(name: &str, tensor: &Tensor) -> Result<Array<'static>, Failur
 /// A flat tensor back from a checkpoint.
 pub(crate) fn restore(tensor: &mut Tensor, name: &str, arrays: &Arrays<'_>) -> Result<(), Failure> {
     let numbers = arrays.f32(name)?;
+    let device = tensor.device();
     if numbers.len() != tensor.numel() {
         return Err(Failure::Failed(format!(
             "the checkpoint's `{name}` belongs to another network"
         )));
     }
-    tensor.f_copy_(&Tensor::f_from_slice(numbers)?)?;
+    tensor.f_copy_(&Tensor::f_from_slice(numbers)?.f_to_device(device)?)?;
     Ok(())
 }

@@ -8,15 +8,21 @@ use std::{
 
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
-use tch::{Reduction, TchError, Tensor};
+use tch::{TchError, Tensor};
 
 use crate::{
+    augmentation::augmented,
     bridge::{keep_freed_memory, return_freed_memory, tensor_over},
     counts::counted,
     inference::in_chunks,
-    network::{Mode, Model},
+    loss::{Truth, count_right, loss_of},
+    network::{Mode, Model, device_of},
     optimizer::{Descent, flat, restore},
-    protocol::{Array, Arrays, Epoch, Event, Failure, Listener, Loss, Standing, Trained, Training},
+    protocol::{
+        Array, Arrays, Course, Epoch, Event, Failure, Keep, Listener, Loss, Schedule, Standing,
+        Trained, Training,
+    },
+    puzzle::Puzzle,
 };
 
 /// Progress is shown no more often than this.
@@ -28,41 +34,38 @@ const SMALLEST_PART: usize = 8;
 /// libtorch's own threads are worth their meetings from so many numbers in all layers of a batch on.
 const LARGE_BATCH: usize = 1 << 20;
 
-/// Rows with their labels, where libtorch can reach them.
+/// Rows with what is true of them, where libtorch can reach them.
 struct Rows {
     inputs: Tensor,
-    labels: Tensor,
+    truth: Truth,
     weights: Option<Tensor>,
     count: usize,
 }
 
 impl Rows {
-    /// Over the arrays `<prefix>inputs`, `<prefix>labels` and, where they came, `<prefix>weights`.
-    fn over(model: &Model, arrays: &Arrays<'_>, prefix: &str) -> Result<Self, Failure> {
+    /// Over the arrays `<prefix>inputs`, `<prefix>labels` or `<prefix>targets` and, where they came, `<prefix>weights`.
+    fn over(model: &Model, loss: Loss, arrays: &Arrays<'_>, prefix: &str) -> Result<Self, Failure> {
         let inputs = arrays.f32(&format!("{prefix}inputs"))?;
-        let labels = arrays.i64(&format!("{prefix}labels"))?;
-        let count = labels.len();
-        if inputs.len() != count * model.row_length() {
-            let wanted = model.row_length();
+        let length = model.row_length();
+        let count = inputs.len() / length.max(1);
+        if inputs.len() != count * length {
             return Err(Failure::Failed(format!(
-                "{count} labels, but {} numbers in rows of {wanted}",
+                "{} numbers do not make rows of {length}",
                 inputs.len()
             )));
         }
-        let classes = model.classes() as i64;
-        if let Some(label) = labels.iter().find(|label| !(0..classes).contains(*label)) {
-            return Err(Failure::Failed(format!(
-                "the label {label} is not one of {classes} classes"
-            )));
-        }
+        let device = model.device();
+        let truth = Truth::over(loss, model.outputs(), count, arrays, prefix)?.to_device(device)?;
         let weights = match arrays.find(&format!("{prefix}weights")) {
-            Some(array) => Some(Tensor::f_from_slice(arrays.f32(&array.name)?)?),
+            Some(array) => {
+                Some(Tensor::f_from_slice(arrays.f32(&array.name)?)?.f_to_device(device)?)
+            }
             None => None,
         };
-        let inputs = model.arrange(&tensor_over(inputs, &model.input_shape(count))?)?;
+        let inputs = tensor_over(inputs, &model.input_shape(count))?.f_to_device(device)?;
         Ok(Self {
-            inputs,
-            labels: Tensor::f_from_slice(labels)?,
+            inputs: model.arrange(&inputs)?,
+            truth,
             weights,
             count,
         })
@@ -72,7 +75,7 @@ impl Rows {
     fn share(&self) -> Self {
         Self {
             inputs: self.inputs.shallow_clone(),
-            labels: self.labels.shallow_clone(),
+            truth: self.truth.share(),
             weights: self.weights.as_ref().map(Tensor::shallow_clone),
             count: self.count,
         }
@@ -81,33 +84,12 @@ impl Rows {
     /// These rows, copied out.
     fn pick(&self, rows: &Tensor) -> Result<Self, TchError> {
         let pick = |tensor: &Tensor| tensor.f_index_select(0, rows);
-        let labels = pick(&self.labels)?;
         Ok(Self {
             inputs: pick(&self.inputs)?,
+            truth: self.truth.map(pick)?,
             weights: self.weights.as_ref().map(pick).transpose()?,
-            count: labels.size1()?.unsigned_abs() as usize,
-            labels,
+            count: rows.size1()?.unsigned_abs() as usize,
         })
-    }
-}
-
-/// The loss, summed over rows with their weights.
-fn loss_of(
-    loss: Loss,
-    logits: &Tensor,
-    labels: &Tensor,
-    weights: Option<&Tensor>,
-) -> Result<Tensor, TchError> {
-    match loss {
-        Loss::SparseCategoricalCrossentropy => {
-            let crossentropy = |reduction| {
-                logits.f_cross_entropy_loss(labels, None::<&Tensor>, reduction, -100, 0.0)
-            };
-            match weights {
-                None => crossentropy(Reduction::Sum),
-                Some(weights) => crossentropy(Reduction::None)?.f_mul(weights)?.f_sum(None),
-            }
-        }
     }
 }
 
@@ -117,15 +99,6 @@ fn weight_of(weights: Option<&Tensor>, count: usize) -> Result<f64, TchError> {
         Some(weights) => weights.f_sum(None)?.f_double_value(&[]),
         None => Ok(count as f64),
     }
-}
-
-fn count_right(logits: &Tensor, labels: &Tensor) -> Result<u64, TchError> {
-    Ok(logits
-        .f_argmax(1, false)?
-        .f_eq_tensor(labels)?
-        .f_sum(None)?
-        .f_int64_value(&[])?
-        .unsigned_abs())
 }
 
 /// A part of a batch, for one thread.
@@ -146,16 +119,33 @@ struct Learned {
     right: u64,
 }
 
-fn learn(loss: Loss, model: &Model, rows: &Rows, part: &Part) -> Result<Learned, TchError> {
-    let own = rows.pick(&part.rows)?;
-    let logits = model.logits(own.inputs, Mode::Learning { draw: part.draw })?;
-    let sum = loss_of(loss, &logits, &own.labels, own.weights.as_ref())?;
-    let gradient = model.gradient(&sum.f_div_scalar(part.weight)?)?;
-    Ok(Learned {
-        gradient,
-        loss: sum.f_double_value(&[])?,
-        right: count_right(&logits, &own.labels)?,
-    })
+/// What every thread of a training needs besides model and rows.
+#[derive(Debug, Clone)]
+struct Lesson {
+    course: Course,
+    puzzle: Option<Puzzle>,
+}
+
+impl Lesson {
+    fn learn(&self, model: &Model, rows: &Rows, part: &Part) -> Result<Learned, TchError> {
+        let mut own = rows.pick(&part.rows)?;
+        if let Some(augmentation) = &self.course.augment {
+            own.inputs = augmented(own.inputs, augmentation, part.draw)?;
+        }
+        if let Some(puzzle) = &self.puzzle {
+            (own.inputs, own.truth) = puzzle.set(&own.inputs, part.draw)?;
+        }
+        let inputs = own.inputs.shallow_clone();
+        let output = model.forward(own.inputs, Mode::Learning { draw: part.draw })?;
+        let weights = own.weights.as_ref();
+        let sum = loss_of(self.course.loss, &output, &own.truth, &inputs, weights)?;
+        let gradient = model.gradient(&sum.f_div_scalar(part.weight)?)?;
+        Ok(Learned {
+            gradient,
+            loss: sum.f_double_value(&[])?,
+            right: count_right(&output.values, &own.truth)?,
+        })
+    }
 }
 
 /// A thread of a [`Team`]: where it takes parts from, and where its answers come.
@@ -173,7 +163,7 @@ impl Team {
     fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
         size: usize,
-        loss: Loss,
+        lesson: &'scope Lesson,
         model: &Model,
         rows: &Rows,
     ) -> Result<Self, TchError> {
@@ -185,7 +175,7 @@ impl Team {
                 scope.spawn(move || {
                     tch::set_num_threads(1);
                     for part in inbox {
-                        if outbox.send(learn(loss, &model, &rows, &part)).is_err() {
+                        if outbox.send(lesson.learn(&model, &rows, &part)).is_err() {
                             break;
                         }
                     }
@@ -199,7 +189,7 @@ impl Team {
     /// Learns from a batch: each thread from its part, the parts summed up in order.
     fn learn(
         &self,
-        loss: Loss,
+        lesson: &Lesson,
         model: &Model,
         rows: &Rows,
         batch: &Tensor,
@@ -222,7 +212,7 @@ impl Team {
         for (index, (inbox, _)) in (1..).zip(busy) {
             inbox.send(part(index)?).map_err(|_| gone())?;
         }
-        let mut sum = learn(loss, model, rows, &part(0)?)?;
+        let mut sum = lesson.learn(model, rows, &part(0)?)?;
         for (_, answers) in busy {
             let learned = answers.recv().map_err(|_| gone())??;
             let _ = sum.gradient.f_add_(&learned.gradient)?;
@@ -265,10 +255,13 @@ fn run(
     arrays: &Arrays<'_>,
     listener: &dyn Listener,
 ) -> Result<(Trained, Vec<Array<'static>>), Failure> {
-    let mut model = Model::start(&request.network, request.seed)?;
-    let rows = Rows::over(&model, arrays, "")?;
+    let course = &request.course;
+    let device = device_of(course.device)?;
+    let mut model = Model::start(&request.network, course.seed, arrays, device)?;
+    let rows = Rows::over(&model, course.loss, arrays, "")?;
     let validation = match arrays.find("validation_inputs") {
-        Some(_) => Some(Rows::over(&model, arrays, "validation_")?).filter(|rows| rows.count > 0),
+        Some(_) => Some(Rows::over(&model, course.loss, arrays, "validation_")?)
+            .filter(|rows| rows.count > 0),
         None => None,
     };
     if rows.count < model.smallest_batch() {
@@ -277,47 +270,89 @@ fn run(
             counted(rows.count, "row")
         )));
     }
-    let mut descent = Descent::start(request.optimizer, &model.trained)?;
+    let mut descent = Descent::start(course.optimizer, &model.trained)?;
     let mut standing = Standing::default();
+    let mut best = None;
     if let Some(resume) = &request.resume {
         standing = resume.clone();
         restore(&mut model.trained, "trained", arrays)?;
         restore(&mut model.statistics, "statistics", arrays)?;
         descent.resume(arrays)?;
+        if arrays.find("best_trained").is_some() {
+            let mut kept = Weights::of(&model)?;
+            restore(&mut kept.trained, "best_trained", arrays)?;
+            restore(&mut kept.statistics, "best_statistics", arrays)?;
+            best = Some(kept);
+        }
     }
     // A batch whose rows must be seen together stays whole, and libtorch's threads share its layers.
-    let parts = match model.mixes_rows() {
+    let parts = match model.mixes_rows() || device.is_cuda() {
         true => 1,
-        false => request
+        false => course
             .threads
-            .clamp(1, (request.batch_size / SMALLEST_PART).max(1)),
+            .clamp(1, (course.batch_size / SMALLEST_PART).max(1)),
     };
-    let numbers = model.numbers_a_row().saturating_mul(request.batch_size);
+    let numbers = model.numbers_a_row().saturating_mul(course.batch_size);
     let threads = if parts > 1 || numbers < LARGE_BATCH {
         1
     } else {
-        request.threads.max(1)
+        course.threads.max(1)
     };
     tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
-    let standing = scope(|scope| {
-        let team = Team::start(scope, parts, request.loss, &model, &rows)?;
+    let lesson = Lesson {
+        course: course.clone(),
+        puzzle: match course.loss {
+            Loss::Order(orders) => Some(Puzzle::new(orders)),
+            _ => None,
+        },
+    };
+    let (standing, best) = scope(|scope| {
+        let team = Team::start(scope, parts, &lesson, &model, &rows)?;
         let mut epochs = Epochs {
-            request,
+            lesson: &lesson,
             listener,
             team,
             rows: &rows,
             validation: validation.as_ref(),
             model: &mut model,
             descent: &mut descent,
+            best,
             shown: Instant::now(),
         };
-        while standing.epoch < request.epochs {
+        while standing.epoch < course.epochs && !standing.is_over {
             standing = epochs.pass(standing)?;
         }
-        Ok::<_, Failure>(standing)
+        Ok::<_, Failure>((standing, epochs.best))
     })?;
+    let mut epoch = standing.epoch;
+    if let Some(best) = best {
+        epoch = standing.best_epoch;
+        model.trained.f_copy_(&best.trained)?;
+        model.statistics.f_copy_(&best.statistics)?;
+    }
     let history = standing.history;
-    Ok((Trained { history }, model.to_arrays()?))
+    Ok((Trained { history, epoch }, model.to_arrays()?))
+}
+
+/// A network's numbers as they once were.
+struct Weights {
+    trained: Tensor,
+    statistics: Tensor,
+}
+
+impl Weights {
+    fn of(model: &Model) -> Result<Self, TchError> {
+        Ok(Self {
+            trained: copied(&model.trained)?,
+            statistics: copied(&model.statistics)?,
+        })
+    }
+}
+
+fn copied(tensor: &Tensor) -> Result<Tensor, TchError> {
+    let mut copy = tensor.f_zeros_like()?;
+    copy.f_copy_(tensor)?;
+    Ok(copy)
 }
 
 /// Batches in an epoch; a last one that is too small to learn from is left out.
@@ -326,29 +361,53 @@ fn batches(rows: usize, batch_size: usize, smallest: usize) -> u64 {
     (rows / batch_size) as u64 + u64::from(left >= smallest && left > 0)
 }
 
+/// The share of the learning rate for the next step; `share` is the part of the epoch that is done by then.
+fn rate(course: &Course, standing: &Standing, share: f64) -> f64 {
+    let at = standing.epoch as f64 + share;
+    let warming = match course.warmup {
+        warmup if warmup > at => at / warmup,
+        _ => 1.0,
+    };
+    let planned = match course.schedule {
+        None => 1.0,
+        Some(Schedule::Cosine(cosine)) => {
+            let turn = std::f64::consts::PI * at / course.epochs as f64;
+            cosine.floor + (1.0 - cosine.floor) * (1.0 + turn.cos()) / 2.0
+        }
+        Some(Schedule::Step(step)) => step.factor.powf((standing.epoch / step.every) as f64),
+        Some(Schedule::Exponential(exponential)) => {
+            exponential.factor.powf(standing.epoch as f64)
+        }
+        Some(Schedule::Plateau(_)) => standing.rate,
+    };
+    warming * planned
+}
+
 /// What passes over the rows need.
 struct Epochs<'a> {
-    request: &'a Training,
+    lesson: &'a Lesson,
     listener: &'a dyn Listener,
     team: Team,
     rows: &'a Rows,
     validation: Option<&'a Rows>,
     model: &'a mut Model,
     descent: &'a mut Descent,
+    best: Option<Weights>,
     shown: Instant,
 }
 
 impl Epochs<'_> {
     /// The rest of the epoch that training stands in.
     fn pass(&mut self, mut standing: Standing) -> Result<Standing, Failure> {
-        let Training {
+        let Course {
             epochs,
             batch_size,
             seed,
             ..
-        } = *self.request;
+        } = self.lesson.course;
         let batches = batches(self.rows.count, batch_size, self.model.smallest_batch());
-        let order = Tensor::f_from_slice(&order(self.rows.count, seed, standing.epoch))?;
+        let order = Tensor::f_from_slice(&order(self.rows.count, seed, standing.epoch))?
+            .f_to_device(self.model.device())?;
         while standing.batch < batches {
             if self.listener.is_cancelled() {
                 self.listener.checkpoint(&standing, &self.checkpoint()?)?;
@@ -356,8 +415,10 @@ impl Epochs<'_> {
             }
             let start = standing.batch as usize * batch_size;
             let length = batch_size.min(self.rows.count - start);
+            let share = (standing.batch as f64 + 0.5) / batches as f64;
             self.step(
                 &order.f_narrow(0, start as i64, length as i64)?,
+                rate(&self.lesson.course, &standing, share),
                 &mut standing,
             )?;
             if self.shown.elapsed() >= SHOW_EVERY {
@@ -372,18 +433,28 @@ impl Epochs<'_> {
             .validation
             .map(|rows| self.validate(rows))
             .transpose()?;
+        let accuracy = |right: u64, rows: u64| {
+            (self.rows.truth.is_classes() || self.lesson.puzzle.is_some())
+                .then(|| right as f64 / rows.max(1) as f64)
+        };
         let result = Epoch {
             loss: standing.loss / standing.weight.max(f64::MIN_POSITIVE),
-            accuracy: standing.right as f64 / standing.rows.max(1) as f64,
+            accuracy: accuracy(standing.right, standing.rows),
             validation_loss: validated.map(|(loss, _)| loss),
-            validation_accuracy: validated.map(|(_, accuracy)| accuracy),
+            validation_accuracy: validated.zip(self.validation).and_then(|((_, right), rows)| {
+                accuracy(right, rows.count as u64)
+            }),
         };
         standing.history.push(result.clone());
+        self.judge(&result, &mut standing)?;
         let standing = Standing {
             epoch: standing.epoch + 1,
-            steps: standing.steps,
-            history: standing.history,
-            ..Standing::default()
+            batch: 0,
+            loss: 0.0,
+            weight: 0.0,
+            rows: 0,
+            right: 0,
+            ..standing
         };
         // Kept before it is announced: whoever reads of it may stop the run.
         self.listener.checkpoint(&standing, &self.checkpoint()?)?;
@@ -395,8 +466,35 @@ impl Epochs<'_> {
         Ok(standing)
     }
 
-    /// One batch, one step of the optimizer.
-    fn step(&mut self, batch: &Tensor, standing: &mut Standing) -> Result<(), Failure> {
+    /// What the end of an epoch means for the best weights, the learning rate, and going on.
+    fn judge(&mut self, result: &Epoch, standing: &mut Standing) -> Result<(), Failure> {
+        let course = &self.lesson.course;
+        let loss = result.validation_loss.unwrap_or(result.loss);
+        let margin = course.early_stopping.map_or(0.0, |early| early.min_delta);
+        let is_lower = loss < standing.best_loss - margin;
+        standing.waited = if is_lower { 0 } else { standing.waited + 1 };
+        standing.stalled = if is_lower { 0 } else { standing.stalled + 1 };
+        if loss < standing.best_loss {
+            standing.best_loss = loss;
+            standing.best_epoch = standing.epoch + 1;
+            if course.keep == Keep::Best {
+                self.best = Some(Weights::of(self.model)?);
+            }
+        }
+        if let Some(Schedule::Plateau(plateau)) = course.schedule
+            && standing.stalled >= plateau.patience
+        {
+            standing.rate *= plateau.factor;
+            standing.stalled = 0;
+        }
+        standing.is_over = course
+            .early_stopping
+            .is_some_and(|early| standing.waited >= early.patience);
+        Ok(())
+    }
+
+    /// One batch, one step of the optimizer with this share of the learning rate.
+    fn step(&mut self, batch: &Tensor, rate: f64, standing: &mut Standing) -> Result<(), Failure> {
         let count = batch.size1()?.unsigned_abs();
         let weights = self.rows.weights.as_ref();
         let weights = weights
@@ -407,12 +505,12 @@ impl Epochs<'_> {
         if weight <= 0.0 {
             return Ok(());
         }
+        let course = &self.lesson.course;
         // Each batch its own draw, so that a resumed training drops the same numbers.
-        let draw = self.request.seed ^ (standing.steps + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let loss = self.request.loss;
-        let learned = self
+        let draw = course.seed ^ (standing.steps + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mut learned = self
             .team
-            .learn(loss, self.model, self.rows, batch, weight, draw)?;
+            .learn(self.lesson, self.model, self.rows, batch, weight, draw)?;
         if !learned.loss.is_finite() {
             return Err(Failure::Failed(format!(
                 "the loss became {} in batch {} of epoch {}; lower the optimizer's `learning_rate`, or scale the features",
@@ -421,9 +519,19 @@ impl Epochs<'_> {
                 standing.epoch + 1
             )));
         }
+        if let Some(longest) = course.clip_norm {
+            let length = learned.gradient.f_norm()?.f_double_value(&[])?;
+            if length > longest {
+                let _ = learned.gradient.f_mul_scalar_(longest / length)?;
+            }
+        }
         standing.steps += 1;
-        self.descent
-            .step(&mut self.model.trained, learned.gradient, standing.steps)?;
+        self.descent.step(
+            &mut self.model.trained,
+            learned.gradient,
+            standing.steps,
+            rate,
+        )?;
         standing.loss += learned.loss;
         standing.weight += weight;
         standing.rows += count;
@@ -431,32 +539,41 @@ impl Epochs<'_> {
         Ok(())
     }
 
-    /// Mean loss and accuracy on rows that are not learned from.
-    fn validate(&self, rows: &Rows) -> Result<(f64, f64), Failure> {
+    /// Mean loss, and how many are classified rightly, of rows that are not learned from.
+    fn validate(&self, rows: &Rows) -> Result<(f64, u64), Failure> {
         let (mut sum, mut right) = (0.0, 0);
-        in_chunks(self.model, &rows.inputs, rows.count, |start, logits| {
-            let length = logits.size()[0];
-            let labels = rows.labels.f_narrow(0, start, length)?;
-            let weights = rows.weights.as_ref();
-            let weights = weights
-                .map(|weights| weights.f_narrow(0, start, length))
-                .transpose()?;
-            let loss = loss_of(self.request.loss, &logits, &labels, weights.as_ref())?;
+        let (inputs, truth) = match &self.lesson.puzzle {
+            Some(puzzle) => puzzle.set(&rows.inputs, self.lesson.course.seed)?,
+            None => (rows.inputs.shallow_clone(), rows.truth.share()),
+        };
+        in_chunks(self.model, &inputs, rows.count, Mode::Answering, |start, output| {
+            let length = output.values.size()[0];
+            let narrow = |tensor: &Tensor| tensor.f_narrow(0, start, length);
+            let truth = truth.map(narrow)?;
+            let weights = rows.weights.as_ref().map(narrow).transpose()?;
+            let loss = loss_of(
+                self.lesson.course.loss,
+                &output,
+                &truth,
+                &narrow(&inputs)?,
+                weights.as_ref(),
+            )?;
             sum += loss.f_double_value(&[])?;
-            right += count_right(&logits, &labels)?;
+            right += count_right(&output.values, &truth)?;
             Ok(())
         })?;
         let weight = weight_of(rows.weights.as_ref(), rows.count)?;
-        Ok((
-            sum / weight.max(f64::MIN_POSITIVE),
-            right as f64 / rows.count.max(1) as f64,
-        ))
+        Ok((sum / weight.max(f64::MIN_POSITIVE), right))
     }
 
     fn checkpoint(&self) -> Result<Vec<Array<'static>>, Failure> {
         let mut arrays = self.descent.to_arrays()?;
         arrays.push(flat("trained", &self.model.trained)?);
         arrays.push(flat("statistics", &self.model.statistics)?);
+        if let Some(best) = &self.best {
+            arrays.push(flat("best_trained", &best.trained)?);
+            arrays.push(flat("best_statistics", &best.statistics)?);
+        }
         Ok(arrays)
     }
 }

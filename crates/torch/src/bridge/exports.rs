@@ -13,7 +13,7 @@ use super::{
     ABI, DONE, FAILED, INTERRUPTED, Message, RawArrays, RawListener, RawReply, RawText, open,
 };
 use crate::{
-    inference::Classifier,
+    inference::Answers,
     protocol::{Array, Event, Failure, Listener, Load, Standing, Training},
     training,
 };
@@ -25,7 +25,7 @@ struct ReplyOwner {
 }
 
 /// A loaded model. One call uses all threads where it is worth it, so calls take turns.
-struct LoadedModel(Mutex<Classifier>);
+struct LoadedModel(Mutex<Answers>);
 
 fn reply(answer: Result<(impl Serialize, Vec<Array<'static>>), Failure>) -> RawReply {
     let (status, message, arrays) = match answer {
@@ -137,9 +137,7 @@ pub unsafe extern "C" fn taktline_torch_load(
     guarded(|| {
         // SAFETY: the caller's promise.
         let (request, arrays) = unsafe { open::<Load>(request, arrays) }?;
-        let loaded = Box::new(LoadedModel(Mutex::new(Classifier::load(
-            &request, &arrays,
-        )?)));
+        let loaded = Box::new(LoadedModel(Mutex::new(Answers::load(&request, &arrays)?)));
         // SAFETY: the caller's promise.
         unsafe { model.write(Box::into_raw(loaded).cast()) };
         Ok(((), Vec::new()))
@@ -160,11 +158,11 @@ pub unsafe extern "C" fn taktline_torch_predict(
         // SAFETY: the caller's promise; `load` boxed a `LoadedModel`.
         let (((), arrays), model) =
             unsafe { (open::<()>(request, arrays)?, &*model.cast::<LoadedModel>()) };
-        let mut classifier = model
+        let mut answers = model
             .0
             .lock()
             .map_err(|_| "an earlier prediction failed halfway".to_owned())?;
-        Ok(((), vec![classifier.predict(&arrays)?]))
+        Ok(((), answers.predict(&arrays)?))
     })
 }
 

@@ -4,7 +4,7 @@
 //! taktline_torch_abi()                                    → text that must equal ABI
 //! taktline_torch_train(request, arrays, listener)         → reply: `Trained`, tensors
 //! taktline_torch_load(request, arrays, &model)            → reply: {}; `model` is a handle
-//! taktline_torch_predict(model, arrays)                   → reply: {}, `probabilities`
+//! taktline_torch_predict(model, arrays)                   → reply: {}, `outputs` and others
 //! taktline_torch_unload(model)
 //! taktline_torch_free(reply)
 //! ```
@@ -36,7 +36,7 @@ pub(crate) use exports::{keep_freed_memory, return_freed_memory, tensor_over};
 pub(crate) use library::{Library, Model};
 
 /// What both sides must say: the version, and the number of this interface.
-pub const ABI: &str = concat!("taktline-torch ", env!("CARGO_PKG_VERSION"), " interface 1");
+pub const ABI: &str = concat!("taktline-torch ", env!("CARGO_PKG_VERSION"), " interface 2");
 
 /// Bytes that are lent.
 #[repr(C)]

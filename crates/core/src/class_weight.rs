@@ -1,27 +1,26 @@
 //! How much the rows of each class count while a classifier learns.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Index};
 
-use ndarray::Array1;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use taktline_core::{CheckContext, Error, Label, Problem, Result, path};
 
-use crate::labels::{quoted, unknown_label};
+use crate::{CheckContext, Error, Label, Problem, Result, label::{quoted, unknown_label}, path};
 
 /// How much the rows of each class count.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged)]
-pub(crate) enum ClassWeight {
+pub enum ClassWeight {
     /// A rule.
     Rule(WeightRule),
     /// A weight for each label.
     ByLabel(BTreeMap<Label, f64>),
 }
 
+/// How weights follow from the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum WeightRule {
+pub enum WeightRule {
     /// Every row counts 1.
     None,
     /// Each class counts as much as any other.
@@ -36,7 +35,7 @@ impl Default for ClassWeight {
 
 impl ClassWeight {
     /// Reports weights below 0 and, where the classes are known, labels that are none of them.
-    pub(crate) fn check(&self, classes: Option<&[String]>, cx: &mut CheckContext<'_>) {
+    pub fn check(&self, classes: Option<&[String]>, cx: &mut CheckContext<'_>) {
         let Self::ByLabel(weights) = self else { return };
         for (label, weight) in weights {
             if !weight.is_finite() || *weight < 0.0 {
@@ -58,12 +57,16 @@ impl ClassWeight {
         }
     }
 
-    /// The weight of each class, in the order of `classes`. `codes` tell the class of each training row.
-    pub(crate) fn of_each(
+    /// The weight of each class, in the order of `classes`. `codes` tell the class of each training row, numbers from 0 below
+    /// that of classes.
+    ///
+    /// # Errors
+    /// A label that no training row has.
+    pub fn of_each<W: Index<usize, Output = f32> + ?Sized>(
         &self,
         classes: &[String],
         codes: &[u32],
-        row_weights: Option<&Array1<f32>>,
+        row_weights: Option<&W>,
     ) -> Result<Vec<f64>> {
         match self {
             Self::Rule(WeightRule::None) => Ok(vec![1.0; classes.len()]),

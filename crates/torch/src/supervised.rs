@@ -1,0 +1,648 @@
+//! What every network that learns a target has in common: classes or numbers, the end of the network, training, prediction.
+
+use polars::prelude::{Column as PolarsColumn, DataFrame, DataType, IntoColumn, NamedFrom, ReshapeDimension, Series};
+use serde::{Deserialize, Serialize};
+use taktline_core::{
+    CheckContext, Column, Error, FitContext, Frame, Predictor, Problem, Result, Schema, State,
+    class_weight::ClassWeight,
+    classifier::{self, PREDICTION, PROBABILITY, SCORE, known_classes},
+    counted, path, regressor,
+    regressor::{LOWER, UPPER},
+    type_name,
+};
+
+use crate::{
+    arrays::Input,
+    bridge,
+    labels::{self, Labels},
+    layers::{Ending, ends, walk},
+    lesson::{self, Rows, Truth, row_weights, with_tensors},
+    protocol::{Augmentation, ClassLoss, Device, Draws, Epoch, Load, Loss, Network},
+    runtime,
+    settings::{AnyLoss, Settings, Task},
+};
+
+/// What a spec asks a network to learn.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) target: Option<&'a String>,
+    pub(crate) task: Task,
+    pub(crate) loss: Option<AnyLoss>,
+    pub(crate) class_weight: &'a ClassWeight,
+    /// Whether predictions come with an interval.
+    pub(crate) has_interval: bool,
+}
+
+/// What is to be learned, as the schema tells it.
+#[derive(Debug)]
+pub(crate) struct Subject<'a> {
+    pub(crate) target: Option<&'a Column>,
+    pub(crate) task: Task,
+    /// How the network ends, and what is known about that; none where only the rows tell.
+    pub(crate) ending: Option<(Ending, String)>,
+    has_interval: bool,
+}
+
+impl Asked<'_> {
+    fn task(&self, dtype: &DataType) -> Task {
+        let item = match dtype {
+            DataType::Array(item, _) => item,
+            own => own,
+        };
+        match self.task {
+            Task::Auto if item.is_float() => Task::Regression,
+            Task::Auto => Task::Classification,
+            said => said,
+        }
+    }
+
+    /// Checks the target, the loss and the weights.
+    pub(crate) fn check<'a>(&self, input: &'a Schema, cx: &mut CheckContext<'_>) -> Subject<'a> {
+        let named = self.target.map(String::as_str);
+        let column = match named {
+            Some(name) => input.column(name),
+            None => input.target(),
+        };
+        let task = column.map_or(
+            match self.task {
+                Task::Regression => Task::Regression,
+                _ => Task::Classification,
+            },
+            |column| self.task(&column.dtype),
+        );
+        let target = match (task, column) {
+            (Task::Regression, Some(column)) if list_length(&column.dtype).is_some() => Some(column),
+            (Task::Regression, _) => regressor::check_target(input, named, cx),
+            _ => classifier::check_target(input, named, labels::can_label, cx),
+        };
+        classifier::check_weights(input, cx);
+        if let Some(loss) = self.loss {
+            loss.check(task, cx);
+        }
+        let classes = target
+            .filter(|_| task == Task::Classification)
+            .and_then(known_classes);
+        match task {
+            Task::Regression if !matches!(self.class_weight, ClassWeight::Rule(_)) => {
+                cx.report(Problem::error(
+                    "not-classes",
+                    path!["class_weight"],
+                    "`class_weight` is for classes, and numbers are learned here",
+                ));
+            }
+            _ => self.class_weight.check(classes.as_deref(), cx),
+        }
+        let is_binary = self.is_binary();
+        if let Some(classes) = classes.as_ref().filter(|classes| is_binary && classes.len() != 2) {
+            let message = format!(
+                "`binary_crossentropy` tells two classes apart, but the target has {}",
+                classes.len()
+            );
+            cx.report(
+                Problem::error("not-binary", path!["loss"], message)
+                    .help("use `sparse_categorical_crossentropy`"),
+            );
+        }
+        let ending = match (task, target) {
+            (Task::Regression, Some(column)) => {
+                let width = list_length(&column.dtype).unwrap_or(1);
+                let evidence = format!("`{}` is {}", column.name, type_name(&column.dtype));
+                Some((Ending::Numbers(width), evidence))
+            }
+            (_, Some(column)) if is_binary => {
+                Some((Ending::Binary, format!("`{}` is learned with `binary_crossentropy`", column.name)))
+            }
+            (_, Some(column)) => classes.map(|classes| {
+                let evidence = format!(
+                    "`{}` has {}",
+                    column.name,
+                    counted(classes.len(), "class")
+                );
+                (Ending::Classes(classes.len()), evidence)
+            }),
+            _ => None,
+        };
+        Subject {
+            target,
+            task,
+            ending,
+            has_interval: self.has_interval,
+        }
+    }
+
+    fn is_binary(&self) -> bool {
+        matches!(self.loss, Some(AnyLoss::BinaryCrossentropy))
+    }
+}
+
+/// How many numbers the lists of such a column have.
+fn list_length(dtype: &DataType) -> Option<usize> {
+    match dtype {
+        DataType::Array(item, length) if item.is_float() => Some(*length),
+        _ => None,
+    }
+}
+
+impl Subject<'_> {
+    /// How a network ends for this subject, as far as it is known: two classes, where nothing is.
+    pub(crate) fn likely_ending(&self) -> Ending {
+        self.ending.as_ref().map_or(Ending::Classes(2), |(ending, _)| *ending)
+    }
+
+    /// The input with the columns that predictions add.
+    pub(crate) fn output(&self, input: &Schema, cx: &mut CheckContext<'_>) -> Schema {
+        if self.task != Task::Regression {
+            return classifier::with_predictions(input, self.target, predicted_type, false, cx);
+        }
+        match self.target.and_then(|target| list_length(&target.dtype)) {
+            Some(length) => {
+                let dtype = DataType::Array(Box::new(DataType::Float64), length);
+                let added = vec![Column::new(PREDICTION, dtype)];
+                classifier::with_outputs(input, self.target, added, cx)
+            }
+            None => {
+                let others: &[&str] = match self.has_interval {
+                    true => &[LOWER, UPPER],
+                    false => &[],
+                };
+                regressor::with_predictions(input, self.target, others, cx)
+            }
+        }
+    }
+}
+
+fn predicted_type(target: &DataType) -> DataType {
+    match target {
+        DataType::Categorical(..) | DataType::Enum(..) => DataType::String,
+        own => own.clone(),
+    }
+}
+
+/// What a network has learned to say.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Aim {
+    /// The probabilities of classes.
+    Classes(Labels),
+    /// Numbers, which the network knows as (number - center) / scale.
+    Numbers {
+        center: f64,
+        scale: f64,
+        /// How many, where the target is lists.
+        list: Option<usize>,
+    },
+}
+
+/// An interval from networks that dropout draws.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Interval {
+    /// How many networks.
+    pub(crate) draws: u64,
+    /// The share of true values that should lie inside.
+    pub(crate) level: f64,
+}
+
+/// What is learned, as it is stored beside the tensors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Learned {
+    target: String,
+    aim: Aim,
+    input: Input,
+    network: Network,
+    device: Device,
+    seed: u64,
+    interval: Option<Interval>,
+    /// Standard deviation of what the network leaves unexplained, in standard deviations of the target.
+    noise: f64,
+    history: Vec<Epoch>,
+    epoch: u64,
+}
+
+/// A target to learn.
+pub(crate) struct Lesson<'a> {
+    /// Version of the kind.
+    pub(crate) version: u32,
+    /// What the network reads.
+    pub(crate) input: Input,
+    /// The column it learns to say.
+    pub(crate) target: String,
+    pub(crate) asked: Asked<'a>,
+    pub(crate) settings: Settings,
+    pub(crate) augment: Option<Augmentation>,
+    /// Tensors to start from, by their names in the network.
+    pub(crate) initial: Vec<(String, Vec<f32>)>,
+    pub(crate) interval: Option<Interval>,
+}
+
+/// Trains the network that ends so.
+pub(crate) fn fit(
+    lesson: Lesson<'_>,
+    network: impl FnOnce(Ending) -> Network,
+    train: &Frame,
+    validation: Option<&Frame>,
+    cx: &mut FitContext<'_>,
+) -> Result<State> {
+    let Lesson {
+        version,
+        input,
+        target,
+        asked,
+        settings,
+        augment,
+        initial,
+        interval,
+    } = lesson;
+    let column = train.data.column(&target)?;
+    let mut weights = row_weights(train)?;
+    let validation = validation.filter(|frame| frame.data.height() > 0);
+    let held_out = validation
+        .map(|frame| {
+            Ok::<_, Error>((
+                frame.data.column(&target)?,
+                input.rows(&frame.data)?,
+                row_weights(frame)?,
+            ))
+        })
+        .transpose()?;
+    let (aim, ending, loss) = match asked.task(column.dtype()) {
+        Task::Regression => {
+            let loss = asked.loss.and_then(AnyLoss::of_numbers).unwrap_or_default();
+            let aim = numbers_aim(column)?;
+            let Aim::Numbers { list, .. } = &aim else {
+                return Err(Error::Model("numbers are no classes".into()));
+            };
+            let ending = Ending::Numbers(list.unwrap_or(1));
+            (aim, ending, Loss::Numbers(loss))
+        }
+        _ => {
+            let categories = train
+                .schema
+                .column(&target)
+                .and_then(|column| column.categories.as_deref());
+            let labels = Labels::learn(column, categories)?;
+            let loss = asked.loss.and_then(AnyLoss::of_classes).unwrap_or_default();
+            let ending = match loss {
+                ClassLoss::BinaryCrossentropy if labels.len() == 2 => Ending::Binary,
+                ClassLoss::BinaryCrossentropy => {
+                    return Err(Error::data(format!(
+                        "`binary_crossentropy` tells two classes apart, but `{target}` has {}",
+                        labels.len()
+                    )));
+                }
+                _ => Ending::Classes(labels.len()),
+            };
+            (Aim::Classes(labels), ending, Loss::Classes(loss))
+        }
+    };
+    let truth = aim.truth(column)?;
+    if let (Aim::Classes(labels), Truth::Labels(indices)) = (&aim, &truth) {
+        weigh_classes(asked.class_weight, labels, indices, &mut weights)?;
+    }
+    let network = network(ending);
+    let walked = walk(&network.input, &network.layers);
+    let known = Some((ending, String::new()));
+    if let Some(fault) = ends(&network.layers, walked.output(), known).first() {
+        return Err(Error::data(format!("{}; {}", fault.message, fault.help)));
+    }
+    let inputs = input.rows(&train.data)?;
+    let rows = Rows {
+        inputs: &inputs,
+        truth: &truth,
+        weights: weights.as_deref(),
+    };
+    let held_out_truth = held_out
+        .as_ref()
+        .map(|(column, ..)| aim.truth(column))
+        .transpose()?;
+    let held_out_rows = held_out.as_ref().zip(held_out_truth.as_ref()).map(
+        |((_, inputs, weights), truth)| Rows {
+            inputs,
+            truth,
+            weights: weights.as_deref(),
+        },
+    );
+    let course = settings.course(loss, augment, cx.seed, runtime::threads());
+    let (device, seed) = (course.device, course.seed);
+    let (network, trained, tensors) =
+        lesson::train(network, course, &rows, held_out_rows.as_ref(), &initial, cx)?;
+    let mut learned = Learned {
+        target,
+        aim,
+        input,
+        network,
+        device,
+        seed,
+        interval,
+        noise: 0.0,
+        history: trained.history,
+        epoch: trained.epoch,
+    };
+    let state = |learned: &Learned| -> Result<State> {
+        Ok(with_tensors(State::from_data(version, learned)?, &tensors.0))
+    };
+    if interval.is_some() && matches!(learned.aim, Aim::Numbers { list: None, .. }) {
+        // What the network leaves unexplained is seen on rows that it did not learn from, where there are some.
+        let (frame, truth) = match (validation, &held_out_truth) {
+            (Some(frame), Some(truth)) => (frame, truth),
+            _ => (train, &truth),
+        };
+        learned.noise = unexplained(&learned, &state(&learned)?, &frame.data, truth)?;
+    }
+    state(&learned)
+}
+
+/// Has the rows of each class count as much as the spec says.
+fn weigh_classes(
+    class_weight: &ClassWeight,
+    labels: &Labels,
+    indices: &[i64],
+    weights: &mut Option<Vec<f32>>,
+) -> Result<()> {
+    let codes: Vec<u32> = indices
+        .iter()
+        .map(|index| u32::try_from(*index).unwrap_or_default())
+        .collect();
+    let of_each = class_weight.of_each(&labels.names(), &codes, weights.as_ref())?;
+    if of_each.iter().all(|weight| *weight == 1.0) {
+        return Ok(());
+    }
+    let own = weights.get_or_insert_with(|| vec![1.0; codes.len()]);
+    for (weight, code) in own.iter_mut().zip(codes) {
+        *weight *= of_each[code as usize] as f32;
+    }
+    Ok(())
+}
+
+/// Center and scale of the numbers of a target; what they are is refused where they are not numbers.
+fn numbers_aim(column: &PolarsColumn) -> Result<Aim> {
+    let list = list_length(column.dtype());
+    let numbers = target_numbers(column)?;
+    let count = numbers.len().max(1) as f64;
+    let center = numbers.iter().sum::<f64>() / count;
+    let variance = numbers
+        .iter()
+        .map(|number| (number - center).powi(2))
+        .sum::<f64>()
+        / count;
+    let scale = if variance > 0.0 { variance.sqrt() } else { 1.0 };
+    Ok(Aim::Numbers {
+        center,
+        scale,
+        list,
+    })
+}
+
+fn target_numbers(column: &PolarsColumn) -> Result<Vec<f64>> {
+    let name = column.name();
+    let own = match column.dtype() {
+        DataType::Array(..) => {
+            if column.null_count() > 0 {
+                return Err(Error::data(format!("the target `{name}` is null in some row")));
+            }
+            column
+                .explode(polars::prelude::ExplodeOptions {
+                    empty_as_null: true,
+                    keep_nulls: true,
+                })?
+        }
+        _ => column.clone(),
+    };
+    let floats = own.strict_cast(&DataType::Float64)?;
+    let numbers: Vec<f64> = floats
+        .f64()?
+        .iter()
+        .map(|number| number.unwrap_or(f64::NAN))
+        .collect();
+    match numbers.iter().position(|number| !number.is_finite()) {
+        None => Ok(numbers),
+        Some(place) => {
+            let row = place / list_length(column.dtype()).unwrap_or(1).max(1);
+            Err(Error::data(format!(
+                "the target `{name}` is null, nan or infinite in row {}; leave such rows out above the model (`clean.filter`)",
+                row + 1
+            )))
+        }
+    }
+}
+
+impl Aim {
+    fn truth(&self, column: &PolarsColumn) -> Result<Truth> {
+        match self {
+            Self::Classes(labels) => Ok(Truth::Labels(labels.indices(column)?)),
+            Self::Numbers {
+                center,
+                scale,
+                list,
+            } => Ok(Truth::Targets {
+                numbers: target_numbers(column)?
+                    .into_iter()
+                    .map(|number| ((number - center) / scale) as f32)
+                    .collect(),
+                width: list.unwrap_or(1),
+            }),
+        }
+    }
+}
+
+/// The standard deviation of what a network leaves unexplained of these rows.
+fn unexplained(learned: &Learned, state: &State, frame: &DataFrame, truth: &Truth) -> Result<f64> {
+    let Truth::Targets { numbers, .. } = truth else {
+        return Ok(0.0);
+    };
+    let model = lesson::open(&learned.load(None), state)?;
+    let answers = lesson::answers(&model, &learned.input, frame)?;
+    let outputs = lesson::numbers(&answers, "outputs", numbers.len())?;
+    let squares: f64 = outputs
+        .iter()
+        .zip(numbers)
+        .map(|(output, truth)| (output - f64::from(*truth)).powi(2))
+        .sum();
+    Ok((squares / numbers.len().max(1) as f64).sqrt())
+}
+
+/// A network in the library that predicts what it has learned.
+struct Supervised {
+    learned: Learned,
+    model: bridge::Model,
+}
+
+impl Learned {
+    fn load(&self, interval: Option<Interval>) -> Load {
+        Load {
+            network: self.network.clone(),
+            threads: runtime::threads(),
+            device: self.device,
+            draws: interval.map(|interval| Draws {
+                count: interval.draws,
+                seed: self.seed,
+            }),
+        }
+    }
+
+    /// How many numbers the network gives a row.
+    fn width(&self) -> usize {
+        let walked = walk(&self.network.input, &self.network.layers);
+        walked.output().unwrap_or_default().iter().product()
+    }
+}
+
+/// What predicts with the state that [`fit`] made.
+pub(crate) fn load(version: u32, state: &State) -> Result<Box<dyn Predictor>> {
+    let learned: Learned = state.data(version)?;
+    let model = lesson::open(&learned.load(learned.interval), state)?;
+    Ok(Box::new(Supervised { learned, model }))
+}
+
+impl Predictor for Supervised {
+    fn predict(&self, batch: &DataFrame) -> Result<Vec<PolarsColumn>> {
+        let answers = lesson::answers(&self.model, &self.learned.input, batch)?;
+        let rows = batch.height();
+        let width = self.learned.width();
+        let draws = self.learned.interval.map_or(1, |interval| interval.draws as usize);
+        let outputs = lesson::numbers(&answers, "outputs", draws * rows * width)?;
+        let mean = mean_of(outputs, rows * width);
+        match &self.learned.aim {
+            Aim::Classes(labels) if width == 1 => {
+                let both: Vec<f64> = mean.iter().flat_map(|second| [1.0 - second, *second]).collect();
+                class_columns(labels, &both)
+            }
+            Aim::Classes(labels) => class_columns(labels, &mean),
+            Aim::Numbers {
+                center,
+                scale,
+                list,
+            } => {
+                let own = |number: f64| number * scale + center;
+                let predictions: Vec<f64> = mean.iter().map(|number| own(*number)).collect();
+                let series = Series::new(PREDICTION.into(), predictions);
+                match (list, self.learned.interval) {
+                    (Some(length), _) => {
+                        let shape = [rows, *length].map(|side| ReshapeDimension::new(side as i64));
+                        Ok(vec![series.reshape_array(&shape)?.into_column()])
+                    }
+                    (None, None) => Ok(vec![series.into_column()]),
+                    (None, Some(interval)) => {
+                        let (lower, upper): (Vec<f64>, Vec<f64>) = (0..rows)
+                            .map(|row| {
+                                let of_row = outputs.iter().skip(row).step_by(rows).copied();
+                                let (lower, upper) = interval.around(of_row.collect(), self.learned.noise);
+                                (own(lower), own(upper))
+                            })
+                            .unzip();
+                        Ok(vec![
+                            series.into_column(),
+                            PolarsColumn::new(LOWER.into(), lower),
+                            PolarsColumn::new(UPPER.into(), upper),
+                        ])
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The mean over draws, which stand one after the other.
+fn mean_of(outputs: &[f64], count: usize) -> Vec<f64> {
+    let mut mean = vec![0.0; count];
+    let draws = outputs.len() / count.max(1);
+    for draw in outputs.chunks_exact(count.max(1)) {
+        for (mean, output) in mean.iter_mut().zip(draw) {
+            *mean += output / draws as f64;
+        }
+    }
+    mean
+}
+
+impl Interval {
+    /// Around what the networks say of a row, and normal noise of this standard deviation on top, as a mixture of as many normal
+    /// distributions (Gal and Ghahramani, 2016, with the noise's variance as the inverse of their precision).
+    fn around(&self, outputs: Vec<f64>, noise: f64) -> (f64, f64) {
+        let count = outputs.len().max(1) as f64;
+        let mean = outputs.iter().sum::<f64>() / count;
+        let spread = outputs.iter().map(|output| (output - mean).powi(2)).sum::<f64>() / count;
+        let deviation = (spread + noise * noise).sqrt();
+        let reach = deviation * distrs::Normal::ppf(f64::midpoint(1.0, self.level), 0.0, 1.0);
+        (mean - reach, mean + reach)
+    }
+}
+
+/// The output columns of `probabilities` (rows × classes).
+fn class_columns(labels: &Labels, probabilities: &[f64]) -> Result<Vec<PolarsColumn>> {
+    let classes = labels.len();
+    let rows = probabilities.chunks_exact(classes);
+    let likeliest: Vec<usize> = rows
+        .clone()
+        .map(|row| {
+            (1..classes).fold(
+                0,
+                |best, class| if row[class] > row[best] { class } else { best },
+            )
+        })
+        .collect();
+    let of_class = |class: usize| -> Vec<f64> { rows.clone().map(|row| row[class]).collect() };
+    let mut columns = vec![labels.column(PREDICTION, &likeliest)?];
+    if classes == 2 {
+        columns.push(PolarsColumn::new(SCORE.into(), of_class(1)));
+    }
+    for (class, name) in labels.names().iter().enumerate() {
+        columns.push(PolarsColumn::new(
+            format!("{PROBABILITY}{name}").into(),
+            of_class(class),
+        ));
+    }
+    Ok(columns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_classes_get_a_score() {
+        let found = class_columns(&Labels::Booleans, &[0.9, 0.1, 0.2, 0.8]).expect("columns");
+        let names: Vec<&str> = found.iter().map(|column| column.name().as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "prediction",
+                "score",
+                "probability_false",
+                "probability_true"
+            ]
+        );
+        assert_eq!(
+            found[0]
+                .bool()
+                .expect("bool")
+                .iter()
+                .flatten()
+                .collect::<Vec<_>>(),
+            [false, true]
+        );
+        assert_eq!(
+            found[1]
+                .f64()
+                .expect("f64")
+                .iter()
+                .flatten()
+                .collect::<Vec<_>>(),
+            [0.1, 0.8]
+        );
+    }
+
+    #[test]
+    fn a_tie_goes_to_the_first_class() {
+        let labels = Labels::Texts(vec!["a".into(), "b".into(), "c".into()]);
+        let found = class_columns(&labels, &[0.25, 0.5, 0.25, 0.4, 0.2, 0.4]).expect("columns");
+        assert_eq!(found.len(), 4);
+        assert_eq!(
+            found[0]
+                .str()
+                .expect("text")
+                .iter()
+                .flatten()
+                .collect::<Vec<_>>(),
+            ["b", "a"]
+        );
+    }
+}
