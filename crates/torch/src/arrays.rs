@@ -5,7 +5,252 @@ use std::ops::Deref;
 use polars::prelude::{Column, DataFrame, DataType};
 use polars_arrow::array::{FixedSizeListArray, PrimitiveArray};
 use serde::{Deserialize, Serialize};
-use taktline_core::{Error, Result, counted, type_name};
+use taktline_core::{
+    CheckContext, Column as SchemaColumn, Error, ParamPath, Problem, Result, Role, Schema,
+    classifier::unknown_column, counted, path, type_name,
+};
+
+/// The one array column that a network reads.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    /// The column that the spec names under `input`.
+    pub(crate) named: Option<&'a str>,
+    /// "image", "sequence".
+    pub(crate) what: &'static str,
+    /// Where such columns come from.
+    pub(crate) source: &'static str,
+}
+
+impl Wanted<'_> {
+    fn candidates<'a>(&self, input: &'a Schema, target: Option<&str>) -> Vec<&'a SchemaColumn> {
+        input
+            .with_role(Role::Feature)
+            .filter(|column| column.array().is_some() && Some(column.name.as_str()) != target)
+            .collect()
+    }
+
+    /// The column: what is named, or the only feature that holds arrays.
+    pub(crate) fn find<'a>(
+        &self,
+        input: &'a Schema,
+        target: Option<&str>,
+    ) -> Option<&'a SchemaColumn> {
+        match self.named {
+            Some(name) => input.column(name),
+            None => match self.candidates(input, target).as_slice() {
+                [only] => Some(only),
+                _ => None,
+            },
+        }
+    }
+
+    /// Where the spec says it.
+    pub(crate) fn place(&self) -> ParamPath {
+        match self.named {
+            Some(_) => path!["input"],
+            None => ParamPath::kind(),
+        }
+    }
+
+    /// The column and the shape of its arrays, and every problem with them but their shape.
+    pub(crate) fn check<'a>(
+        &self,
+        input: &'a Schema,
+        target: Option<&str>,
+        cx: &mut CheckContext<'_>,
+    ) -> Option<(&'a SchemaColumn, Vec<usize>)> {
+        let (what, place) = (self.what, self.place());
+        let Some(column) = self.find(input, target) else {
+            match self.named {
+                Some(name) => cx.report(unknown_column(input, name, place)),
+                None if input.incomplete => {}
+                None => {
+                    let found: Vec<String> = self
+                        .candidates(input, target)
+                        .iter()
+                        .map(|column| format!("`{}`", column.name))
+                        .collect();
+                    let code = if what == "image" { "no-image" } else { "no-array" };
+                    cx.report(match found.as_slice() {
+                        [] => Problem::error(code, place, format!("no feature column holds {what}s"))
+                            .help(self.source),
+                        several => {
+                            let message =
+                                format!("{} could all be the {what}", several.join(", "));
+                            Problem::error(code, place, message).help("say which with `input: NAME`")
+                        }
+                    });
+                }
+            }
+            return None;
+        };
+        let name = &column.name;
+        let code = if what == "image" { "not-an-image" } else { "not-an-array" };
+        let Some((shape, item)) = column.array() else {
+            let message = format!(
+                "`{name}` is {}, not {} {what}",
+                type_name(&column.dtype),
+                if what == "image" { "an" } else { "a" }
+            );
+            let other = self
+                .candidates(input, target)
+                .first()
+                .map(|other| format!("did you mean `{}`?", other.name));
+            cx.report(Problem::error(code, place, message).help_if(other));
+            return None;
+        };
+        match item {
+            DataType::Float32 | DataType::Float64 => {}
+            DataType::UInt8 => cx.report(
+                Problem::error(
+                    "image-not-scaled",
+                    place,
+                    format!("`{name}` holds raw pixels from 0 to 255"),
+                )
+                .label(format!("it is {}", type_name(&column.dtype)))
+                .help(format!(
+                    "put `- features.image: {{column: {name}}}` above, which scales them to [0, 1]"
+                )),
+            ),
+            other => cx.report(
+                Problem::error(
+                    code,
+                    place,
+                    format!(
+                        "`{name}` holds {}, but a network needs 32-bit floats",
+                        type_name(&other)
+                    ),
+                )
+                .help("scale it to numbers in [0, 1] above the model"),
+            ),
+        }
+        Some((column, shape))
+    }
+}
+
+/// The columns of a table that a network learns from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Table<'a> {
+    /// Those that the spec names; else every feature that holds numbers.
+    pub(crate) named: Option<&'a [String]>,
+    /// The column that is learned, which is none of them.
+    pub(crate) target: Option<&'a str>,
+}
+
+/// Whether a network takes this column as it is: numbers, truth values, arrays of real numbers.
+fn is_learned(column: &SchemaColumn) -> bool {
+    match column.array() {
+        Some((_, item)) => matches!(item, DataType::Float32 | DataType::Float64),
+        None => column.is_numeric(),
+    }
+}
+
+impl Table<'_> {
+    fn feature_columns<'a>(&'a self, input: &'a Schema) -> impl Iterator<Item = &'a SchemaColumn> {
+        input
+            .with_role(Role::Feature)
+            .filter(|column| self.target != Some(column.name.as_str()))
+    }
+
+    /// What the network reads of each row.
+    pub(crate) fn input(&self, input: &Schema) -> Input {
+        let part = |column: &SchemaColumn| Part {
+            column: column.name.clone(),
+            shape: column.array().map(|(shape, _)| shape).unwrap_or_default(),
+        };
+        Input::of(match self.named {
+            Some(features) => input
+                .expand(features.iter().map(String::as_str))
+                .into_iter()
+                .map(|name| match input.column(&name) {
+                    Some(column) => Part {
+                        column: name,
+                        ..part(column)
+                    },
+                    None => Part {
+                        column: name,
+                        shape: Vec::new(),
+                    },
+                })
+                .collect(),
+            None => self
+                .feature_columns(input)
+                .filter(|column| is_learned(column))
+                .map(part)
+                .collect(),
+        })
+    }
+
+    /// Reports what cannot be learned from.
+    pub(crate) fn check(&self, input: &Schema, cx: &mut CheckContext<'_>) {
+        let not_a_number = |column: &SchemaColumn, place: ParamPath| {
+            let name = &column.name;
+            match column.array() {
+                Some((_, DataType::UInt8)) => Problem::error(
+                    "image-not-scaled",
+                    place,
+                    format!("`{name}` holds raw pixels from 0 to 255"),
+                )
+                .help(format!(
+                    "put `- features.image: {{column: {name}}}` above, which scales them to [0, 1]"
+                )),
+                _ => {
+                    let message = format!(
+                        "the feature `{name}` is {}, not a number",
+                        type_name(&column.dtype)
+                    );
+                    Problem::error("not-numeric", place, message)
+                        .help("encode it above the model (`features.one_hot`)")
+                }
+            }
+        };
+        let Some(features) = self.named else {
+            let (arrays, others): (Vec<&SchemaColumn>, Vec<&SchemaColumn>) = self
+                .feature_columns(input)
+                .filter(|column| !is_learned(column))
+                .partition(|column| column.array().is_some());
+            for array in &arrays {
+                cx.report(not_a_number(array, ParamPath::kind()));
+            }
+            if !others.is_empty() {
+                let others: Vec<String> = others
+                    .iter()
+                    .map(|column| format!("`{}` ({})", column.name, type_name(&column.dtype)))
+                    .collect();
+                let message = format!("not numbers, so no features: {}", others.join(", "));
+                cx.report(
+                    Problem::error("not-numeric", ParamPath::kind(), message)
+                        .label("learns from every column with role `feature`")
+                        .help("encode them (`features.one_hot`), give them another role (`id`, `ignore`) under `columns:`, or list `features:`"),
+                );
+            } else if arrays.is_empty() && !input.incomplete && self.input(input).row_length() == 0
+            {
+                cx.report(Problem::error(
+                    "no-features",
+                    ParamPath::kind(),
+                    "no column has the role `feature`",
+                ));
+            }
+            return;
+        };
+        for (index, name) in features.iter().enumerate() {
+            let place = path!["features", index];
+            if features[..index].contains(name) {
+                cx.report(Problem::error(
+                    "duplicate",
+                    place,
+                    format!("the feature `{name}` is named twice"),
+                ));
+                continue;
+            }
+            match input.column(name) {
+                None => cx.report(unknown_column(input, name, place)),
+                Some(column) if is_learned(column) => {}
+                Some(column) => cx.report(not_a_number(column, place)),
+            }
+        }
+    }
+}
 
 /// What a network reads of each row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,6 +289,21 @@ impl Input {
                 Self::Columns(parts.into_iter().map(|part| part.column).collect())
             }
             Err(parts) => Self::Mixed(parts),
+        }
+    }
+
+    /// What each column gives.
+    pub(crate) fn parts(self) -> Vec<Part> {
+        match self {
+            Self::Array { column, shape } => vec![Part { column, shape }],
+            Self::Columns(columns) => columns
+                .into_iter()
+                .map(|column| Part {
+                    column,
+                    shape: Vec::new(),
+                })
+                .collect(),
+            Self::Mixed(parts) => parts,
         }
     }
 

@@ -1,16 +1,15 @@
 //! `model.torch.cnn`: a convolutional network that learns from images.
 
-use polars::prelude::DataType;
 use taktline_core::{
-    CheckContext, Column, FitContext, Frame, Model, ParamPath, Predictor, Problem, Result, Role,
-    Schema, Shape, Stage, State,
+    CheckContext, FitContext, Frame, Model, ParamPath, Predictor, Problem, Result, Schema, Shape,
+    Stage, State,
     class_weight::ClassWeight,
-    classifier::{target_name, unknown_column},
-    path, register_kind, type_name,
+    classifier::target_name,
+    register_kind,
 };
 
 use crate::{
-    arrays::Input,
+    arrays::{Input, Wanted},
     layers::{Ending, Layer, ends, small_cnn, walk},
     lesson::{check_library, layer_problem},
     protocol::{Augmentation, Network},
@@ -67,14 +66,6 @@ register_kind! {
 ",
 }
 
-/// The array columns that could be the image.
-fn candidates(input: &Schema) -> Vec<&Column> {
-    input
-        .with_role(Role::Feature)
-        .filter(|column| column.array().is_some())
-        .collect()
-}
-
 /// An image's height, width and channels; two sides mean one channel.
 fn image_shape(shape: &[usize]) -> Option<Vec<usize>> {
     match shape {
@@ -85,84 +76,26 @@ fn image_shape(shape: &[usize]) -> Option<Vec<usize>> {
 }
 
 impl Cnn {
-    fn image<'a>(&self, input: &'a Schema) -> Option<&'a Column> {
-        match &self.input {
-            Some(name) => input.column(name),
-            None => match candidates(input).as_slice() {
-                [only] => Some(only),
-                _ => None,
-            },
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            named: self.input.as_deref(),
+            what: "image",
+            source: "read images with `source.images` or `source.idx`, or say `input: NAME`",
         }
     }
 
     /// The shape of the image, and every problem with it.
     fn check_image(&self, input: &Schema, cx: &mut CheckContext<'_>) -> Option<Vec<usize>> {
-        let place = match self.input {
-            Some(_) => path!["input"],
-            None => ParamPath::kind(),
-        };
-        let Some(column) = self.image(input) else {
-            match &self.input {
-                Some(name) => cx.report(unknown_column(input, name, place)),
-                None if input.incomplete => {}
-                None => {
-                    let found: Vec<String> = candidates(input)
-                        .iter()
-                        .map(|column| format!("`{}`", column.name))
-                        .collect();
-                    cx.report(match found.as_slice() {
-                        [] => Problem::error("no-image", place, "no feature column holds images")
-                            .help("read images with `source.images` or `source.idx`, or say `input: NAME`"),
-                        several => {
-                            let message = format!("{} could all be the image", several.join(", "));
-                            Problem::error("no-image", place, message).help("say which with `input: NAME`")
-                        }
-                    });
-                }
-            }
-            return None;
-        };
-        let name = &column.name;
-        let Some((own, item)) = column.array() else {
-            let message = format!("`{name}` is {}, not an image", type_name(&column.dtype));
-            let images = candidates(input)
-                .first()
-                .map(|image| format!("did you mean `{}`?", image.name));
-            cx.report(Problem::error("not-an-image", place, message).help_if(images));
-            return None;
-        };
-        match item {
-            DataType::Float32 | DataType::Float64 => {}
-            DataType::UInt8 => cx.report(
-                Problem::error(
-                    "image-not-scaled",
-                    place.clone(),
-                    format!("`{name}` holds raw pixels from 0 to 255"),
-                )
-                .label(format!("it is {}", type_name(&column.dtype)))
-                .help(format!(
-                    "put `- features.image: {{column: {name}}}` above, which scales them to [0, 1]"
-                )),
-            ),
-            other => cx.report(
-                Problem::error(
-                    "not-an-image",
-                    place.clone(),
-                    format!(
-                        "`{name}` holds {}, but a network needs 32-bit floats",
-                        type_name(&other)
-                    ),
-                )
-                .help("scale it to numbers in [0, 1] above the model"),
-            ),
-        }
+        let (column, own) = self.wanted().check(input, self.target.as_deref(), cx)?;
         let shape = image_shape(&own);
         if shape.is_none() {
-            let message =
-                format!("`{name}` has shape {own:?}, but an image is height, width, channels");
+            let message = format!(
+                "`{}` has shape {own:?}, but an image is height, width, channels",
+                column.name
+            );
             cx.report(
-                Problem::error("not-an-image", place, message)
-                    .help("for plain rows use `model.torch.mlp`"),
+                Problem::error("not-an-image", self.wanted().place(), message)
+                    .help("for plain rows use `model.torch.mlp`, for sequences `model.torch.rnn`"),
             );
         }
         shape
@@ -242,7 +175,8 @@ impl Stage for Cnn {
 
 impl Model for Cnn {
     fn features(&self, input: &Schema) -> Vec<String> {
-        self.image(input)
+        self.wanted()
+            .find(input, self.target.as_deref())
             .map(|column| column.name.clone())
             .into_iter()
             .collect()
@@ -265,7 +199,8 @@ impl Model for Cnn {
         let missing =
             |what| taktline_core::Error::data(format!("the training rows have no {what}"));
         let image = self
-            .image(&train.schema)
+            .wanted()
+            .find(&train.schema, self.target.as_deref())
             .ok_or_else(|| missing("image column"))?;
         let target = Model::target(self, &train.schema).ok_or_else(|| missing("target column"))?;
         let (own, _) = image.array().ok_or_else(|| missing("image column"))?;
@@ -300,7 +235,8 @@ impl Model for Cnn {
 mod tests {
     use std::path::Path;
 
-    use taktline_core::{Capabilities, Severity, serde_yaml};
+    use polars::prelude::DataType;
+    use taktline_core::{Capabilities, Column, Role, Severity, path, serde_yaml};
 
     use super::*;
 

@@ -197,6 +197,7 @@ pub(crate) fn in_chunks(
         let output = Output {
             values: short(output.values)?,
             divergence: output.divergence.map(short).transpose()?,
+            penalty: None,
         };
         take(start as i64, output)?;
     }

@@ -248,6 +248,8 @@ pub struct Factorization {
     pub items: usize,
     /// Factors of each.
     pub factors: usize,
+    /// What the squares of a row's factors and biases add to its loss, times this.
+    pub regularization: f64,
 }
 
 /// An image cut into a grid of tiles, each of which goes through the same layers; their outputs stand beside each other.

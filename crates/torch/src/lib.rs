@@ -21,6 +21,8 @@ mod labels;
 #[cfg(not(feature = "libtorch"))]
 mod lesson;
 #[cfg(not(feature = "libtorch"))]
+mod reconstruction;
+#[cfg(not(feature = "libtorch"))]
 mod runtime;
 #[cfg(not(feature = "libtorch"))]
 mod settings;
@@ -28,9 +30,19 @@ mod settings;
 mod supervised;
 
 #[cfg(not(feature = "libtorch"))]
+mod autoencoder;
+#[cfg(not(feature = "libtorch"))]
 mod cnn;
 #[cfg(not(feature = "libtorch"))]
 mod mlp;
+#[cfg(not(feature = "libtorch"))]
+mod multimodal;
+#[cfg(not(feature = "libtorch"))]
+mod recommender;
+#[cfg(not(feature = "libtorch"))]
+mod rnn;
+#[cfg(not(feature = "libtorch"))]
+mod vae;
 
 #[cfg(not(feature = "libtorch"))]
 pub use runtime::{BUILT_WITHOUT, HOW_TO_GET, missing};

@@ -144,6 +144,10 @@ pub(crate) fn loss_of(
         }
         _ => return Err(TchError::Torch("the truth does not go with the loss".into())),
     };
+    let each = match &output.penalty {
+        Some(penalty) => each.f_add(penalty)?,
+        None => each,
+    };
     match weights {
         None => each.f_sum(None),
         Some(weights) => each.f_mul(weights)?.f_sum(None),

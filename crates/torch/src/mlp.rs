@@ -1,16 +1,12 @@
 //! `model.torch.mlp`: a network of dense layers.
 
-use polars::prelude::DataType;
 use taktline_core::{
-    CheckContext, Column, Error, FitContext, Frame, Model, ParamPath, Predictor, Problem, Result,
-    Role, Schema, Shape, Stage, State,
-    class_weight::ClassWeight,
-    classifier::{target_name, unknown_column},
-    path, register_kind, type_name,
+    CheckContext, Error, FitContext, Frame, Model, Predictor, Problem, Result, Schema, Shape, Stage,
+    State, class_weight::ClassWeight, classifier::target_name, path, register_kind,
 };
 
 use crate::{
-    arrays::{Input, Part},
+    arrays::Table,
     layers::{Activation, Dense, Dropout, Ending, Layer, walk},
     lesson::check_library,
     protocol::Network,
@@ -67,56 +63,17 @@ fn relu() -> Activation {
     Activation::Relu
 }
 
-/// Whether a network takes this column as it is: numbers, truth values, arrays of real numbers.
-fn is_learned(column: &Column) -> bool {
-    match column.array() {
-        Some((_, item)) => matches!(item, DataType::Float32 | DataType::Float64),
-        None => column.is_numeric(),
-    }
-}
-
 register_kind! {
     Mlp, "model.torch.mlp", version: 2,
     example: "- model.torch.mlp: {hidden: [128, 128, 128], epochs: 10}",
 }
 
 impl Mlp {
-    fn is_target(&self, column: &Column) -> bool {
-        self.target.as_ref() == Some(&column.name)
-    }
-
-    fn feature_columns<'a>(&'a self, input: &'a Schema) -> impl Iterator<Item = &'a Column> {
-        input
-            .with_role(Role::Feature)
-            .filter(|column| !self.is_target(column))
-    }
-
-    fn input(&self, input: &Schema) -> Input {
-        let part = |column: &Column| Part {
-            column: column.name.clone(),
-            shape: column.array().map(|(shape, _)| shape).unwrap_or_default(),
-        };
-        Input::of(match &self.features {
-            Some(features) => input
-                .expand(features.iter().map(String::as_str))
-                .into_iter()
-                .map(|name| match input.column(&name) {
-                    Some(column) => Part {
-                        column: name,
-                        ..part(column)
-                    },
-                    None => Part {
-                        column: name,
-                        shape: Vec::new(),
-                    },
-                })
-                .collect(),
-            None => self
-                .feature_columns(input)
-                .filter(|column| is_learned(column))
-                .map(part)
-                .collect(),
-        })
+    fn table(&self) -> Table<'_> {
+        Table {
+            named: self.features.as_deref(),
+            target: self.target.as_deref(),
+        }
     }
 
     fn network(&self, row_length: usize, ending: Ending) -> Network {
@@ -146,75 +103,6 @@ impl Mlp {
             has_interval: false,
         }
     }
-
-    fn check_features(&self, input: &Schema, cx: &mut CheckContext<'_>) {
-        let not_a_number = |column: &Column, place: ParamPath| {
-            let name = &column.name;
-            match column.array() {
-                Some((_, DataType::UInt8)) => Problem::error(
-                    "image-not-scaled",
-                    place,
-                    format!("`{name}` holds raw pixels from 0 to 255"),
-                )
-                .help(format!(
-                    "put `- features.image: {{column: {name}}}` above, which scales them to [0, 1]"
-                )),
-                _ => {
-                    let message = format!(
-                        "the feature `{name}` is {}, not a number",
-                        type_name(&column.dtype)
-                    );
-                    Problem::error("not-numeric", place, message)
-                        .help("encode it above the model (`features.one_hot`)")
-                }
-            }
-        };
-        let Some(features) = &self.features else {
-            let (arrays, others): (Vec<&Column>, Vec<&Column>) = self
-                .feature_columns(input)
-                .filter(|column| !is_learned(column))
-                .partition(|column| column.array().is_some());
-            for array in &arrays {
-                cx.report(not_a_number(array, ParamPath::kind()));
-            }
-            if !others.is_empty() {
-                let others: Vec<String> = others
-                    .iter()
-                    .map(|column| format!("`{}` ({})", column.name, type_name(&column.dtype)))
-                    .collect();
-                let message = format!("not numbers, so no features: {}", others.join(", "));
-                cx.report(
-                    Problem::error("not-numeric", ParamPath::kind(), message)
-                        .label("learns from every column with role `feature`")
-                        .help("encode them (`features.one_hot`), give them another role (`id`, `ignore`) under `columns:`, or list `features:`"),
-                );
-            } else if arrays.is_empty() && !input.incomplete && self.input(input).row_length() == 0
-            {
-                cx.report(Problem::error(
-                    "no-features",
-                    ParamPath::kind(),
-                    "no column has the role `feature`",
-                ));
-            }
-            return;
-        };
-        for (index, name) in features.iter().enumerate() {
-            let place = path!["features", index];
-            if features[..index].contains(name) {
-                cx.report(Problem::error(
-                    "duplicate",
-                    place,
-                    format!("the feature `{name}` is named twice"),
-                ));
-                continue;
-            }
-            match input.column(name) {
-                None => cx.report(unknown_column(input, name, place)),
-                Some(column) if is_learned(column) => {}
-                Some(column) => cx.report(not_a_number(column, place)),
-            }
-        }
-    }
 }
 
 impl Stage for Mlp {
@@ -226,7 +114,7 @@ impl Stage for Mlp {
             };
         };
         check_library(cx);
-        self.check_features(input, cx);
+        self.table().check(input, cx);
         let subject = self.asked().check(input, cx);
         self.settings().check(cx);
         if self.activation == Activation::Softmax {
@@ -239,7 +127,7 @@ impl Stage for Mlp {
                 .help("use `relu`; the last layer has softmax by itself"),
             );
         } else if let Some(length) =
-            Some(self.input(input).row_length()).filter(|length| *length > 0)
+            Some(self.table().input(input).row_length()).filter(|length| *length > 0)
         {
             let network = self.network(length, subject.likely_ending());
             for fault in walk(&network.input, &network.layers).faults {
@@ -259,7 +147,7 @@ impl Stage for Mlp {
 
 impl Model for Mlp {
     fn features(&self, input: &Schema) -> Vec<String> {
-        self.input(input).columns()
+        self.table().input(input).columns()
     }
 
     fn target(&self, input: &Schema) -> Option<String> {
@@ -278,7 +166,7 @@ impl Model for Mlp {
     ) -> Result<State> {
         let target = Model::target(self, &train.schema)
             .ok_or_else(|| Error::data("the training rows have no target column"))?;
-        let input = self.input(&train.schema);
+        let input = self.table().input(&train.schema);
         let length = input.row_length();
         if length == 0 {
             return Err(Error::data("the training rows have no feature"));

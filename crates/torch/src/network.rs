@@ -50,12 +50,15 @@ pub(crate) struct Output {
     pub(crate) values: Tensor,
     /// Of a latent layer: each row's divergence from the standard normal distribution.
     pub(crate) divergence: Option<Tensor>,
+    /// What each row adds to the loss besides its error, while learning.
+    pub(crate) penalty: Option<Tensor>,
 }
 
 /// Batches on their way.
 struct Passage {
     mode: Mode,
     divergence: Option<Tensor>,
+    penalty: Option<Tensor>,
 }
 
 /// What happens to a batch, in order. Layers are lowered once, so that a batch only walks this list.
@@ -126,6 +129,7 @@ enum Step {
         user_bias: Tensor,
         item_bias: Tensor,
         level: Tensor,
+        regularization: f64,
     },
     Tiles {
         grid: i64,
@@ -443,11 +447,13 @@ impl Model {
         let mut passage = Passage {
             mode,
             divergence: None,
+            penalty: None,
         };
         let values = passage.through(&self.steps, batch)?;
         Ok(Output {
             values,
             divergence: passage.divergence,
+            penalty: passage.penalty,
         })
     }
 
@@ -643,17 +649,29 @@ impl Passage {
                 user_bias,
                 item_bias,
                 level,
+                regularization,
             } => {
                 let indices = batch.f_to_kind(Kind::Int64)?;
                 let (user, item) = (indices.f_select(1, 0)?, indices.f_select(1, 1)?);
                 let of = |table: &Tensor, indices: &Tensor| {
                     Tensor::f_embedding(table, indices, -1, false, false)
                 };
-                of(users, &user)?
-                    .f_mul(&of(items, &item)?)?
+                let (user_factors, item_factors) = (of(users, &user)?, of(items, &item)?);
+                let (user_bias, item_bias) = (of(user_bias, &user)?, of(item_bias, &item)?);
+                if matches!(self.mode, Mode::Learning { .. }) && *regularization > 0.0 {
+                    let parts = [&user_factors, &item_factors, &user_bias, &item_bias];
+                    self.penalty = Some(
+                        Tensor::f_cat(&parts, 1)?
+                            .f_square()?
+                            .f_sum_dim_intlist(1, false, None)?
+                            .f_mul_scalar(*regularization)?,
+                    );
+                }
+                user_factors
+                    .f_mul(&item_factors)?
                     .f_sum_dim_intlist(1, true, None)?
-                    .f_add(&of(user_bias, &user)?)?
-                    .f_add(&of(item_bias, &item)?)?
+                    .f_add(&user_bias)?
+                    .f_add(&item_bias)?
                     .f_add(level)
             }
             Step::Tiles { grid, steps } => {
@@ -1048,12 +1066,13 @@ impl Lowering<'_> {
                     merge: of.merge,
                 });
             }
-            Layer::Factorization(_) => steps.push(Step::Factorize {
+            Layer::Factorization(of) => steps.push(Step::Factorize {
                 users: self.tensor(),
                 items: self.tensor(),
                 user_bias: self.tensor(),
                 item_bias: self.tensor(),
                 level: self.tensor(),
+                regularization: of.regularization,
             }),
             Layer::Tiles(tiles) => {
                 let tile = layers::tile(shape, tiles.grid).unwrap_or_default();
