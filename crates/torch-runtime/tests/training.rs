@@ -12,6 +12,9 @@ use taktline_core::{
 };
 use taktline_torch as _;
 
+#[path = "training/networks.rs"]
+mod networks;
+
 const SIDE: usize = 8;
 
 fn stage(kind: &str, params: &str) -> Box<dyn Stage> {

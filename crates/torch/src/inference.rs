@@ -106,53 +106,44 @@ impl Answers {
             .models
             .iter_mut()
             .zip(inputs.chunks(share * length).zip(slots));
-        let mut diverges = false;
         if workers == 1 {
             for (model, (inputs, slot)) in work {
-                diverges |= respond(model, inputs, slot, mode)?;
+                respond(model, inputs, slot, mode)?;
             }
         } else {
-            diverges = thread::scope(|scope| {
+            thread::scope(|scope| {
                 let running: Vec<_> = work
                     .map(|(model, (inputs, slot))| {
                         scope.spawn(move || respond(model, inputs, slot, mode))
                     })
                     .collect();
-                running.into_iter().try_fold(false, |diverges, thread| {
-                    let own = thread.join().unwrap_or_else(|_| {
+                running.into_iter().try_for_each(|thread| {
+                    thread.join().unwrap_or_else(|_| {
                         Err(Failure::Failed("a thread of the prediction failed".into()))
-                    });
-                    own.map(|own| own | diverges)
+                    })
                 })
             })?;
         }
+        let diverges = self.models[0].is_variational();
         Ok((outputs, diverges.then_some(divergences)))
     }
 }
 
-/// Writes the answers to some rows; tells whether there are divergences among them.
-fn respond(
-    model: &mut Model,
-    inputs: &[f32],
-    slot: Slot<'_>,
-    mode: Mode,
-) -> Result<bool, Failure> {
+/// Writes the answers to some rows.
+fn respond(model: &mut Model, inputs: &[f32], slot: Slot<'_>, mode: Mode) -> Result<(), Failure> {
     tch::set_num_threads(1);
     let rows = inputs.len() / model.row_length();
     let inputs = tensor_over(inputs, &model.input_shape(rows))?.f_to_device(model.device())?;
     let inputs = model.arrange(&inputs)?;
     let (mut outputs, mut divergences) = (slot.outputs, slot.divergences);
-    let mut diverges = false;
     in_chunks(model, &inputs, rows, mode, |_, output| {
         let values = finished(model.last_activation(), &output.values)?;
         outputs = write(&values, std::mem::take(&mut outputs))?;
         if let Some(divergence) = output.divergence {
-            diverges = true;
             divergences = write(&divergence, std::mem::take(&mut divergences))?;
         }
         Ok(())
-    })?;
-    Ok(diverges)
+    })
 }
 
 /// The last activation, where it was left out, in double precision.

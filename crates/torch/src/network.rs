@@ -396,6 +396,12 @@ impl Model {
         walk.output().unwrap_or_default().iter().product()
     }
 
+    /// Whether it draws numbers from a distribution, whose divergence it tells.
+    pub(crate) fn is_variational(&self) -> bool {
+        let mut layers = self.network.layers.iter();
+        layers.any(|layer| matches!(layer, Layer::Latent(_)))
+    }
+
     /// What the last layer does to its output, where that is left to whoever asks: logits are what a loss wants.
     pub(crate) fn last_activation(&self) -> Activation {
         match self.network.layers.last() {

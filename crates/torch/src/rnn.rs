@@ -29,8 +29,9 @@ network_params! { epochs: "crate::settings::twenty", batch_size: "crate::setting
 ///
 /// `dropout` and `recurrent_dropout` are those of Gal and Ghahramani (2016): one mask a sequence, the same at every step. With
 /// `interval`, predictions of numbers are the mean over networks that dropout draws, and `lower` and `upper` enclose the true value
-/// with that probability: the spread of those networks and the noise that is left on the validation rows (the training rows,
-/// where there are none) together. Classes get the mean of the probabilities.
+/// with that probability: they are as far away as the spread of those networks and the remaining noise say, times what was
+/// needed on the validation rows (split conformal prediction, Vovk and others, 2005; without a validation part on the training
+/// rows, which is too hopeful). Classes get the mean of the probabilities.
 ///
 /// A column with role `weight` says how much each row counts. The same seed gives the same weights, to the bit, on one machine
 /// with one number of cores.

@@ -212,8 +212,8 @@ struct Learned {
     device: Device,
     seed: u64,
     interval: Option<Interval>,
-    /// Standard deviation of what the network leaves unexplained, in standard deviations of the target.
-    noise: f64,
+    /// Of an interval.
+    reach: Reach,
     history: Vec<Epoch>,
     epoch: u64,
 }
@@ -333,20 +333,20 @@ pub(crate) fn fit(
         device,
         seed,
         interval,
-        noise: 0.0,
+        reach: Reach::default(),
         history: trained.history,
         epoch: trained.epoch,
     };
     let state = |learned: &Learned| -> Result<State> {
         Ok(with_tensors(State::from_data(version, learned)?, &tensors.0))
     };
-    if interval.is_some() && matches!(learned.aim, Aim::Numbers { list: None, .. }) {
-        // What the network leaves unexplained is seen on rows that it did not learn from, where there are some.
+    if let (Some(interval), Aim::Numbers { list: None, .. }) = (interval, &learned.aim) {
+        // How far off it is is seen on rows that it did not learn from, where there are some.
         let (frame, truth) = match (validation, &held_out_truth) {
             (Some(frame), Some(truth)) => (frame, truth),
             _ => (train, &truth),
         };
-        learned.noise = unexplained(&learned, &state(&learned)?, &frame.data, truth)?;
+        learned.reach = reach(&learned, interval, &state(&learned)?, &frame.data, truth)?;
     }
     state(&learned)
 }
@@ -444,20 +444,66 @@ impl Aim {
     }
 }
 
-/// The standard deviation of what a network leaves unexplained of these rows.
-fn unexplained(learned: &Learned, state: &State, frame: &DataFrame, truth: &Truth) -> Result<f64> {
+/// How wide intervals are.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+struct Reach {
+    /// The standard deviation of what the mean of the networks leaves unexplained, in standard deviations of the target.
+    noise: f64,
+    /// How many deviations an interval reaches to either side, so that it holds the share of rows that it should.
+    deviations: f64,
+}
+
+impl Reach {
+    /// The deviation to expect of a row, from what the networks say of it.
+    fn deviation(&self, outputs: &[f64]) -> f64 {
+        let count = outputs.len().max(1) as f64;
+        let mean = outputs.iter().sum::<f64>() / count;
+        let squares: f64 = outputs.iter().map(|output| (output - mean).powi(2)).sum();
+        (squares / count + self.noise * self.noise).sqrt()
+    }
+}
+
+/// How wide intervals must be to hold their share of these rows.
+fn reach(
+    learned: &Learned,
+    interval: Interval,
+    state: &State,
+    frame: &DataFrame,
+    truth: &Truth,
+) -> Result<Reach> {
     let Truth::Targets { numbers, .. } = truth else {
-        return Ok(0.0);
+        return Ok(Reach::default());
     };
-    let model = lesson::open(&learned.load(None), state)?;
+    let rows = numbers.len();
+    let model = lesson::open(&learned.load(Some(interval)), state)?;
     let answers = lesson::answers(&model, &learned.input, frame)?;
-    let outputs = lesson::numbers(&answers, "outputs", numbers.len())?;
-    let squares: f64 = outputs
+    let outputs = lesson::numbers(&answers, "outputs", interval.draws as usize * rows)?;
+    let errors: Vec<f64> = mean_of(outputs, rows)
         .iter()
         .zip(numbers)
-        .map(|(output, truth)| (output - f64::from(*truth)).powi(2))
-        .sum();
-    Ok((squares / numbers.len().max(1) as f64).sqrt())
+        .map(|(mean, truth)| (mean - f64::from(*truth)).abs())
+        .collect();
+    let squares: f64 = errors.iter().map(|error| error * error).sum();
+    let mut reach = Reach {
+        noise: (squares / rows.max(1) as f64).sqrt(),
+        deviations: 0.0,
+    };
+    let mut shares: Vec<f64> = errors
+        .iter()
+        .enumerate()
+        .map(|(row, error)| {
+            let of_row: Vec<f64> = outputs.iter().skip(row).step_by(rows).copied().collect();
+            error / reach.deviation(&of_row).max(f64::MIN_POSITIVE)
+        })
+        .collect();
+    shares.sort_by(f64::total_cmp);
+    // One row more than there are: the share holds for the next row too (Vovk and others, 2005).
+    let place = ((rows as f64 + 1.0) * interval.level).ceil() as usize;
+    reach.deviations = shares
+        .get(place.clamp(1, rows.max(1)) - 1)
+        .copied()
+        .unwrap_or_default();
+    Ok(reach)
 }
 
 /// A network in the library that predicts what it has learned.
@@ -521,12 +567,16 @@ impl Predictor for Supervised {
                         Ok(vec![series.reshape_array(&shape)?.into_column()])
                     }
                     (None, None) => Ok(vec![series.into_column()]),
-                    (None, Some(interval)) => {
-                        let (lower, upper): (Vec<f64>, Vec<f64>) = (0..rows)
-                            .map(|row| {
-                                let of_row = outputs.iter().skip(row).step_by(rows).copied();
-                                let (lower, upper) = interval.around(of_row.collect(), self.learned.noise);
-                                (own(lower), own(upper))
+                    (None, Some(_)) => {
+                        let reach = self.learned.reach;
+                        let (lower, upper): (Vec<f64>, Vec<f64>) = mean
+                            .iter()
+                            .enumerate()
+                            .map(|(row, mean)| {
+                                let of_row: Vec<f64> =
+                                    outputs.iter().skip(row).step_by(rows).copied().collect();
+                                let reach = reach.deviations * reach.deviation(&of_row);
+                                (own(mean - reach), own(mean + reach))
                             })
                             .unzip();
                         Ok(vec![
@@ -551,19 +601,6 @@ fn mean_of(outputs: &[f64], count: usize) -> Vec<f64> {
         }
     }
     mean
-}
-
-impl Interval {
-    /// Around what the networks say of a row, and normal noise of this standard deviation on top, as a mixture of as many normal
-    /// distributions (Gal and Ghahramani, 2016, with the noise's variance as the inverse of their precision).
-    fn around(&self, outputs: Vec<f64>, noise: f64) -> (f64, f64) {
-        let count = outputs.len().max(1) as f64;
-        let mean = outputs.iter().sum::<f64>() / count;
-        let spread = outputs.iter().map(|output| (output - mean).powi(2)).sum::<f64>() / count;
-        let deviation = (spread + noise * noise).sqrt();
-        let reach = deviation * distrs::Normal::ppf(f64::midpoint(1.0, self.level), 0.0, 1.0);
-        (mean - reach, mean + reach)
-    }
 }
 
 /// The output columns of `probabilities` (rows × classes).

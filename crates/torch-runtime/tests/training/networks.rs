@@ -1,0 +1,744 @@
+//! What the kinds and settings of networks do, held against answers that are worked out without libtorch.
+
+use super::*;
+use polars::prelude::NamedFrom;
+
+fn learn(kind: &str, params: &str, train: &Frame, validation: Option<&Frame>) -> State {
+    let stage = stage(kind, params);
+    model(&*stage)
+        .fit(train, validation, &mut FitContext::quiet(1))
+        .expect("trained")
+}
+
+fn refusal(kind: &str, params: &str, train: &Frame) -> String {
+    let stage = stage(kind, params);
+    let fitted = model(&*stage).fit(train, None, &mut FitContext::quiet(1));
+    fitted.map(drop).expect_err("refused").to_string()
+}
+
+fn answers(kind: &str, params: &str, state: &State, rows: &DataFrame) -> Vec<PolarsColumn> {
+    let stage = stage(kind, params);
+    let predictor = model(&*stage).load(state).expect("loaded");
+    predictor.predict(rows).expect("predictions")
+}
+
+fn floats(column: &PolarsColumn) -> Vec<f64> {
+    column.f64().expect("f64").iter().flatten().collect()
+}
+
+fn tensor<'a>(state: &'a State, name: &str) -> &'a [f32] {
+    match &state.tensor(name).expect(name).data {
+        TensorData::F32(numbers) => numbers,
+        _ => panic!("not f32"),
+    }
+}
+
+fn arrays(name: &str, numbers: Vec<f32>, shape: &[usize]) -> PolarsColumn {
+    let rows = numbers.len() / shape.iter().product::<usize>();
+    let sides: Vec<_> = std::iter::once(&rows)
+        .chain(shape)
+        .map(|side| ReshapeDimension::new(*side as i64))
+        .collect();
+    Series::new(name.into(), numbers)
+        .reshape_array(&sides)
+        .expect("shape")
+        .into_column()
+}
+
+/// Sequences of 7 steps and 2 channels; what is to be said is what the first channel was at the first step, plus half of what the
+/// second was at the last.
+fn sequences(rows: usize, seed: u32) -> Frame {
+    let mut noise = Noise(seed);
+    let numbers: Vec<f32> = (0..rows * 14).map(|_| 2.0 * noise.next() - 1.0).collect();
+    let targets: Vec<f64> = numbers
+        .chunks_exact(14)
+        .map(|row| 10.0 + f64::from(row[0]) + f64::from(row[13]) / 2.0)
+        .collect();
+    frame(
+        vec![
+            arrays("history", numbers, &[7, 2]),
+            PolarsColumn::new("load".into(), targets),
+        ],
+        "load",
+    )
+}
+
+fn center_and_scale(targets: &[f64]) -> (f64, f64) {
+    let count = targets.len() as f64;
+    let center = targets.iter().sum::<f64>() / count;
+    let squares: f64 = targets.iter().map(|target| (target - center).powi(2)).sum();
+    (center, (squares / count).sqrt())
+}
+
+/// Weighted sums of `inputs`, one for each row of `weight`, and the bias.
+fn linear(inputs: &[f64], weight: &[f32], bias: &[f32]) -> Vec<f64> {
+    weight
+        .chunks_exact(inputs.len())
+        .zip(bias)
+        .map(|(row, bias)| {
+            let sum: f64 = row.iter().zip(inputs).map(|(w, v)| f64::from(*w) * v).sum();
+            sum + f64::from(*bias)
+        })
+        .collect()
+}
+
+fn sigmoid(value: f64) -> f64 {
+    1.0 / (1.0 + (-value).exp())
+}
+
+/// What a recurrent layer remembers after each step, by the formulas of PyTorch's documentation of `LSTM` and `GRU`.
+fn recurrent(state: &State, layer: &str, steps: &[Vec<f64>], units: usize) -> Vec<Vec<f64>> {
+    let of = |name: &str| tensor(state, &format!("{layer}.{name}"));
+    let (mut hidden, mut cell) = (vec![0.0; units], vec![0.0; units]);
+    steps
+        .iter()
+        .map(|step| {
+            let input = linear(step, of("weight_input"), of("bias_input"));
+            let memory = linear(&hidden, of("weight_recurrent"), of("bias_recurrent"));
+            for unit in 0..units {
+                let both = |gate: usize| input[gate * units + unit] + memory[gate * units + unit];
+                if layer.ends_with("lstm") {
+                    cell[unit] =
+                        sigmoid(both(1)) * cell[unit] + sigmoid(both(0)) * both(2).tanh();
+                    hidden[unit] = sigmoid(both(3)) * cell[unit].tanh();
+                } else {
+                    let (reset, update) = (sigmoid(both(0)), sigmoid(both(1)));
+                    let place = 2 * units + unit;
+                    let new = (input[place] + reset * memory[place]).tanh();
+                    hidden[unit] = (1.0 - update) * new + update * hidden[unit];
+                }
+            }
+            hidden.clone()
+        })
+        .collect()
+}
+
+#[test]
+fn recurrent_layers_compute_what_their_formulas_say() {
+    let train = sequences(64, 1);
+    let (center, scale) = center_and_scale(&floats(train.data.column("load").expect("load")));
+    for cell in ["lstm", "gru"] {
+        // Masks between the steps go another way through the code; both must learn, and answer, by the same formulas.
+        for dropout in [0.0, 0.3] {
+            let params = format!(
+                "{{cell: {cell}, units: [5, 3], recurrent_dropout: {dropout}, epochs: 2, batch_size: 16}}"
+            );
+            let state = learn("model.torch.rnn", &params, &train, None);
+            let found = floats(&answers("model.torch.rnn", &params, &state, &train.data)[0]);
+            let history = train.data.column("history").expect("history").clone();
+            let rows = history.explode(polars::prelude::ExplodeOptions {
+                empty_as_null: true,
+                keep_nulls: true,
+            });
+            let rows = rows.expect("steps").explode(polars::prelude::ExplodeOptions {
+                empty_as_null: true,
+                keep_nulls: true,
+            });
+            let numbers: Vec<f64> = rows
+                .expect("numbers")
+                .f32()
+                .expect("f32")
+                .iter()
+                .flatten()
+                .map(f64::from)
+                .collect();
+            for (row, found) in numbers.chunks_exact(14).zip(&found) {
+                let steps: Vec<Vec<f64>> = row.chunks_exact(2).map(<[f64]>::to_vec).collect();
+                let first = recurrent(&state, &format!("0.{cell}"), &steps, 5);
+                let second = recurrent(&state, &format!("1.{cell}"), &first, 3);
+                let end = linear(
+                    second.last().expect("steps"),
+                    tensor(&state, "2.dense.weight"),
+                    tensor(&state, "2.dense.bias"),
+                );
+                let wanted = end[0] * scale + center;
+                assert!((found - wanted).abs() < 1e-5, "{cell} {dropout}: {found} {wanted}");
+            }
+        }
+    }
+}
+
+fn determination(found: &[f64], truth: &[f64]) -> f64 {
+    let (_, deviation) = center_and_scale(truth);
+    let errors: f64 = found.iter().zip(truth).map(|(f, t)| (f - t).powi(2)).sum();
+    1.0 - errors / truth.len() as f64 / deviation.powi(2)
+}
+
+#[test]
+fn a_recurrent_network_remembers_and_knows_how_sure_it_is() {
+    let (train, validation, test) = (sequences(600, 1), sequences(200, 2), sequences(400, 3));
+    let truth = floats(test.data.column("load").expect("load"));
+    let params = "{units: [16], recurrent_dropout: 0.05, dropout: 0.05, interval: 0.9, samples: 40, epochs: 25, \
+                  optimizer: {adam: {learning_rate: 0.02}}, schedule: cosine}";
+    let state = learn("model.torch.rnn", params, &train, Some(&validation));
+    let found = answers("model.torch.rnn", params, &state, &test.data);
+    let names: Vec<&str> = found.iter().map(|column| column.name().as_str()).collect();
+    assert_eq!(names, ["prediction", "lower", "upper"]);
+    let explained = determination(&floats(&found[0]), &truth);
+    assert!(explained > 0.9, "R² {explained}");
+    let (lower, upper) = (floats(&found[1]), floats(&found[2]));
+    let inside = truth
+        .iter()
+        .zip(lower.iter().zip(&upper))
+        .filter(|(truth, (lower, upper))| *lower <= truth && truth <= upper)
+        .count();
+    assert!((340..=380).contains(&inside), "{inside} of 400 inside the 90 % interval");
+    let width = upper.iter().zip(&lower).map(|(u, l)| u - l).sum::<f64>() / 400.0;
+    assert!(width < 1.0, "an interval of {width} on average says nothing");
+}
+
+#[test]
+fn a_sequence_is_said_step_by_step() {
+    let mut noise = Noise(5);
+    let numbers: Vec<f32> = (0..300 * 6).map(|_| noise.next()).collect();
+    let sums: Vec<f32> = numbers
+        .chunks_exact(6)
+        .flat_map(|row| row.iter().scan(0.0, |sum, value| Some(*sum + *value).inspect(|new| *sum = *new)))
+        .collect();
+    let train = frame(
+        vec![
+            arrays("flow", numbers, &[6]),
+            arrays("level", sums.clone(), &[6]),
+        ],
+        "level",
+    );
+    let params = "{input: flow, units: [12], epochs: 40, optimizer: {adam: {learning_rate: 0.02}}}";
+    let state = learn("model.torch.rnn", params, &train, None);
+    let found = answers("model.torch.rnn", params, &state, &train.data);
+    assert_eq!(found[0].len(), 300);
+    let found = found[0].explode(polars::prelude::ExplodeOptions {
+        empty_as_null: true,
+        keep_nulls: true,
+    });
+    let found = floats(&found.expect("numbers"));
+    let truth: Vec<f64> = sums.iter().copied().map(f64::from).collect();
+    let explained = determination(&found, &truth);
+    assert!(explained > 0.97, "R² {explained}");
+}
+
+/// One number that says nothing, and a target: what is learned is its best constant.
+fn constants(targets: Vec<f64>) -> Frame {
+    let nothing = vec![0.0_f64; targets.len()];
+    frame(
+        vec![
+            PolarsColumn::new("nothing".into(), nothing),
+            PolarsColumn::new("price".into(), targets),
+        ],
+        "price",
+    )
+}
+
+#[test]
+fn each_loss_has_its_own_best_constant() {
+    // 0, 1, …, 8 and one far away: mean 13.6, median between 4 and 5, 90 % quantile between 8 and 100.
+    let targets: Vec<f64> = (0..9).map(f64::from).chain([100.0]).collect();
+    let train = constants(targets.repeat(10));
+    let constant = |loss: &str| {
+        let params = format!(
+            "{{hidden: [], loss: {loss}, epochs: 400, batch_size: 100, optimizer: {{adam: {{learning_rate: 0.02}}}}, \
+             schedule: cosine}}"
+        );
+        let state = learn("model.torch.mlp", &params, &train, None);
+        floats(&answers("model.torch.mlp", &params, &state, &train.data)[0])[0]
+    };
+    let mean = constant("mean_squared_error");
+    assert!((mean - 13.6).abs() < 0.05, "{mean}");
+    let median = constant("mean_absolute_error");
+    assert!((3.9..=5.1).contains(&median), "{median}");
+    let high = constant("{quantile: {level: 0.85}}");
+    assert!((7.5..=8.5).contains(&high), "{high}");
+    let (_, deviation) = center_and_scale(&targets);
+    // With delta d (in the target's units) the far value pulls as d: Σ (v - c) over the others = d, so c = (36 + d) / 9.
+    let delta = 10.0 / deviation;
+    let huber = constant(&format!("{{huber: {{delta: {delta}}}}}"));
+    assert!((huber - 46.0 / 9.0).abs() < 0.05, "{huber}");
+}
+
+fn labelled(labels: Vec<&str>) -> Frame {
+    let nothing = vec![0.0_f64; labels.len()];
+    frame(
+        vec![
+            PolarsColumn::new("nothing".into(), nothing),
+            PolarsColumn::new("grade".into(), labels),
+        ],
+        "grade",
+    )
+}
+
+#[test]
+fn class_losses_and_class_weights_move_probabilities_as_they_should() {
+    let train = labelled(["bad", "good", "good", "good"].repeat(25));
+    let of_good = |settings: &str| {
+        let params = format!(
+            "{{hidden: [], epochs: 300, batch_size: 100, optimizer: {{adam: {{learning_rate: 0.05}}}}, {settings}}}"
+        );
+        let state = learn("model.torch.mlp", &params, &train, None);
+        let found = answers("model.torch.mlp", &params, &state, &train.data.head(Some(1)));
+        floats(found.iter().find(|column| column.name() == "probability_good").expect("good"))[0]
+    };
+    let near = |found: f64, wanted: f64| assert!((found - wanted).abs() < 5e-3, "{found} {wanted}");
+    near(of_good("loss: sparse_categorical_crossentropy"), 0.75);
+    near(of_good("loss: binary_crossentropy"), 0.75);
+    near(of_good("loss: {focal: {gamma: 0}}"), 0.75);
+    near(of_good("class_weight: balanced"), 0.5);
+    near(of_good("class_weight: {bad: 9}"), 0.25);
+    // The best constant p of the focal loss, from a search over its formula.
+    let loss = |p: f64| 0.25 * p.powi(2) * -(1.0 - p).ln() + 0.75 * (1.0 - p).powi(2) * -p.ln();
+    let best = (1..10_000)
+        .map(|place| f64::from(place) / 10_000.0)
+        .min_by(|one, two| loss(*one).total_cmp(&loss(*two)));
+    near(of_good("loss: focal"), best.expect("a place"));
+    let text = refusal("model.torch.mlp", "{class_weight: {fair: 2}}", &train);
+    assert!(text.contains("`fair`"), "{text}");
+}
+
+fn weights(state: &State) -> Vec<f32> {
+    state
+        .tensors
+        .values()
+        .flat_map(|tensor| match &tensor.data {
+            TensorData::F32(numbers) => numbers.clone(),
+            _ => Vec::new(),
+        })
+        .collect()
+}
+
+fn length(between: &[f32], and: &[f32]) -> f64 {
+    let squares = between.iter().zip(and).map(|(one, two)| f64::from(one - two).powi(2));
+    squares.sum::<f64>().sqrt()
+}
+
+#[test]
+fn schedules_clipping_and_warmup_change_the_steps() {
+    let train = bars(64, 1);
+    let trained = |settings: &str| {
+        let params = format!(
+            "{{layers: [flatten, {{dense: {{units: 3, activation: softmax}}}}], batch_size: 64, {settings}}}"
+        );
+        weights(&learn("model.torch.cnn", &params, &train, None))
+    };
+    let still = trained("epochs: 1, optimizer: {sgd: {learning_rate: 0.000000000001}}");
+    let one = trained("epochs: 1, optimizer: {sgd: {learning_rate: 0.5}}");
+    let whole = length(&still, &one);
+    assert!(whole > 0.01, "{whole}");
+    // The second epoch moves a millionth of what it would.
+    let stepped = trained(
+        "epochs: 2, optimizer: {sgd: {learning_rate: 0.5}}, schedule: {step: {every: 1, factor: 0.000001}}",
+    );
+    assert!(length(&one, &stepped) < 1e-5 * whole);
+    assert!(length(&one, &trained("epochs: 2, optimizer: {sgd: {learning_rate: 0.5}}")) > 0.1 * whole);
+    // A step of one batch is the gradient times the rate, and clipped it has just the length that is allowed.
+    let clipped = trained("epochs: 1, clip_norm: 0.001, optimizer: {sgd: {learning_rate: 0.5}}");
+    assert!((length(&still, &clipped) - 0.0005).abs() < 1e-6);
+    // The middle of the only batch is half of an epoch, which is a quarter of the way up over two; half a cosine is at half there.
+    let warming = trained("epochs: 2, warmup: 2, optimizer: {sgd: {learning_rate: 0.5}}, schedule: {step: {every: 1, factor: 0.000001}}");
+    assert!((length(&still, &warming) / whole - 0.25).abs() < 1e-3);
+    let cosine = trained("epochs: 1, optimizer: {sgd: {learning_rate: 0.5}}, schedule: cosine");
+    assert!((length(&still, &cosine) / whole - 0.5).abs() < 1e-3);
+}
+
+#[test]
+fn training_ends_early_with_the_best_weights() {
+    // Few rows and a large network: it soon learns the rows by heart, and gets worse on others.
+    let (train, validation) = (bars(24, 1), bars(200, 2));
+    let params = |more: &str| {
+        format!(
+            "{{layers: [flatten, {{dense: {{units: 64, activation: relu}}}}, {{dense: {{units: 3, activation: softmax}}}}], \
+             optimizer: {{adam: {{learning_rate: 0.01}}}}, batch_size: 8, {more}}}"
+        )
+    };
+    let stopped = learn(
+        "model.torch.cnn",
+        &params("epochs: 200, early_stopping: {patience: 4}"),
+        &train,
+        Some(&validation),
+    );
+    #[derive(serde::Deserialize)]
+    struct Course {
+        epoch: u64,
+        history: Vec<Passed>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Passed {
+        validation_loss: f64,
+    }
+    let course: Course = stopped.data(2).expect("what was learned");
+    assert_eq!(course.history.len() as u64, course.epoch + 4);
+    assert!(course.history.len() < 200);
+    let losses = course.history.iter().map(|passed| passed.validation_loss);
+    let best = losses.enumerate().min_by(|one, two| one.1.total_cmp(&two.1));
+    assert_eq!(best.expect("epochs").0 as u64 + 1, course.epoch);
+    let until_best = learn(
+        "model.torch.cnn",
+        &params(&format!("epochs: {}", course.epoch)),
+        &train,
+        Some(&validation),
+    );
+    assert_eq!(weights(&stopped), weights(&until_best));
+}
+
+#[test]
+fn settings_of_all_sorts_are_resumed_to_the_bit() {
+    let params = "\
+layers:
+  - residual: [{conv: {filters: 4, kernel: 3, padding: same, activation: relu}}, batch_norm, {dropout: 0.1}]
+  - global_max_pool
+  - dense: {units: 3, activation: softmax}
+epochs: 5
+optimizer: {adamw: {learning_rate: 0.01}}
+schedule: {plateau: {patience: 1, factor: 0.5}}
+warmup: 1
+early_stopping: {patience: 3}
+clip_norm: 0.5
+loss: focal
+class_weight: {lies: 2}
+augment: {flip: both, rotate: 20, shift: 0.1, crop: 0.8, noise: 0.05}
+";
+    let train = bars(200, 1);
+    let (resumed, message) = interrupt_and_resume(params, &train, |event| {
+        matches!(event, ProgressEvent::Epoch { epoch: 3, .. })
+    });
+    assert!(message.contains("epoch 4 of 5"), "{message}");
+    let whole = model(&*stage("model.torch.cnn", params))
+        .fit(&train, None, &mut FitContext::quiet(3))
+        .expect("trained");
+    assert_eq!(resumed.to_bytes().expect("bytes"), whole.to_bytes().expect("bytes"));
+}
+
+#[test]
+fn mirrored_images_cannot_be_told_from_which_side_they_are() {
+    let sides = |rows: usize, seed: u32| {
+        let mut noise = Noise(seed);
+        let mut pixels = Vec::new();
+        for row in 0..rows {
+            for place in 0..64 {
+                let is_left = place % 8 < 4;
+                let is_on = is_left == (row % 2 == 0);
+                pixels.push(noise.next() * 0.5 + if is_on { 0.5 } else { 0.0 });
+            }
+        }
+        let labels: Vec<&str> = (0..rows).map(|row| ["left", "right"][row % 2]).collect();
+        frame(
+            vec![image_column(pixels, 8), PolarsColumn::new("side".into(), labels)],
+            "side",
+        )
+    };
+    let (train, test) = (sides(200, 1), sides(100, 2));
+    let share_right = |augment: &str| {
+        let params = format!(
+            "{{layers: [flatten, {{dense: {{units: 2, activation: softmax}}}}], epochs: 20, augment: {augment}, \
+             optimizer: {{adam: {{learning_rate: 0.01}}}}}}"
+        );
+        let state = learn("model.torch.cnn", &params, &train, None);
+        let found = answers("model.torch.cnn", &params, &state, &test.data);
+        let wanted = texts(test.data.column("side").expect("side"));
+        let certain = floats(&found[1]).iter().map(|score| (score - 0.5).abs()).sum::<f64>() / 100.0;
+        let right = texts(&found[0]).iter().zip(&wanted).filter(|(one, two)| one == two).count();
+        (right as f64 / 100.0, certain)
+    };
+    let (right, certain) = share_right("{flip: vertical, rotate: 10, shift: 0.05, crop: 0.9, noise: 0.1}");
+    assert!(right > 0.95 && certain > 0.4, "{right} {certain}");
+    let (_, certain) = share_right("{flip: horizontal}");
+    assert!(certain < 0.2, "mirrored half of the time, both sides look alike, yet it is {certain} sure");
+    let (_, certain) = share_right("{rotate: 180}");
+    assert!(certain < 0.25, "{certain}");
+}
+
+#[test]
+fn more_layers_compute_what_the_books_say() {
+    let pixels: Vec<f32> = (1_u8..10).map(f32::from).collect();
+    // A 1×1 convolution by 2 and its input: three times each pixel; the largest is 27.
+    let params = "{layers: [{residual: [{conv: {filters: 1, kernel: 1}}]}, global_max_pool, \
+                  {dense: {units: 2, activation: softmax}}], epochs: 1}";
+    let set: &[(&str, &[f32])] = &[
+        ("0.residual.0.conv.weight", &[2.0]),
+        ("0.residual.0.conv.bias", &[0.0]),
+        ("2.dense.weight", &[0.1, 0.0]),
+        ("2.dense.bias", &[0.0; 2]),
+    ];
+    let (stage, state) = by_hand(params, 3, set);
+    assert!((difference(&*stage, &state, &pixels, 3) - 2.7).abs() < 1e-5);
+    // Where the shape changes the way around is a convolution of its own: of 1 3 / 7 9, the corners, times 10; the layers give the
+    // sums of 2×2 with zeros beyond the edge: 12 9 / 15 9. The largest sum of both is 70 + 15 = 85, not 90 + 9 = 99.
+    let params = "{layers: [{residual: {layers: [{conv: {filters: 1, kernel: 2, stride: 2, padding: same}}], activation: relu}}, \
+                  global_max_pool, {dense: {units: 2, activation: softmax}}], epochs: 1}";
+    let set: &[(&str, &[f32])] = &[
+        ("0.residual.0.conv.weight", &[1.0; 4]),
+        ("0.residual.0.conv.bias", &[0.0]),
+        ("0.residual.projection.weight", &[10.0]),
+        ("2.dense.weight", &[0.01, 0.0]),
+        ("2.dense.bias", &[0.0; 2]),
+    ];
+    let (stage, state) = by_hand(params, 3, set);
+    assert!((difference(&*stage, &state, &pixels, 3) - 0.99).abs() < 1e-5);
+}
+
+/// Rows on a plane in five numbers, and some far from it.
+fn plane(rows: usize, strange: usize, seed: u32) -> (Frame, Vec<bool>) {
+    let mut noise = Noise(seed);
+    let mut columns = vec![Vec::new(); 5];
+    for row in 0..rows {
+        let (a, b) = (2.0 * noise.next() - 1.0, 2.0 * noise.next() - 1.0);
+        let mut numbers = [a, b, a + b, a - b, 0.5 * a];
+        if row < strange {
+            numbers[row % 5] += 2.5;
+        }
+        for (column, number) in columns.iter_mut().zip(numbers) {
+            column.push(f64::from(number + 0.02 * noise.next()));
+        }
+    }
+    let columns = ["a", "b", "c", "d", "e"]
+        .into_iter()
+        .zip(columns)
+        .map(|(name, numbers)| PolarsColumn::new(name.into(), numbers))
+        .collect();
+    let is_strange = (0..rows).map(|row| row < strange).collect();
+    (frame(columns, ""), is_strange)
+}
+
+#[test]
+fn autoencoders_find_what_is_off_the_plane() {
+    let (train, _) = plane(400, 0, 1);
+    let (test, is_strange) = plane(200, 40, 2);
+    for (kind, params) in [
+        (
+            "model.torch.autoencoder",
+            "{hidden: [16], bottleneck: 2, epochs: 60, code: true, contamination: 0.05, activation: tanh, \
+             optimizer: {adam: {learning_rate: 0.01}}}",
+        ),
+        (
+            "model.torch.vae",
+            "{hidden: [16], bottleneck: 2, deviation: 0.1, epochs: 60, code: true, contamination: 0.05, activation: tanh, \
+             optimizer: {adam: {learning_rate: 0.01}}}",
+        ),
+    ] {
+        let state = learn(kind, params, &train, None);
+        let found = answers(kind, params, &state, &test.data);
+        let names: Vec<&str> = found.iter().map(|column| column.name().as_str()).collect();
+        assert_eq!(names, ["prediction", "score", "code"], "{kind}");
+        let scores = floats(&found[1]);
+        let (strange, usual): (Vec<_>, Vec<_>) =
+            scores.iter().zip(&is_strange).partition(|(_, is_strange)| **is_strange);
+        let pairs = strange.len() * usual.len();
+        let ordered = strange
+            .iter()
+            .flat_map(|(one, _)| usual.iter().filter(move |(other, _)| one > other))
+            .count();
+        let area = ordered as f64 / pairs as f64;
+        assert!(area > 0.95, "{kind}: ROC AUC {area}");
+        let own = answers(kind, params, &state, &train.data);
+        let flagged = own[0].bool().expect("bool").sum().expect("rows");
+        assert!((15..=25).contains(&flagged), "{kind}: {flagged} of 400");
+        let code = found[2].explode(polars::prelude::ExplodeOptions {
+            empty_as_null: true,
+            keep_nulls: true,
+        });
+        let code = floats(&code.expect("numbers"));
+        assert_eq!(code.len(), 400, "{kind}");
+        assert!(code.iter().all(|number| number.is_finite()));
+    }
+}
+
+#[test]
+fn branches_tell_together_what_none_tells_alone() {
+    let both = |rows: usize, seed: u32| {
+        let mut noise = Noise(seed + 100);
+        let pictures = bars(rows, seed);
+        let kinds = texts(pictures.data.column("bar").expect("bar"));
+        let loads: Vec<f64> = (0..rows).map(|_| f64::from(noise.next() * 2.0 - 1.0)).collect();
+        let sound: Vec<f32> = (0..rows * 8).map(|_| noise.next()).collect();
+        let labels: Vec<&str> = kinds
+            .iter()
+            .zip(&loads)
+            .map(|(kind, load)| if (kind == "lies") == (*load > 0.0) { "yes" } else { "no" })
+            .collect();
+        frame(
+            vec![
+                pictures.data.column("image").expect("image").clone(),
+                arrays("sound", sound, &[4, 2]),
+                PolarsColumn::new("load".into(), loads),
+                PolarsColumn::new("answer".into(), labels),
+            ],
+            "answer",
+        )
+    };
+    let (train, test) = (both(900, 1), both(300, 2));
+    let share_right = |branches: &str| {
+        let params = format!(
+            "{{branches: {branches}, hidden: [32], epochs: 25, optimizer: {{adam: {{learning_rate: 0.01}}}}}}"
+        );
+        let state = learn("model.torch.multimodal", &params, &train, None);
+        let found = answers("model.torch.multimodal", &params, &state, &test.data);
+        let wanted = texts(test.data.column("answer").expect("answer"));
+        texts(&found[0]).iter().zip(&wanted).filter(|(one, two)| one == two).count() as f64 / 300.0
+    };
+    let image = "{input: image, layers: [{conv: {filters: 6, kernel: 3, activation: relu}}, {max_pool: 2}, flatten]}";
+    let together = share_right(&format!("[{image}, {{input: sound}}, {{input: [load]}}]"));
+    assert!(together > 0.9, "{together}");
+    let alone = share_right(&format!("[{image}, {{input: sound}}]"));
+    assert!(alone < 0.7, "{alone}");
+}
+
+/// Ratings that two factors and biases explain, a part of all pairs.
+fn ratings(seed: u32, share: f32) -> Frame {
+    let (users, items) = (60, 40);
+    let mut truth = Noise(7);
+    let mut factor = |count: usize| -> Vec<[f64; 3]> {
+        (0..count)
+            .map(|_| [(); 3].map(|()| f64::from(truth.next() * 2.0 - 1.0)))
+            .collect()
+    };
+    let (of_users, of_items) = (factor(users), factor(items));
+    let mut noise = Noise(seed);
+    let (mut user, mut item, mut rating) = (Vec::new(), Vec::new(), Vec::new());
+    for (u, one) in of_users.iter().enumerate() {
+        for (i, other) in of_items.iter().enumerate() {
+            if noise.next() < share {
+                user.push(format!("u{u}"));
+                item.push(i as i64 * 10);
+                let sum = 2.0 * one[0] * other[0] + 2.0 * one[1] * other[1] + 0.5 * (one[2] + other[2]);
+                rating.push(3.0 + sum + 0.1 * f64::from(noise.next()));
+            }
+        }
+    }
+    frame(
+        vec![
+            PolarsColumn::new("user".into(), user),
+            PolarsColumn::new("item".into(), item),
+            PolarsColumn::new("rating".into(), rating),
+        ],
+        "rating",
+    )
+}
+
+#[test]
+fn a_recommender_learns_tastes_and_leaves_out_what_was_seen() {
+    let (train, test) = (ratings(1, 0.5), ratings(2, 0.2));
+    let truth = floats(test.data.column("rating").expect("rating"));
+    for (network, least) in [("factorization", 0.85), ("two_tower", 0.75)] {
+        let params = format!(
+            "{{user: user, item: item, network: {network}, factors: 8, epochs: 60, batch_size: 32, top: 5, \
+             regularization: 0.005, optimizer: {{adam: {{learning_rate: 0.01}}}}}}"
+        );
+        let state = learn("model.torch.recommender", &params, &train, None);
+        let found = answers("model.torch.recommender", &params, &state, &test.data);
+        let explained = determination(&floats(&found[0]), &truth);
+        assert!(explained > least, "{network}: R² {explained}");
+        let lists = found[1].list().expect("lists");
+        let users = texts(test.data.column("user").expect("user"));
+        let seen_users = texts(train.data.column("user").expect("user"));
+        let seen_items: Vec<i64> = train.data.column("item").expect("item").i64().expect("i64").iter().flatten().collect();
+        for (user, list) in users.iter().zip(lists.amortized_iter()).step_by(17) {
+            let list = list.expect("a list");
+            let shown: Vec<i64> = list.as_ref().i64().expect("i64").iter().flatten().collect();
+            assert_eq!(shown.len(), 5);
+            let was_seen = |item: &i64| {
+                seen_users.iter().zip(&seen_items).any(|(who, what)| who == user && what == item)
+            };
+            assert!(!shown.iter().any(was_seen), "{user} has seen one of {shown:?}");
+        }
+    }
+    // Nobody knows this user, so the item's bias speaks alone: the same for every stranger, and not for every item.
+    let params = "{user: user, item: item, factors: 4, epochs: 20, batch_size: 32}";
+    let state = learn("model.torch.recommender", params, &train, None);
+    let strangers = DataFrame::new(
+        3,
+        vec![
+            PolarsColumn::new("user".into(), ["x", "y", "x"]),
+            PolarsColumn::new("item".into(), [10_i64, 10, 200]),
+        ],
+    )
+    .expect("frame");
+    let found = floats(&answers("model.torch.recommender", params, &state, &strangers)[0]);
+    assert_eq!(found[0], found[1]);
+    assert_ne!(found[0], found[2]);
+}
+
+#[test]
+fn implicit_feedback_tells_what_is_taken_from_what_is_not() {
+    let all = ratings(1, 1.0);
+    let liked = all.data.column("rating").expect("rating").f64().expect("f64").iter().map(|rating| rating.is_some_and(|rating| rating > 3.5)).collect::<Vec<_>>();
+    let mut noise = Noise(9);
+    let is_known: Vec<bool> = liked.iter().map(|liked| *liked && noise.next() < 0.7).collect();
+    let mask: polars::prelude::BooleanChunked = is_known.iter().map(|known| Some(*known)).collect();
+    let train = Frame {
+        data: all.data.filter(&mask).expect("rows"),
+        schema: all.schema.clone(),
+    };
+    let params = "{user: user, item: item, feedback: implicit, factors: 8, epochs: 40, batch_size: 64, \
+                  regularization: 0.002, optimizer: {adam: {learning_rate: 0.01}}}";
+    let state = learn("model.torch.recommender", params, &train, None);
+    let scores = floats(&answers("model.torch.recommender", params, &state, &all.data)[0]);
+    let rest: Vec<(f64, bool)> = scores
+        .iter()
+        .zip(liked.iter().zip(&is_known))
+        .filter(|(_, (_, known))| !**known)
+        .map(|(score, (liked, _))| (*score, *liked))
+        .collect();
+    let (taken, not): (Vec<_>, Vec<_>) = rest.iter().partition(|(_, liked)| *liked);
+    let ordered = taken.iter().flat_map(|(one, _)| not.iter().filter(move |(other, _)| one > other)).count();
+    let area = ordered as f64 / (taken.len() * not.len()) as f64;
+    assert!(area > 0.8, "ROC AUC of what was held back: {area}");
+}
+
+#[test]
+fn every_kind_keeps_its_promises() {
+    let pictures = bars(120, 1);
+    let both = |name: &str| pictures.data.column(name).expect("there").clone();
+    let mixed = frame(
+        vec![
+            both("image"),
+            PolarsColumn::new("load".into(), (0..120).map(f64::from).map(|v| v / 60.0 - 1.0).collect::<Vec<_>>()),
+            both("bar"),
+        ],
+        "bar",
+    );
+    let cases: [(&str, &str, Frame); 6] = [
+        (
+            "model.torch.cnn",
+            "{layers: [{residual: [{conv: {filters: 5, kernel: 3, padding: same, activation: relu}}]}, global_max_pool, \
+             {dense: {units: 3, activation: softmax}}], epochs: 2}",
+            bars(120, 1),
+        ),
+        (
+            "model.torch.rnn",
+            "{units: [9, 5], filters: 3, dropout: 0.1, recurrent_dropout: 0.1, hidden: [7], interval: 0.8, samples: 3, epochs: 2}",
+            sequences(120, 1),
+        ),
+        ("model.torch.rnn", "{cell: gru, units: [9], epochs: 2}", sequences(120, 1)),
+        (
+            "model.torch.autoencoder",
+            "{hidden: [9], bottleneck: 2, dropout: 0.1, code: true, epochs: 2}",
+            plane(120, 0, 1).0,
+        ),
+        ("model.torch.vae", "{hidden: [9], bottleneck: 2, code: true, epochs: 2}", plane(120, 0, 1).0),
+        (
+            "model.torch.multimodal",
+            "{branches: [{input: image}, {input: [load]}], dropout: 0.1, hidden: [5], epochs: 2}",
+            mixed,
+        ),
+    ];
+    for (kind, params, train) in cases {
+        let state = learn(kind, params, &train, None);
+        let bytes = state.to_bytes().expect("bytes");
+        let again = learn(kind, params, &train, None).to_bytes().expect("bytes");
+        assert!(bytes == again, "{kind}: other bytes from the same seed");
+        let stored = State::from_bytes(&bytes).expect("a state");
+        let together = answers(kind, params, &state, &train.data);
+        assert_eq!(answers(kind, params, &stored, &train.data), together, "{kind}");
+        for row in [0, 1, 31, 32, 33, 119] {
+            let alone = answers(kind, params, &state, &train.data.slice(row, 1));
+            for (alone, together) in alone.iter().zip(&together) {
+                assert_eq!(alone, &together.slice(row, 1), "{kind}: row {row}");
+            }
+        }
+        let none = answers(kind, params, &state, &train.data.head(Some(0)));
+        assert!(none.iter().all(PolarsColumn::is_empty), "{kind}");
+    }
+}
+
+#[test]
+fn a_card_that_is_not_there_is_named() {
+    let text = refusal("model.torch.mlp", "{device: 'cuda:77'}", &labelled(vec!["a", "b"]));
+    assert!(text.contains("`cuda:77`"), "{text}");
+}
