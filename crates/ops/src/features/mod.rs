@@ -43,6 +43,7 @@ mod quantiles;
 mod reshaping;
 mod robust_scale;
 mod rolling;
+mod scaffold;
 mod shifts;
 mod smiles;
 mod sound_params;

@@ -58,49 +58,15 @@ pub(super) struct Neighbour {
 }
 
 impl Molecule {
-    /// Reads a SMILES (OpenSMILES 1.0). Aromaticity is perceived anew by RDKit's model, so that a ring written with
-    /// alternating double bonds is the same as one in small letters.
-    ///
-    /// # Errors
-    /// One line that says what is wrong, and where.
+    /// What a SMILES says (see [`read`]).
+    #[cfg(test)]
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let text = text.trim();
-        if text.is_empty() {
-            return Err("it is empty".into());
-        }
-        // A bracket atom is the longest that an atom takes; nothing real comes near.
-        if text.len() > 32 * MOST_ATOMS {
-            return Err(format!("it is longer than {} characters", 32 * MOST_ATOMS));
-        }
-        let graph: Smiles = text
-            .parse()
-            .map_err(|error: smiles_rs::SmilesErrorWithSpan| {
-                let before = text
-                    .get(..error.start())
-                    .map_or(error.start(), |before| before.chars().count());
-                format!(
-                    "{} at character {}",
-                    lower_first(&error.smiles_error().to_string()),
-                    before + 1
-                )
-            })?;
-        if graph.nodes().len() > MOST_ATOMS {
-            return Err(format!("it has more than {MOST_ATOMS} atoms"));
-        }
-        // Rings like that of cyanuric acid (`O=c1[nH]c(=O)[nH]c(=O)[nH]1`) are right without any double bond inside: they
-        // have no atom that needs one.
-        let is_aromatic = graph.nodes().iter().any(|atom| atom.aromatic());
-        if is_aromatic
-            && let Err(KekulizationError::NoPerfectMatching {
-                candidate_atom_count: 1..,
-            }) = graph.kekulize()
-        {
-            return Err("its aromatic atoms cannot have alternating double bonds".into());
-        }
-        Ok(Self::of(&graph))
+        read(text).map(|graph| Self::of(&graph))
     }
 
-    fn of(graph: &Smiles) -> Self {
+    /// The molecule of a graph. Aromaticity is perceived anew by RDKit's model, so that a ring written with alternating double
+    /// bonds is the same as one in small letters.
+    pub(super) fn of(graph: &Smiles) -> Self {
         let aromatic = graph.aromaticity_assignment();
         let rings = graph.ring_membership();
         let is_hydrogen = |node: usize| {
@@ -250,6 +216,47 @@ impl Molecule {
             .iter()
             .map(|neighbour| (self.bonds[neighbour.bond].order, neighbour.atom))
     }
+}
+
+/// Reads a SMILES (OpenSMILES 1.0).
+///
+/// # Errors
+/// One line that says what is wrong, and where.
+pub(super) fn read(text: &str) -> Result<Smiles, String> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err("it is empty".into());
+    }
+    // A bracket atom is the longest that an atom takes; nothing real comes near.
+    if text.len() > 32 * MOST_ATOMS {
+        return Err(format!("it is longer than {} characters", 32 * MOST_ATOMS));
+    }
+    let graph: Smiles = text
+        .parse()
+        .map_err(|error: smiles_rs::SmilesErrorWithSpan| {
+            let before = text
+                .get(..error.start())
+                .map_or(error.start(), |before| before.chars().count());
+            format!(
+                "{} at character {}",
+                lower_first(&error.smiles_error().to_string()),
+                before + 1
+            )
+        })?;
+    if graph.nodes().len() > MOST_ATOMS {
+        return Err(format!("it has more than {MOST_ATOMS} atoms"));
+    }
+    // Rings like that of cyanuric acid (`O=c1[nH]c(=O)[nH]c(=O)[nH]1`) are right without any double bond inside: they
+    // have no atom that needs one.
+    let is_aromatic = graph.nodes().iter().any(|atom| atom.aromatic());
+    if is_aromatic
+        && let Err(KekulizationError::NoPerfectMatching {
+            candidate_atom_count: 1..,
+        }) = graph.kekulize()
+    {
+        return Err("its aromatic atoms cannot have alternating double bonds".into());
+    }
+    Ok(graph)
 }
 
 /// The standard atomic weight of hydrogen, in daltons.

@@ -17,10 +17,15 @@ use taktline_core::{
     register_kind,
 };
 
-use super::{arrays, circular, molecule::Molecule, placement};
+use super::{
+    arrays, circular,
+    molecule::{self, Molecule},
+    placement,
+    scaffold::scaffold,
+};
 use crate::columns;
 
-/// Describe molecules that are written as SMILES: counts, weight, rule-of-five figures, fingerprint.
+/// Describe molecules that are written as SMILES: counts, weight, rule-of-five figures, fingerprint, scaffold.
 ///
 /// Each figure becomes a column named after both: `smiles_rings`, `smiles_weight`, `smiles_C`, `smiles_fingerprint`.
 /// Hydrogens that the SMILES leaves out count as there; salts and mixtures count as a whole. Aromatic rings are found by
@@ -38,6 +43,11 @@ struct Smiles {
     elements: Vec<String>,
     /// An extended-connectivity fingerprint (ECFP) as an array of `f32`: `{}` for radius 2 (ECFP4) and 2048 places.
     fingerprint: Option<Fingerprint>,
+    /// Also the scaffold (Bemis and Murcko, 1996) as a canonical SMILES, `smiles_scaffold`: the rings, what links them, and what
+    /// hangs on either by a double bond; empty without rings. Molecules with one scaffold are alike: `split.group` by it shows
+    /// how well a model does on kinds of molecules that it never saw.
+    #[serde(default)]
+    scaffold: bool,
     /// What becomes of a text that is no SMILES.
     #[serde(default)]
     on_error: OnError,
@@ -167,7 +177,14 @@ struct Making {
     descriptors: Vec<Descriptor>,
     elements: Vec<String>,
     fingerprint: Option<Fingerprint>,
+    scaffold: bool,
     on_error: OnError,
+}
+
+/// A molecule, and its scaffold where one is wanted.
+struct Read {
+    molecule: Molecule,
+    scaffold: String,
 }
 
 impl Smiles {
@@ -180,6 +197,7 @@ impl Smiles {
                 .unwrap_or_else(|| Descriptor::ALL.into()),
             elements: self.elements.clone(),
             fingerprint: self.fingerprint,
+            scaffold: self.scaffold,
             on_error: self.on_error,
         }
     }
@@ -245,12 +263,23 @@ impl Making {
             let dtype = arrays::array_type(DataType::Float32, &[fingerprint.bits]);
             (self.name("fingerprint"), dtype)
         });
-        descriptors.chain(elements).chain(fingerprint).collect()
+        let scaffold = self
+            .scaffold
+            .then(|| (self.name("scaffold"), DataType::String));
+        descriptors
+            .chain(elements)
+            .chain(fingerprint)
+            .chain(scaffold)
+            .collect()
     }
 
     /// All figures of a column of SMILES, as structures.
     fn describe(&self, column: &PolarsColumn) -> PolarsResult<PolarsColumn> {
-        let molecules = self.molecules(column)?;
+        let read = self.molecules(column)?;
+        let molecules: Vec<Option<&Molecule>> = read
+            .iter()
+            .map(|read| read.as_ref().map(|read| &read.molecule))
+            .collect();
         let mut fields: Vec<Series> = Vec::new();
         for descriptor in &self.descriptors {
             let name = self.name(descriptor.name()).into();
@@ -258,14 +287,14 @@ impl Making {
                 Descriptor::Weight => {
                     let weights: Vec<Option<f64>> = molecules
                         .iter()
-                        .map(|molecule| Some(molecule.as_ref()?.weight))
+                        .map(|molecule| Some((*molecule)?.weight))
                         .collect();
                     Series::new(name, weights)
                 }
                 counted => {
                     let counts: Vec<Option<i64>> = molecules
                         .iter()
-                        .map(|molecule| counted.count(molecule.as_ref()?))
+                        .map(|molecule| counted.count((*molecule)?))
                         .collect();
                     Series::new(name, counts)
                 }
@@ -274,23 +303,41 @@ impl Making {
         for symbol in &self.elements {
             let counts: Vec<Option<i64>> = molecules
                 .iter()
-                .map(|molecule| Some(molecule.as_ref()?.count(symbol) as i64))
+                .map(|molecule| Some((*molecule)?.count(symbol) as i64))
                 .collect();
             fields.push(Series::new(self.name(symbol).into(), counts));
         }
         if let Some(fingerprint) = self.fingerprint {
             fields.push(self.fingerprints(&molecules, fingerprint)?);
         }
+        if self.scaffold {
+            let scaffolds: Vec<Option<&str>> = read
+                .iter()
+                .map(|read| Some(read.as_ref()?.scaffold.as_str()))
+                .collect();
+            fields.push(Series::new(self.name("scaffold").into(), scaffolds));
+        }
         let described =
             StructChunked::from_series(column.name().clone(), molecules.len(), fields.iter())?;
         Ok(described.into_series().into_column())
     }
 
-    fn molecules(&self, column: &PolarsColumn) -> PolarsResult<Vec<Option<Molecule>>> {
+    fn read(&self, text: &str) -> Result<Read, String> {
+        let graph = molecule::read(text)?;
+        Ok(Read {
+            molecule: Molecule::of(&graph),
+            scaffold: match self.scaffold {
+                true => scaffold(&graph)?,
+                false => String::new(),
+            },
+        })
+    }
+
+    fn molecules(&self, column: &PolarsColumn) -> PolarsResult<Vec<Option<Read>>> {
         let texts: Vec<Option<&str>> = column.str()?.iter().collect();
-        let read: Vec<Option<Result<Molecule, String>>> = texts
+        let read: Vec<Option<Result<Read, String>>> = texts
             .par_iter()
-            .map(|text| text.map(Molecule::parse))
+            .map(|text| text.map(|text| self.read(text)))
             .collect();
         let mut molecules = Vec::with_capacity(read.len());
         for (row, (read, text)) in read.into_iter().zip(texts).enumerate() {
@@ -309,10 +356,10 @@ impl Making {
 
     fn fingerprints(
         &self,
-        molecules: &[Option<Molecule>],
+        molecules: &[Option<&Molecule>],
         fingerprint: Fingerprint,
     ) -> PolarsResult<Series> {
-        let there: Vec<&Molecule> = molecules.iter().flatten().collect();
+        let there: Vec<&Molecule> = molecules.iter().copied().flatten().collect();
         let mut numbers = vec![0.0_f32; there.len() * fingerprint.bits];
         numbers
             .par_chunks_mut(fingerprint.bits)
@@ -385,6 +432,7 @@ impl Stage for Smiles {
         }
         let is_nothing = self.elements.is_empty()
             && self.fingerprint.is_none()
+            && !self.scaffold
             && self.descriptors.as_ref().is_some_and(Vec::is_empty);
         if is_nothing {
             cx.report(
@@ -393,7 +441,7 @@ impl Stage for Smiles {
                     path!["descriptors"],
                     format!("stage `{}` makes no figure", cx.stage),
                 )
-                .label("neither figures nor elements nor a fingerprint"),
+                .label("neither figures nor elements, no fingerprint, no scaffold"),
             );
         }
         let mut is_possible = !cx.failed();
@@ -592,6 +640,19 @@ mod tests {
                 .null_count(),
             2
         );
+    }
+
+    #[test]
+    fn scaffolds_where_they_are_wanted() {
+        let rows = described(
+            "{column: smiles, descriptors: [], elements: [], scaffold: true}",
+            &[Some("CC(=O)Oc1ccccc1C(=O)O"), None, Some("CCO")],
+        )
+        .expect("rows");
+        assert_eq!(rows.get_column_names(), ["smiles", "smiles_scaffold"]);
+        let scaffolds = rows.column("smiles_scaffold").expect("there");
+        let scaffolds: Vec<_> = scaffolds.str().expect("texts").iter().collect();
+        assert_eq!(scaffolds, [Some("c1ccccc1"), None, Some("")]);
     }
 
     #[test]
