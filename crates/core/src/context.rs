@@ -176,6 +176,8 @@ pub struct FitContext<'a> {
     pub cancellation: &'a Cancellation,
     /// Where a long training keeps what it has done.
     pub checkpoints: &'a dyn Checkpoints,
+    /// The directory that relative paths start from.
+    pub directory: &'a Path,
 }
 
 impl FitContext<'_> {
@@ -188,6 +190,12 @@ impl FitContext<'_> {
             progress: &Silent,
             cancellation: &NEVER,
             checkpoints: &NoCheckpoints,
+            directory: Path::new("."),
         }
+    }
+
+    /// A path of the spec, from the directory that relative paths start from.
+    pub fn resolve(&self, path: &str) -> PathBuf {
+        self.directory.join(path)
     }
 }

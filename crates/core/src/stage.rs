@@ -189,6 +189,10 @@ pub trait Model: Send + Sync {
     fn allow_pii(&self) -> bool {
         false
     }
+    /// Files that learning reads besides the rows, as the spec names them; what it learns depends on their content.
+    fn files(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// Learns from the training rows; may look at the validation rows to know when to stop.
     fn fit(
         &self,

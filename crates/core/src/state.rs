@@ -127,27 +127,30 @@ impl State {
             .and_then(|metadata| metadata.get(HEADER_KEY))
             .ok_or_else(|| bad(&"no taktline header"))?;
         let header: Header = serde_json::from_str(header).map_err(|error| bad(&error))?;
-        let file = SafeTensors::deserialize(bytes).map_err(|error| bad(&error))?;
-        let tensors = file
-            .iter()
-            .map(|(name, view)| {
-                let data = TensorData::from_le_bytes(view.dtype(), view.data())
-                    .ok_or_else(|| bad(&format!("tensor `{name}` has type {:?}", view.dtype())))?;
-                Ok((
-                    name.to_owned(),
-                    Tensor {
-                        shape: view.shape().to_vec(),
-                        data,
-                    },
-                ))
-            })
-            .collect::<Result<_>>()?;
+        let tensors = read_tensors(bytes)?;
         Ok(Self {
             version: header.version,
             data: header.data,
             tensors,
         })
     }
+}
+
+/// The tensors of any safetensors file by name: another tool may have written it.
+///
+/// # Errors
+/// What is no safetensors file, and numbers of other types than f32, f64 and i64.
+pub fn read_tensors(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
+    let bad = |error: &dyn std::fmt::Display| Error::State(format!("not readable: {error}"));
+    let file = SafeTensors::deserialize(bytes).map_err(|error| bad(&error))?;
+    file.iter()
+        .map(|(name, view)| {
+            let data = TensorData::from_le_bytes(view.dtype(), view.data())
+                .ok_or_else(|| bad(&format!("tensor `{name}` has type {:?}", view.dtype())))?;
+            let shape = view.shape().to_vec();
+            Ok((name.to_owned(), Tensor { shape, data }))
+        })
+        .collect()
 }
 
 impl TensorData {

@@ -100,6 +100,11 @@ pub(crate) fn records(
         };
         fingerprints.push(match stage.stage.shape() {
             Shape::Source(source) => Some(source.fingerprint(&cx).map_err(unrecorded)?),
+            Shape::Model(model) => {
+                let files = model.files();
+                let files = files.iter().map(|file| cx.resolve(file)).collect::<Vec<_>>();
+                (!files.is_empty()).then_some(Fingerprint::Files(files))
+            }
             _ => None,
         });
     }
@@ -158,7 +163,7 @@ fn record(
     );
     match fingerprint {
         Some(Fingerprint::Files(paths)) => {
-            takes_seed = false;
+            takes_seed &= matches!(shape, Shape::Model(_));
             for path in paths {
                 let hash = hashes.get(&path).cloned().unwrap_or_default();
                 // A secret may be part of a path.

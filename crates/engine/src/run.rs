@@ -1049,6 +1049,7 @@ impl<'a> Run<'a> {
             progress: &progress,
             cancellation: self.cancellation,
             checkpoints: &checkpoint,
+            directory: self.directory,
         };
         let (state, rows) = match stage.stage.shape() {
             Shape::Estimator(estimator) => {

@@ -399,6 +399,7 @@ mod tests {
             progress: &Silent,
             cancellation: &cancellation,
             checkpoints: &NoCheckpoints,
+            directory: std::path::Path::new("."),
         };
         let train = with_roles(tumours(), &[]);
         let model: Ftrl = params("{target: diagnosis, features: [mean_texture]}");

@@ -625,6 +625,7 @@ mod tests {
             progress: &heard,
             cancellation: &cancellation,
             checkpoints: &NoCheckpoints,
+            directory: std::path::Path::new("."),
         };
         model("{max_iterations: 2}")
             .fit(&cells, None, &mut cx)

@@ -859,6 +859,7 @@ mod tests {
             progress: &Silent,
             cancellation: &cancellation,
             checkpoints: &NoCheckpoints,
+            directory: std::path::Path::new("."),
         };
         let fitted = model("target: diagnosis").fit(&cells(false), None, &mut cx);
         assert!(matches!(fitted, Err(Error::Interrupted)));

@@ -110,6 +110,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         progress: &clock,
         cancellation: &cancellation,
         checkpoints: &NoCheckpoints,
+        directory: std::path::Path::new("."),
     };
     let trained = Frame {
         data: train,

@@ -333,6 +333,7 @@ fn interrupt_and_resume(
         progress: &progress,
         cancellation: &cancellation,
         checkpoints: &checkpoints,
+        directory: std::path::Path::new("."),
     };
     let stopped = model(&*stage).fit(train, None, &mut cx).map(drop);
     assert!(matches!(stopped, Err(Error::Interrupted)), "{stopped:?}");
@@ -349,6 +350,7 @@ fn interrupt_and_resume(
         progress: &progress,
         cancellation: &cancellation,
         checkpoints: &checkpoints,
+        directory: std::path::Path::new("."),
     };
     let state = model(&*stage).fit(train, None, &mut cx).expect("resumed");
     let messages = progress.messages.into_inner().expect("messages");
@@ -394,6 +396,7 @@ fn a_spoiled_checkpoint_is_not_used() {
         progress: &progress,
         cancellation: &cancellation,
         checkpoints: &checkpoints,
+        directory: std::path::Path::new("."),
     };
     let state = model(&*stage).fit(&train, None, &mut cx).expect("trained");
     assert!(state == fit(NETWORK, &train, 3), "other weights");
@@ -426,6 +429,7 @@ fn a_checkpoint_that_cannot_be_kept_is_an_error() {
         progress: &Silent,
         cancellation: &cancellation,
         checkpoints: &Full,
+        directory: std::path::Path::new("."),
     };
     let error = model(&*stage)
         .fit(&bars(60, 1), None, &mut cx)
@@ -469,6 +473,7 @@ fn validation_rows_are_measured_after_each_epoch() {
         progress: &progress,
         cancellation: &cancellation,
         checkpoints: &NoCheckpoints,
+        directory: std::path::Path::new("."),
     };
     let validation = bars(99, 4);
     let state = model(&*stage)

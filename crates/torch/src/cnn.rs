@@ -10,6 +10,7 @@ use taktline_core::{
 
 use crate::{
     arrays::{Input, Wanted},
+    initial,
     layers::{Ending, Layer, ends, small_cnn, walk},
     lesson::{check_library, layer_problem},
     protocol::{Augmentation, Network},
@@ -49,6 +50,9 @@ struct Cnn {
     class_weight: ClassWeight,
     /// How images are changed each time they are learned from; not at all, where not given.
     augment: Option<Augmentation>,
+    /// A safetensors file with weights to start from: tensors named as this network's (`0.conv.weight`), such as those of a bundle
+    /// with `model.torch.jigsaw` or another `model.torch.cnn`. The others are drawn.
+    initial_weights: Option<String>,
 }
 }
 
@@ -148,6 +152,7 @@ impl Stage for Cnn {
         let shape = self.check_image(input, cx);
         let subject = self.asked().check(input, cx);
         self.settings().check(cx);
+        initial::check(self.initial_weights.as_deref(), cx);
         match &self.layers {
             Some(layers) => {
                 // Without an image the settings of layers can still be wrong; shapes cannot.
@@ -190,6 +195,10 @@ impl Model for Cnn {
         self.allow_pii
     }
 
+    fn files(&self) -> Vec<String> {
+        self.initial_weights.iter().cloned().collect()
+    }
+
     fn fit(
         &self,
         train: &Frame,
@@ -220,7 +229,7 @@ impl Model for Cnn {
             asked: self.asked(),
             settings: self.settings(),
             augment: self.augment,
-            initial: Vec::new(),
+            initial: self.initial_weights.as_deref(),
             interval: None,
         };
         supervised::fit(lesson, network, train, validation, cx)

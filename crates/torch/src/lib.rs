@@ -17,6 +17,8 @@ mod counts;
 #[cfg(not(feature = "libtorch"))]
 mod arrays;
 #[cfg(not(feature = "libtorch"))]
+mod initial;
+#[cfg(not(feature = "libtorch"))]
 mod labels;
 #[cfg(not(feature = "libtorch"))]
 mod lesson;
@@ -33,6 +35,8 @@ mod supervised;
 mod autoencoder;
 #[cfg(not(feature = "libtorch"))]
 mod cnn;
+#[cfg(not(feature = "libtorch"))]
+mod jigsaw;
 #[cfg(not(feature = "libtorch"))]
 mod mlp;
 #[cfg(not(feature = "libtorch"))]

@@ -179,7 +179,7 @@ impl Model for Mlp {
             asked: self.asked(),
             settings: self.settings(),
             augment: None,
-            initial: Vec::new(),
+            initial: None,
             interval: None,
         };
         supervised::fit(lesson, network, train, validation, cx)

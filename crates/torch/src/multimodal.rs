@@ -327,7 +327,7 @@ impl Model for Multimodal {
             asked: self.asked(),
             settings: self.settings(),
             augment: None::<Augmentation>,
-            initial: Vec::new(),
+            initial: None,
             interval: None,
         };
         let network = |ending| self.network(&train.schema, ending);

@@ -278,7 +278,7 @@ impl Model for Rnn {
             asked: self.asked(),
             settings: self.settings(),
             augment: None,
-            initial: Vec::new(),
+            initial: None,
             interval: self.interval.map(|level| Interval {
                 draws: self.samples,
                 level,

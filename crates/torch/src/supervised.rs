@@ -13,7 +13,7 @@ use taktline_core::{
 
 use crate::{
     arrays::Input,
-    bridge,
+    bridge, initial,
     labels::{self, Labels},
     layers::{Ending, ends, walk},
     lesson::{self, Rows, Truth, row_weights, with_tensors},
@@ -229,8 +229,8 @@ pub(crate) struct Lesson<'a> {
     pub(crate) asked: Asked<'a>,
     pub(crate) settings: Settings,
     pub(crate) augment: Option<Augmentation>,
-    /// Tensors to start from, by their names in the network.
-    pub(crate) initial: Vec<(String, Vec<f32>)>,
+    /// A file with weights to start from.
+    pub(crate) initial: Option<&'a str>,
     pub(crate) interval: Option<Interval>,
 }
 
@@ -304,6 +304,7 @@ pub(crate) fn fit(
     if let Some(fault) = ends(&network.layers, walked.output(), known).first() {
         return Err(Error::data(format!("{}; {}", fault.message, fault.help)));
     }
+    let initial = initial::read(initial, &network, cx)?;
     let inputs = input.rows(&train.data)?;
     let rows = Rows {
         inputs: &inputs,
