@@ -128,6 +128,15 @@ impl Wanted<'_> {
     }
 }
 
+/// An image's height, width and channels; two sides mean one channel.
+pub(crate) fn image_shape(shape: &[usize]) -> Option<Vec<usize>> {
+    match shape {
+        [height, width] => Some(vec![*height, *width, 1]),
+        [_, _, _] => Some(shape.to_vec()),
+        _ => None,
+    }
+}
+
 /// The columns of a table that a network learns from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Table<'a> {

@@ -9,7 +9,7 @@ use taktline_core::{
 };
 
 use crate::{
-    arrays::{Input, Wanted},
+    arrays::{Input, Wanted, image_shape},
     initial,
     layers::{Ending, Layer, ends, small_cnn, walk},
     lesson::{check_library, layer_problem},
@@ -68,15 +68,6 @@ register_kind! {
     optimizer: {adam: {learning_rate: 0.001}}
     epochs: 5
 ",
-}
-
-/// An image's height, width and channels; two sides mean one channel.
-fn image_shape(shape: &[usize]) -> Option<Vec<usize>> {
-    match shape {
-        [height, width] => Some(vec![*height, *width, 1]),
-        [_, _, _] => Some(shape.to_vec()),
-        _ => None,
-    }
 }
 
 impl Cnn {
@@ -363,7 +354,7 @@ mod tests {
         let (_, problems) = check(
             "{}",
             Schema::new(vec![
-                Column::new("label", DataType::Float64).with_role(Role::Target),
+                Column::new("label", DataType::Date).with_role(Role::Target),
             ]),
         );
         let codes: Vec<&str> = problems.iter().map(|problem| problem.code).collect();

@@ -10,7 +10,7 @@ use taktline_core::{
 };
 
 use crate::{
-    arrays::{Input, Wanted},
+    arrays::{Input, Wanted, image_shape},
     bridge,
     layers::{
         Activation, Conv, Dense, Layer, Padding, Pool, Tiles, tile, walk,
@@ -230,15 +230,6 @@ impl Stage for Jigsaw {
 
     fn shape(&self) -> Shape<'_> {
         Shape::Model(self)
-    }
-}
-
-/// An image's height, width and channels; two sides mean one channel.
-fn image_shape(shape: &[usize]) -> Option<Vec<usize>> {
-    match shape {
-        [height, width] => Some(vec![*height, *width, 1]),
-        [_, _, _] => Some(shape.to_vec()),
-        _ => None,
     }
 }
 

@@ -194,7 +194,8 @@ impl Model for Mlp {
 mod tests {
     use std::path::Path;
 
-    use taktline_core::{Capabilities, serde_yaml};
+    use polars::prelude::DataType;
+    use taktline_core::{Capabilities, Column, Role, serde_yaml};
 
     use super::*;
 
@@ -272,7 +273,7 @@ mod tests {
         assert_eq!(codes(&check("{}", &input)), ["torch-missing"]);
         let stage: Mlp = serde_yaml::from_str("{dropout: 0.5}").expect("params");
         assert_eq!(stage.features(&input), ["image"]);
-        let network = stage.network(784, 10);
+        let network = stage.network(784, Ending::Classes(10));
         assert_eq!(network.layers.len(), 7);
         assert_eq!(
             walk(&network.input, &network.layers).output(),
@@ -292,7 +293,7 @@ mod tests {
         assert_eq!(codes(&check("{}", &input)), ["torch-missing"]);
         let stage: Mlp = serde_yaml::from_str("{}").expect("params");
         assert_eq!(stage.features(&input), ["spectrum", "load", "is_new"]);
-        assert_eq!(stage.input(&input).row_length(), 6);
+        assert_eq!(stage.table().input(&input).row_length(), 6);
         let stage: Mlp = serde_yaml::from_str("{features: [load, spectrum]}").expect("params");
         assert_eq!(stage.features(&input), ["load", "spectrum"]);
         // What cannot be learned is never passed over.

@@ -44,6 +44,7 @@ mod reshaping;
 mod robust_scale;
 mod rolling;
 mod scaffold;
+mod sequence;
 mod shifts;
 mod smiles;
 mod sound_params;

@@ -742,3 +742,51 @@ fn a_card_that_is_not_there_is_named() {
     let text = refusal("model.torch.mlp", "{device: 'cuda:77'}", &labelled(vec!["a", "b"]));
     assert!(text.contains("`cuda:77`"), "{text}");
 }
+
+#[test]
+fn puzzles_are_solved_and_their_weights_are_a_start() {
+    let train = bars(600, 1);
+    let folder = tempfile::tempdir().expect("a folder");
+    let params = "{grid: 2, orders: 6, hidden: 32, epochs: 15, optimizer: {adam: {learning_rate: 0.01}}, \
+                  layers: [{conv: {filters: 6, kernel: 3, padding: same, activation: relu}}]}";
+    let state = learn("model.torch.jigsaw", params, &train, Some(&bars(200, 2)));
+    #[derive(serde::Deserialize)]
+    struct Course {
+        history: Vec<Passed>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Passed {
+        validation_accuracy: f64,
+    }
+    let course: Course = state.data(1).expect("what was learned");
+    let solved = course.history.last().expect("epochs").validation_accuracy;
+    // Many a bar leaves two of the four tiles empty, which nobody can tell apart.
+    assert!(solved > 0.35, "{solved} of the puzzles, of which chance solves a sixth");
+    let found = answers("model.torch.jigsaw", params, &state, &train.data);
+    assert_eq!(found[0].name(), "code");
+    assert_eq!(found[0].len(), 600);
+
+    std::fs::write(folder.path().join("puzzles.safetensors"), state.to_bytes().expect("bytes")).expect("written");
+    let starting = |layers: &str| {
+        let stage = stage(
+            "model.torch.cnn",
+            &format!(
+                "{{layers: {layers}, initial_weights: puzzles.safetensors, epochs: 1, \
+                 optimizer: {{sgd: {{learning_rate: 0.000000000001}}}}}}"
+            ),
+        );
+        let mut cx = FitContext::quiet(1);
+        cx.directory = folder.path();
+        model(&*stage).fit(&train, None, &mut cx)
+    };
+    let end = "global_average_pool, {dense: {units: 3, activation: softmax}}";
+    let started = starting(&format!(
+        "[{{conv: {{filters: 6, kernel: 3, padding: same, activation: relu}}}}, {end}]"
+    ))
+    .expect("trained");
+    assert!(length(tensor(&started, "0.conv.weight"), tensor(&state, "0.conv.weight")) < 1e-6);
+    let error = starting(&format!("[{{conv: {{filters: 7, kernel: 3}}}}, {end}]")).map(drop);
+    assert!(error.expect_err("another shape").to_string().contains("`0.conv.weight` has shape [6, 1, 3, 3]"));
+    let error = starting("[flatten, {dense: {units: 3, activation: softmax}}]").map(drop);
+    assert!(error.expect_err("nothing in common").to_string().contains("none of the network's tensors"));
+}
