@@ -16,6 +16,7 @@ mod weighted_logistic;
 
 pub mod baseline;
 pub mod boost;
+pub mod calibrate;
 pub mod decision_tree;
 pub mod elastic_net;
 pub mod ets;
