@@ -24,6 +24,7 @@ pub mod ftrl;
 pub mod glm;
 pub mod isolation_forest;
 pub mod k_means;
+pub mod lagged;
 pub mod linear_regression;
 pub mod logistic_regression;
 pub mod mstl;
