@@ -15,6 +15,7 @@ mod expression;
 pub mod features;
 mod kind;
 mod label;
+mod nested;
 mod operation;
 pub mod regressor;
 mod requirement;
@@ -38,6 +39,7 @@ pub use expression::{
 };
 pub use kind::{Kind, Registry};
 pub use label::{Classes, Label, quoted, unknown_label};
+pub use nested::{NESTED, Nested, NestedState};
 pub use operation::{
     AsOfDirection, Cardinality, JoinKind, Keep, Local, Operation, SortKey, WindowFrame,
     output_schema,

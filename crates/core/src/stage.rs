@@ -6,8 +6,8 @@ use polars::prelude::{Column as PolarsColumn, DataFrame, LazyFrame};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CheckContext, Evaluation, FitContext, Operation, Partition, Requirement, Result, Schema,
-    SourceContext, State,
+    CheckContext, Evaluation, FitContext, Nested, Operation, Partition, Requirement, Result,
+    Schema, SourceContext, State,
 };
 
 /// A checked stage: its params, and what they mean.
@@ -19,6 +19,11 @@ pub trait Stage: Send + Sync {
 
     /// What this stage is to an engine.
     fn shape(&self) -> Shape<'_>;
+
+    /// The models inside its params. Their kinds' versions count for what is kept as its own does.
+    fn nested(&self) -> Vec<&Nested> {
+        Vec::new()
+    }
 
     /// How many inputs the stage takes.
     fn arity(&self) -> std::ops::RangeInclusive<usize> {

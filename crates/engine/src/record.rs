@@ -51,6 +51,9 @@ struct Ingredients<'a> {
     engine: u32,
     kind: &'a str,
     version: u32,
+    /// The kinds of the models inside the params, and their versions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    nested: Vec<(&'a str, u32)>,
     params: &'a Value,
     inputs: Vec<Key>,
     seed: Option<u64>,
@@ -102,7 +105,10 @@ pub(crate) fn records(
             Shape::Source(source) => Some(source.fingerprint(&cx).map_err(unrecorded)?),
             Shape::Model(model) => {
                 let files = model.files();
-                let files = files.iter().map(|file| cx.resolve(file)).collect::<Vec<_>>();
+                let files = files
+                    .iter()
+                    .map(|file| cx.resolve(file))
+                    .collect::<Vec<_>>();
                 (!files.is_empty()).then_some(Fingerprint::Files(files))
             }
             _ => None,
@@ -199,6 +205,12 @@ fn record(
         engine: ENGINE_VERSION,
         kind: stage.kind.name,
         version: stage.kind.version,
+        nested: stage
+            .stage
+            .nested()
+            .into_iter()
+            .map(|nested| (nested.kind().name, nested.kind().version))
+            .collect(),
         params: &params,
         inputs: stage.inputs.iter().map(|input| above[*input].key).collect(),
         seed,

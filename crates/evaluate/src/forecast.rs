@@ -63,7 +63,7 @@ pub struct Forecast {
 /// How long a season is.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(untagged)]
-enum Season {
+pub(crate) enum Season {
     /// Rows of a series.
     Rows(#[schemars(range(min = 1))] usize),
     /// A time.
@@ -79,7 +79,7 @@ impl Default for Season {
 /// Which naive forecast.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum Baseline {
+pub(crate) enum Baseline {
     /// The last season of the training rows, over and over: what could be said at their end for every horizon.
     #[default]
     LastSeason,
@@ -164,11 +164,7 @@ impl Stage for Forecast {
         if let Some(by) = &self.by {
             by.check("by", input, cx);
         }
-        match self.over(input) {
-            Ok(over) => self.check_over(input, &over, cx),
-            Err(problem) if !input.incomplete => cx.report(*problem),
-            Err(_) => {}
-        }
+        self.check_time(input, cx);
         self.further().check(input, cx);
         input.clone()
     }
@@ -187,8 +183,45 @@ impl Forecast {
         }
     }
 
+    /// As a backtest judges each of its folds.
+    pub(crate) fn of_folds(
+        by: Option<Names>,
+        over: Option<String>,
+        season: Season,
+        baseline: Baseline,
+    ) -> Self {
+        Self {
+            part: None,
+            by,
+            over,
+            season,
+            baseline,
+            slices: None,
+            bootstrap: None,
+        }
+    }
+
+    /// The metrics, in order.
+    pub(crate) fn names(has_ends: bool) -> Vec<&'static str> {
+        let mut names = vec!["wape", "mae", "rmse", "mase", "bias"];
+        let ends = has_ends.then_some(["coverage", "mean_width"]);
+        names.extend(ends.into_iter().flatten());
+        names.extend(["baseline_wape", "baseline_mae", "baseline_rmse"]);
+        names.extend(["wape_skill", "rmse_skill"]);
+        names
+    }
+
+    /// Reports a column of time that is none, and a season that does not fit it.
+    pub(crate) fn check_time(&self, input: &Schema, cx: &mut CheckContext<'_>) {
+        match self.over(input) {
+            Ok(over) => self.check_over(input, &over, cx),
+            Err(problem) if !input.incomplete => cx.report(*problem),
+            Err(_) => {}
+        }
+    }
+
     /// The column of time.
-    fn over(&self, input: &Schema) -> std::result::Result<String, Box<Problem>> {
+    pub(crate) fn over(&self, input: &Schema) -> std::result::Result<String, Box<Problem>> {
         if let Some(over) = &self.over {
             return Ok(over.clone());
         }
@@ -235,7 +268,7 @@ impl Forecast {
 }
 
 /// Everything that is judged, row by row; rows outside of the judged parts may hold no numbers.
-struct Rows {
+pub(crate) struct Rows {
     truths: Vec<f64>,
     predictions: Vec<f64>,
     ends: Option<(Vec<f64>, Vec<f64>)>,
@@ -257,7 +290,7 @@ struct Series {
 }
 
 impl Rows {
-    fn read(frame: &Frame, parts: &Parts, settings: &Forecast) -> Result<Self> {
+    pub(crate) fn read(frame: &Frame, parts: &Parts, settings: &Forecast) -> Result<Self> {
         let column = |name: &str| judged::numbers_or_none(frame.data.column(name)?);
         let target = target_name(&frame.schema)
             .ok_or_else(|| Error::data("no column has the role `target`"))?;
@@ -366,6 +399,31 @@ impl Rows {
         Ok(())
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.truths.len()
+    }
+
+    /// With the rows of another frame behind these; their series are told apart no longer.
+    pub(crate) fn followed_by(mut self, other: Self) -> Self {
+        self.truths.extend(other.truths);
+        self.predictions.extend(other.predictions);
+        self.ends = self.ends.zip(other.ends).map(|(mut ends, more)| {
+            ends.0.extend(more.0);
+            ends.1.extend(more.1);
+            ends
+        });
+        self.weights = self.weights.zip(other.weights).map(|(mut weights, more)| {
+            weights.extend(more);
+            weights
+        });
+        self.horizons.extend(other.horizons);
+        self.naive.extend(other.naive);
+        self.scales.extend(other.scales);
+        self.times.extend(other.times);
+        self.series.clear();
+        self
+    }
+
     fn errors<'a>(&self, chosen: &[usize], columns: &'a mut [Vec<f64>; 3]) -> Errors<'a> {
         columns[0] = pick(&self.truths, chosen);
         columns[1] = pick(&self.predictions, chosen);
@@ -380,7 +438,7 @@ impl Rows {
         }
     }
 
-    fn measure(&self, chosen: &[usize]) -> MetricList {
+    pub(crate) fn measure(&self, chosen: &[usize]) -> MetricList {
         let mut columns = [const { Vec::new() }; 3];
         let errors = self.errors(chosen, &mut columns);
         let no_weight = "the rows have no weight";
@@ -510,11 +568,7 @@ fn short_times(mut times: Vec<String>) -> Vec<String> {
 
 impl Evaluate for Forecast {
     fn metrics(&self, input: &Schema) -> Vec<String> {
-        let mut names = vec!["wape", "mae", "rmse", "mase", "bias"];
-        let ends = has_ends(input).then_some(["coverage", "mean_width"]);
-        names.extend(ends.into_iter().flatten());
-        names.extend(["baseline_wape", "baseline_mae", "baseline_rmse"]);
-        names.extend(["wape_skill", "rmse_skill"]);
+        let names = Self::names(has_ends(input));
         let worst = self.further().worst(&BY_SLICE.map(str::to_owned));
         names.into_iter().map(str::to_owned).chain(worst).collect()
     }

@@ -1,6 +1,7 @@
 //! Metrics, curves, plots and reports: how good a model is, in figures that gates, people and scripts can read.
 
 pub mod anomaly;
+mod backtest;
 mod bootstrap;
 pub mod classification;
 pub mod clustering;

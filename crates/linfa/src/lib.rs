@@ -16,6 +16,7 @@ mod weighted_logistic;
 
 pub mod baseline;
 pub mod boost;
+pub mod calibrate;
 pub mod decision_tree;
 pub mod elastic_net;
 pub mod ets;
@@ -23,6 +24,7 @@ pub mod ftrl;
 pub mod glm;
 pub mod isolation_forest;
 pub mod k_means;
+pub mod lagged;
 pub mod linear_regression;
 pub mod logistic_regression;
 pub mod mstl;

@@ -221,6 +221,23 @@ impl Step {
             }
         }
     }
+
+    /// The time so many steps later.
+    fn after(self, from: i64, steps: i64) -> i64 {
+        match self {
+            Self::Fixed(length) | Self::Number(length) => {
+                from.saturating_add(length.saturating_mul(steps))
+            }
+            Self::Months(length) => {
+                let from = Calendar::of(from);
+                Calendar {
+                    months: from.months + length * steps,
+                    ..from
+                }
+                .microseconds()
+            }
+        }
+    }
 }
 
 /// A time as months since 1970 and what is left.
@@ -251,6 +268,40 @@ impl Calendar {
         Self {
             months: months - 1970 * 12,
             rest: day * day_length + rest,
+        }
+    }
+
+    fn microseconds(self) -> i64 {
+        // As above: days_from_civil, for the month's first day.
+        let months = self.months + 1970 * 12;
+        let (shifted_year, shifted_month) =
+            ((months - 2).div_euclid(12), (months - 2).rem_euclid(12));
+        let era = shifted_year.div_euclid(400);
+        let year_of_era = shifted_year.rem_euclid(400);
+        let day_of_year = (153 * shifted_month + 2) / 5;
+        let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+        (era * 146_097 + day_of_era - 719_468) * UNITS[3].1 + self.rest
+    }
+}
+
+/// What a calendar says of a time in microseconds since 1970, each counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CalendarParts {
+    pub(crate) hour: usize,
+    /// From Monday.
+    pub(crate) weekday: usize,
+    pub(crate) month: usize,
+}
+
+impl CalendarParts {
+    pub(crate) fn of(time: i64) -> Self {
+        let day_length = UNITS[3].1;
+        // 1970 began on a Thursday.
+        let weekday = (time.div_euclid(day_length) + 3).rem_euclid(7);
+        Self {
+            hour: (time.rem_euclid(day_length) / UNITS[2].1) as usize,
+            weekday: weekday as usize,
+            month: Calendar::of(time).months.rem_euclid(12) as usize,
         }
     }
 }
@@ -321,6 +372,11 @@ pub(crate) fn check(
         }
     }
     regressor::with_predictions(input, target, &[LOWER, UPPER], cx)
+}
+
+/// The column that tells the time of a row, if there is one that does.
+pub(crate) fn time_column<'a>(settings: &Settings<'_>, input: &'a Schema) -> Option<&'a Column> {
+    input.column(&time_name(settings, input)?)
 }
 
 fn check_time<'a>(
@@ -401,7 +457,25 @@ struct Series {
     steps: usize,
 }
 
-/// Fits every series, several at a time, and keeps their forecasts.
+/// The training steps of one series.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known<'a> {
+    /// The value of each step.
+    pub(crate) values: &'a [f64],
+    /// The time of the last one: microseconds since 1970, or a whole number.
+    last: i64,
+    step: Step,
+}
+
+impl Known<'_> {
+    /// The time of a step, counted from the first one; it may lie ahead.
+    pub(crate) fn time(&self, step: usize) -> i64 {
+        let ahead = step as i64 + 1 - self.values.len() as i64;
+        self.step.after(self.last, ahead)
+    }
+}
+
+/// Fits every series by its values, several at a time, and keeps their forecasts.
 ///
 /// # Errors
 /// Rows that make no regular series, and what `forecast` says, with the series' name before it.
@@ -410,6 +484,16 @@ pub(crate) fn fit(
     train: &Frame,
     cx: &mut FitContext<'_>,
     forecast: impl Fn(&[f64]) -> Result<Forecasts> + Sync,
+) -> Result<State> {
+    fit_known(settings, train, cx, |known| forecast(known.values))
+}
+
+/// As [`fit`], for forecasters that look at times too.
+pub(crate) fn fit_known(
+    settings: &Settings<'_>,
+    train: &Frame,
+    cx: &mut FitContext<'_>,
+    forecast: impl Fn(Known<'_>) -> Result<Forecasts> + Sync,
 ) -> Result<State> {
     let (_, values) = target_numbers(train, target(settings, &train.schema))?;
     if values.is_empty() {
@@ -443,7 +527,13 @@ pub(crate) fn fit(
                 over: &over,
             };
             let regular = places.values(rows, &times, |row| values[row], &name)?;
-            let found = forecast(&regular).map_err(|error| match error {
+            let last = rows.last().map_or(0, |row| times[*row]);
+            let known = Known {
+                values: &regular,
+                last,
+                step,
+            };
+            let found = forecast(known).map_err(|error| match error {
                 Error::Interrupted => error,
                 other => Error::data(format!("{name}: {other}")),
             })?;
@@ -463,7 +553,6 @@ pub(crate) fn fit(
                 total,
                 unit: "series",
             });
-            let last = rows.last().map_or(0, |row| times[*row]);
             let series = Series {
                 key: key.to_vec(),
                 last,
@@ -861,6 +950,41 @@ mod tests {
         let year = step("1y").expect("a step");
         assert_eq!(year.between(day("2000-02-29"), day("2024-02-29")), Some(24));
         assert_eq!(year.between(day("2000-02-29"), day("2001-03-29")), None);
+    }
+
+    #[test]
+    fn steps_lead_where_they_came_from() {
+        let steps = ["1mo", "1q", "1y", "1d", "15min"].map(|text| step(text).expect("a step"));
+        for step in steps {
+            for day in (-800_000..800_000).step_by(977) {
+                let from = day * UNITS[3].1 + 5;
+                for ahead in [-13, -1, 0, 1, 25] {
+                    let to = step.after(from, ahead);
+                    // The 31st of a month has no partner in a shorter one.
+                    let is_short = Calendar::of(from).rest >= 28 * UNITS[3].1;
+                    assert!(
+                        is_short || step.between(from, to) == Some(ahead),
+                        "{step} {day} {ahead}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_calendar_is_that_of_chrono() {
+        use chrono::{DateTime, Datelike, Timelike};
+        for hour in (-400_000..400_000_i64).step_by(1013) {
+            let time = hour * UNITS[2].1;
+            let wanted = DateTime::from_timestamp_micros(time).expect("a time");
+            let found = CalendarParts::of(time);
+            assert_eq!(found.hour, wanted.hour() as usize);
+            assert_eq!(
+                found.weekday,
+                wanted.weekday().num_days_from_monday() as usize
+            );
+            assert_eq!(found.month, wanted.month0() as usize);
+        }
     }
 
     #[test]

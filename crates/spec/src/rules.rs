@@ -29,7 +29,13 @@ pub(crate) fn check(
         match draft.stage.as_ref().map(|stage| stage.shape()) {
             Some(Shape::Model(model)) => plan.refuse_leaks(index, model, report),
             Some(Shape::Deploy(deploy)) => plan.check_deploy(index, deploy, report),
-            _ => {}
+            // A backtest's model learns too; that of a model is asked through it.
+            _ => {
+                let nested = draft.stage.iter().flat_map(|stage| stage.nested());
+                for model in nested.filter_map(|nested| nested.model().ok()) {
+                    plan.refuse_leaks(index, model, report);
+                }
+            }
         }
     }
     plan.warn_of_dropped_rows(report);

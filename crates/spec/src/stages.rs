@@ -7,7 +7,7 @@ use taktline_core::{Kind, Registry, Stage, closest, did_you_mean};
 use crate::{
     report::Report,
     substitute::is_name,
-    tree::{Node, NodeValue, shortened},
+    tree::{Key, Node, NodeValue, shortened},
     validate::{Compiled, Subject, hold, read_null_choices},
 };
 
@@ -345,32 +345,77 @@ fn read_cache(node: &Node, report: &mut Report<'_>) -> bool {
     }
 }
 
+/// Holds params, and those of the stages inside them, against the schemas of their kinds; whether all fit.
+fn hold_params(
+    kind: &'static Kind,
+    params: &mut Node,
+    place: &Range<usize>,
+    report: &mut Report<'_>,
+) -> bool {
+    let compiled = match Compiled::of_kind(kind) {
+        Ok(compiled) => compiled,
+        Err(error) => {
+            let message = format!("the schema of `{}` is not usable: {error}", kind.name);
+            report.error(place.clone(), "invalid-kind", message);
+            return false;
+        }
+    };
+    // `- clean.drop_nulls:` without params means all defaults.
+    if matches!(params.value, NodeValue::Null) && !compiled.is_list() {
+        params.value = NodeValue::Mapping(Vec::new());
+    }
+    read_null_choices(params, &compiled);
+    let name = format!("`{}`", kind.name);
+    let subject = Subject {
+        name: &name,
+        noun: "param",
+        unknown: "unknown-param",
+        missing: "missing-param",
+        place: place.clone(),
+    };
+    if !hold(params, &compiled, &subject, report) {
+        return false;
+    }
+    let mut all_fit = true;
+    for (param, family) in compiled.nested() {
+        if let NodeValue::Mapping(entries) = &mut params.value
+            && let Some((_, node)) = entries.iter_mut().find(|(key, _)| key.text == param)
+            && let NodeValue::Mapping(named) = &mut node.value
+            && let Some((key, params)) = named.first_mut()
+        {
+            all_fit &= match named_kind(key, family, report) {
+                Some(kind) => hold_params(kind, params, &key.span, report),
+                None => false,
+            };
+        }
+    }
+    all_fit
+}
+
+/// The kind of that name and family; reports where there is none.
+fn named_kind(key: &Key, family: &str, report: &mut Report<'_>) -> Option<&'static Kind> {
+    let registry = Registry::collect().ok()?;
+    let shown = shortened(&key.text);
+    let (code, message) = match registry.get(&key.text) {
+        Some(kind) if kind.family() == family => return Some(kind),
+        Some(_) => ("wrong-kind", format!("`{shown}` is no `{family}.*` stage")),
+        None => ("unknown-kind", format!("there is no stage kind `{shown}`")),
+    };
+    let suggestion = suggested_kind(&key.text, &registry);
+    let diagnostic = report.error(key.span.clone(), code, message);
+    if code == "unknown-kind" {
+        diagnostic.help.extend(suggestion);
+    }
+    None
+}
+
 impl Draft {
     /// Holds the params against the kind's schema and makes the stage of them.
     pub(crate) fn parse(&mut self, report: &mut Report<'_>) {
         let Some(kind) = self.kind else { return };
-        let compiled = match Compiled::of_kind(kind) {
-            Ok(compiled) => compiled,
-            Err(error) => {
-                let message = format!("the schema of `{}` is not usable: {error}", kind.name);
-                report.error(self.place.clone(), "invalid-kind", message);
-                return;
-            }
-        };
-        // `- clean.drop_nulls:` without params means all defaults.
-        if matches!(self.params.value, NodeValue::Null) && !compiled.is_list() {
-            self.params.value = NodeValue::Mapping(Vec::new());
-        }
-        read_null_choices(&mut self.params, &compiled);
         let name = format!("`{}`", kind.name);
-        let subject = Subject {
-            name: &name,
-            noun: "param",
-            unknown: "unknown-param",
-            missing: "missing-param",
-            place: self.place.clone(),
-        };
-        if !hold(&self.params, &compiled, &subject, report) || self.params.has_unresolved() {
+        if !hold_params(kind, &mut self.params, &self.place, report) || self.params.has_unresolved()
+        {
             return;
         }
         let given = self.params.to_yaml(false);

@@ -90,6 +90,46 @@ fn assert_stage_findings(stages: &str, expected: &[&str]) {
     assert_findings(&with_stages(stages), expected);
 }
 
+#[test]
+fn a_model_inside_a_stage_is_held_against_its_own_kind() {
+    let around = |model: &str| {
+        format!(
+            "  - clean.select: {{columns: [amount, fraud]}}\n  - model.around: {{model: {model}}}\n"
+        )
+    };
+    for good in [
+        "{model.line: {}}",
+        "{model.line: }",
+        "{model.around: {model: {model.line: }}}",
+    ] {
+        assert_stage_findings(&around(good), &[]);
+    }
+    assert_stage_findings(
+        &around("{model.lien: {}}"),
+        &[
+            "unknown-kind 6:28 [model.lien] there is no stage kind `model.lien` | did you mean `model.line`?",
+        ],
+    );
+    assert_stage_findings(
+        &around("{model.line: {alow_pii: true}}"),
+        &[
+            "unknown-param 6:41 [alow_pii] `model.line` has no param `alow_pii` | did you mean `allow_pii`?",
+        ],
+    );
+    assert_stage_findings(
+        &around("{model.around: {model: {model.line: {allow_pii: 3}}}}"),
+        &["wrong-type 6:75 [3] `allow_pii`: expected `true` or `false`, found `3`"],
+    );
+    assert_stage_findings(
+        &around("{clean.select: {columns: [amount]}}"),
+        &["wrong-kind 6:28 [clean.select] `clean.select` is no `model.*` stage"],
+    );
+    assert_stage_findings(
+        &around("{}"),
+        &["out-of-range 6:27 [{}] `model` must not be empty"],
+    );
+}
+
 const GOOD: &str = r#"
 pipeline: card-fraud
 about: Find fraud.

@@ -11,7 +11,7 @@ use jsonschema::{
     error::{TypeKind, ValidationErrorKind},
 };
 use serde_json::{Value, json};
-use taktline_core::{Kind, counted, did_you_mean};
+use taktline_core::{Kind, NESTED, counted, did_you_mean};
 
 use crate::{
     report::Report,
@@ -54,6 +54,15 @@ impl Compiled {
     /// Whether the params are a list.
     pub(crate) fn is_list(&self) -> bool {
         self.schema.get("type").and_then(Value::as_str) == Some("array")
+    }
+
+    /// The params that hold a stage of their own, and of which family: `model: {model.linfa.svm: {…}}`.
+    pub(crate) fn nested(&self) -> impl Iterator<Item = (&str, &str)> {
+        let properties = self.schema.get("properties").and_then(Value::as_object);
+        properties
+            .into_iter()
+            .flatten()
+            .filter_map(|(name, schema)| Some((name.as_str(), schema.get(NESTED)?.as_str()?)))
     }
 
     /// The schema at a pointer of an error, references followed.

@@ -7,8 +7,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
     CheckContext, Column, Deploy, Error, Estimator, Evaluate, Evaluation, Expression, Fingerprint,
-    FitContext, Frame, Model, Operation, Partition, Predictor, Problem, Relational, Requirement,
-    Result, Schema, Shape, Sink, Source, SourceContext, Split, Stage, State, path, register_kind,
+    FitContext, Frame, Model, Nested, Operation, Partition, Predictor, Problem, Relational,
+    Requirement, Result, Schema, Shape, Sink, Source, SourceContext, Split, Stage, State, path,
+    register_kind,
 };
 
 fn nothing<T>() -> Result<T> {
@@ -370,6 +371,50 @@ impl Stage for Line {
 
     fn shape(&self) -> Shape<'_> {
         Shape::Model(self)
+    }
+}
+
+/// Another model, and what is made of it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Around {
+    /// The other model.
+    model: Nested,
+}
+
+register_kind! { Around, "model.around", version: 1, example: "- model.around: {model: {model.line: {}}}" }
+
+impl Stage for Around {
+    fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
+        self.model.check("model", &first(inputs), cx)
+    }
+
+    fn shape(&self) -> Shape<'_> {
+        Shape::Model(self)
+    }
+
+    fn nested(&self) -> Vec<&Nested> {
+        vec![&self.model]
+    }
+}
+
+impl Model for Around {
+    fn features(&self, input: &Schema) -> Vec<String> {
+        self.model
+            .model()
+            .map_or_else(|_| Vec::new(), |model| model.features(input))
+    }
+
+    fn target(&self, input: &Schema) -> Option<String> {
+        self.model.model().ok()?.target(input)
+    }
+
+    fn fit(&self, _: &Frame, _: Option<&Frame>, _: &mut FitContext<'_>) -> Result<State> {
+        nothing()
+    }
+
+    fn load(&self, _: &State) -> Result<Box<dyn Predictor>> {
+        Ok(Box::new(NoPredictor))
     }
 }
 
