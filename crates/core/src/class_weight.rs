@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, ops::Index};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{CheckContext, Error, Label, Problem, Result, label::{quoted, unknown_label}, path};
+use crate::{
+    CheckContext, Error, Label, Problem, Result,
+    label::{quoted, unknown_label},
+    path,
+};
 
 /// How much the rows of each class count.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]

@@ -6,8 +6,8 @@ use polars::prelude::{
 };
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    CheckContext, Classes, Error, Frame, Label, Problem, Result, Schema, classifier, features, path,
-    quoted, type_name, unknown_label,
+    CheckContext, Classes, Error, Frame, Label, Problem, Result, Schema, classifier, features,
+    path, quoted, type_name, unknown_label,
 };
 
 use crate::{class_weight::ClassWeight, records::is_learned};
@@ -208,4 +208,3 @@ pub(crate) fn check_positive(
         );
     }
 }
-

@@ -70,14 +70,20 @@ impl Wanted<'_> {
                         .iter()
                         .map(|column| format!("`{}`", column.name))
                         .collect();
-                    let code = if what == "image" { "no-image" } else { "no-array" };
+                    let code = if what == "image" {
+                        "no-image"
+                    } else {
+                        "no-array"
+                    };
                     cx.report(match found.as_slice() {
-                        [] => Problem::error(code, place, format!("no feature column holds {what}s"))
-                            .help(self.source),
+                        [] => {
+                            Problem::error(code, place, format!("no feature column holds {what}s"))
+                                .help(self.source)
+                        }
                         several => {
-                            let message =
-                                format!("{} could all be the {what}", several.join(", "));
-                            Problem::error(code, place, message).help("say which with `input: NAME`")
+                            let message = format!("{} could all be the {what}", several.join(", "));
+                            Problem::error(code, place, message)
+                                .help("say which with `input: NAME`")
                         }
                     });
                 }
@@ -85,7 +91,11 @@ impl Wanted<'_> {
             return None;
         };
         let name = &column.name;
-        let code = if what == "image" { "not-an-image" } else { "not-an-array" };
+        let code = if what == "image" {
+            "not-an-image"
+        } else {
+            "not-an-array"
+        };
         let Some((shape, item)) = column.array() else {
             let message = format!(
                 "`{name}` is {}, not {} {what}",

@@ -14,11 +14,7 @@ const PLACES: u64 = 1 << 32;
 const NOISE: u64 = PLACES + 1;
 
 /// A batch of images (rows, channels, height, width), each turned, moved, cut and mirrored by its own draw.
-pub(crate) fn augmented(
-    images: Tensor,
-    by: &Augmentation,
-    draw: u64,
-) -> Result<Tensor, TchError> {
+pub(crate) fn augmented(images: Tensor, by: &Augmentation, draw: u64) -> Result<Tensor, TchError> {
     let size = images.size();
     let mut images = images;
     if by.flip.is_some() || by.rotate > 0.0 || by.shift > 0.0 || by.crop.is_some() {

@@ -93,10 +93,19 @@ impl Autoencoder {
         if self.dropout > 0.0 {
             layers.push(Layer::Dropout(Dropout { rate: self.dropout }));
         }
-        layers.extend(self.hidden.iter().map(|units| dense(*units, self.activation)));
+        layers.extend(
+            self.hidden
+                .iter()
+                .map(|units| dense(*units, self.activation)),
+        );
         layers.push(dense(self.bottleneck, Activation::Linear));
         let code = layers.len();
-        layers.extend(self.hidden.iter().rev().map(|units| dense(*units, self.activation)));
+        layers.extend(
+            self.hidden
+                .iter()
+                .rev()
+                .map(|units| dense(*units, self.activation)),
+        );
         layers.push(dense(numbers, Activation::Linear));
         (layers, code)
     }

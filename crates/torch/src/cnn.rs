@@ -2,10 +2,7 @@
 
 use taktline_core::{
     CheckContext, FitContext, Frame, Model, ParamPath, Predictor, Problem, Result, Schema, Shape,
-    Stage, State,
-    class_weight::ClassWeight,
-    classifier::target_name,
-    register_kind,
+    Stage, State, class_weight::ClassWeight, classifier::target_name, register_kind,
 };
 
 use crate::{

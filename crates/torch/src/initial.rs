@@ -38,8 +38,7 @@ pub(crate) fn read(
     };
     let bytes = fs::read(cx.resolve(file))
         .map_err(|error| Error::data(format!("`{file}` cannot be read: {error}")))?;
-    let given =
-        read_tensors(&bytes).map_err(|error| Error::data(format!("`{file}`: {error}")))?;
+    let given = read_tensors(&bytes).map_err(|error| Error::data(format!("`{file}`: {error}")))?;
     let wanted = parameters(&network.input, &network.layers);
     let mut found = Vec::new();
     for parameter in &wanted {

@@ -12,9 +12,7 @@ use taktline_core::{
 use crate::{
     arrays::{Input, Wanted, image_shape},
     bridge,
-    layers::{
-        Activation, Conv, Dense, Layer, Padding, Pool, Tiles, tile, walk,
-    },
+    layers::{Activation, Conv, Dense, Layer, Padding, Pool, Tiles, tile, walk},
     lesson::{self, Rows, Truth, check_library, row_weights, with_tensors},
     protocol::{Array, Device, Epoch, Load, Loss, Network, Orders},
     runtime,
@@ -206,17 +204,24 @@ impl Stage for Jigsaw {
         };
         check_library(cx);
         self.settings().check(cx);
-        let channels = self.wanted().check(input, None, cx).and_then(|(column, own)| {
-            let image = image_shape(&own);
-            if image.is_none() {
-                let message = format!(
-                    "`{}` has shape {own:?}, but an image is height, width, channels",
-                    column.name
-                );
-                cx.report(Problem::error("not-an-image", self.wanted().place(), message));
-            }
-            self.check_layers(&image?, cx)
-        });
+        let channels = self
+            .wanted()
+            .check(input, None, cx)
+            .and_then(|(column, own)| {
+                let image = image_shape(&own);
+                if image.is_none() {
+                    let message = format!(
+                        "`{}` has shape {own:?}, but an image is height, width, channels",
+                        column.name
+                    );
+                    cx.report(Problem::error(
+                        "not-an-image",
+                        self.wanted().place(),
+                        message,
+                    ));
+                }
+                self.check_layers(&image?, cx)
+            });
         let dtype = DataType::Array(Box::new(DataType::Float64), channels.unwrap_or(1));
         let mut output = classifier::with_outputs(input, None, vec![Column::new(CODE, dtype)], cx);
         output.incomplete |= channels.is_none();
@@ -257,7 +262,10 @@ impl Model for Jigsaw {
         cx: &mut FitContext<'_>,
     ) -> Result<State> {
         let missing = || Error::data("the training rows have no image of height, width, channels");
-        let column = self.wanted().find(&train.schema, None).ok_or_else(missing)?;
+        let column = self
+            .wanted()
+            .find(&train.schema, None)
+            .ok_or_else(missing)?;
         let (own, _) = column.array().ok_or_else(missing)?;
         let image = image_shape(&own).ok_or_else(missing)?;
         let input = Input::Array {
@@ -284,7 +292,9 @@ impl Model for Jigsaw {
             grid: self.grid,
             count: self.orders,
         });
-        let course = self.settings().course(loss, None, cx.seed, runtime::threads());
+        let course = self
+            .settings()
+            .course(loss, None, cx.seed, runtime::threads());
         let device = course.device;
         let solver = self.solver(&image);
         let (_, trained, tensors) =

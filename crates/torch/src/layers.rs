@@ -792,24 +792,26 @@ fn walk_within(input: &[usize], layers: &[Layer], is_whole: bool) -> Walk {
             },
             ..fault
         }));
-        shape = shape.filter(|_| !is_broken).and_then(|before| match after(&before, layer) {
-            Ok(after) => Some(after),
-            Err((key, label, help)) => {
-                faults.push(Fault {
-                    layer: index,
-                    inside: Vec::new(),
-                    key,
-                    code: "layer-shape",
-                    message: format!(
-                        "{} does not fit its input of shape {before:?}",
-                        named(index, layer)
-                    ),
-                    label: Some(label),
-                    help,
-                });
-                None
-            }
-        });
+        shape = shape
+            .filter(|_| !is_broken)
+            .and_then(|before| match after(&before, layer) {
+                Ok(after) => Some(after),
+                Err((key, label, help)) => {
+                    faults.push(Fault {
+                        layer: index,
+                        inside: Vec::new(),
+                        key,
+                        code: "layer-shape",
+                        message: format!(
+                            "{} does not fit its input of shape {before:?}",
+                            named(index, layer)
+                        ),
+                        label: Some(label),
+                        help,
+                    });
+                    None
+                }
+            });
         shapes.push(shape.clone());
     }
     Walk { shapes, faults }
@@ -869,15 +871,30 @@ pub fn ends(
     let is_numbers = matches!(ending, Some((Ending::Numbers(_), _)));
     let Layer::Dense(dense) = last else {
         let (what, code) = match is_numbers {
-            true => ("a network that learns numbers ends with a `dense` layer", "numbers-not-last"),
-            false => ("a classifier ends with a `dense` layer with `softmax`", "softmax-not-last"),
+            true => (
+                "a network that learns numbers ends with a `dense` layer",
+                "numbers-not-last",
+            ),
+            false => (
+                "a classifier ends with a `dense` layer with `softmax`",
+                "softmax-not-last",
+            ),
         };
         let help = match &ending {
             Some((ending, _)) => format!("add `{}` below it", ending.written()),
-            None => "add a `dense` layer with a unit for each class and `activation: softmax` below it".into(),
+            None => {
+                "add a `dense` layer with a unit for each class and `activation: softmax` below it"
+                    .into()
+            }
         };
         let message = format!("{what}, not with `{}`", last.name());
-        return vec![fault(None, code, message, Some("the last layer".into()), help)];
+        return vec![fault(
+            None,
+            code,
+            message,
+            Some("the last layer".into()),
+            help,
+        )];
     };
     let mut faults = Vec::new();
     let found = dense.activation;
@@ -893,7 +910,8 @@ pub fn ends(
         Some((Ending::Binary, _)) if found != Activation::Sigmoid => faults.push(fault(
             Some("activation"),
             "softmax-not-last",
-            "with `binary_crossentropy` the last layer gives the probability of the second class".into(),
+            "with `binary_crossentropy` the last layer gives the probability of the second class"
+                .into(),
             label,
             "write `units: 1, activation: sigmoid` on the last `dense` layer".into(),
         )),
@@ -947,7 +965,10 @@ pub fn ends(
             Some(evidence),
             match output {
                 Some([steps, _]) if numbers.is_multiple_of(*steps) => {
-                    format!("write `units: {}`: each of the {steps} steps gives so many", numbers / steps)
+                    format!(
+                        "write `units: {}`: each of the {steps} steps gives so many",
+                        numbers / steps
+                    )
                 }
                 _ => format!("write `units: {numbers}`"),
             },
@@ -973,7 +994,8 @@ fn places<'a>(shape: &'a [usize], wanted: &str) -> Result<(&'a [usize], usize), 
         [sides @ .., channels] if (1..=2).contains(&sides.len()) => Ok((sides, *channels)),
         _ => Err((
             None,
-            "it works on images (height, width, channels) and sequences (steps, channels)".to_owned(),
+            "it works on images (height, width, channels) and sequences (steps, channels)"
+                .to_owned(),
             format!("put `{wanted}` above `flatten`"),
         )),
     }
@@ -1316,7 +1338,11 @@ fn parameters_of(
             }
         }
         Layer::Embedding(embedding) => {
-            add("weight", vec![embedding.count, embedding.size], Start::Small);
+            add(
+                "weight",
+                vec![embedding.count, embedding.size],
+                Start::Small,
+            );
         }
         Layer::Branches(Branches { branches, .. }) => {
             for (index, branch) in branches.iter().enumerate() {
@@ -1493,13 +1519,24 @@ mod tests {
         let shapes: Vec<Vec<usize>> = walk.shapes.into_iter().flatten().collect();
         assert_eq!(
             shapes,
-            [vec![40, 3], vec![40, 8], vec![20, 8], vec![20, 6], vec![4], vec![1]]
+            [
+                vec![40, 3],
+                vec![40, 8],
+                vec![20, 8],
+                vec![20, 6],
+                vec![4],
+                vec![1]
+            ]
         );
         let found = parameters(&[40, 3], &network);
         assert_eq!(found[0].shape, [8, 3, 1, 5]);
         let count: usize = found.iter().map(Parameter::len).sum();
-        assert_eq!(count, (8 * 15 + 8) + 4 * 6 * (8 + 6 + 2) + 3 * 4 * (6 + 4 + 2) + 5);
-        let faults = super::walk(&[40, 3], &layers("[{lstm: {units: 6}}, {gru: {units: 4}}]")).faults;
+        assert_eq!(
+            count,
+            (8 * 15 + 8) + 4 * 6 * (8 + 6 + 2) + 3 * 4 * (6 + 4 + 2) + 5
+        );
+        let faults =
+            super::walk(&[40, 3], &layers("[{lstm: {units: 6}}, {gru: {units: 4}}]")).faults;
         assert!(faults[0].help.contains("return_sequences"), "{faults:?}");
         let faults = super::walk(&[4, 3], &layers("[{conv: {filters: 8, kernel: 5}}]")).faults;
         assert_eq!(
@@ -1541,9 +1578,17 @@ mod tests {
         )
         .faults;
         assert_eq!(faults[0].inside, [1]);
-        assert!(faults[0].message.contains("inside layer 1 (residual), layer 2 (conv)"), "{faults:?}");
-        let faults =
-            super::walk(&[9, 9, 3], &layers("[{residual: [{conv: {filters: 3, kernel: 3}}]}]")).faults;
+        assert!(
+            faults[0]
+                .message
+                .contains("inside layer 1 (residual), layer 2 (conv)"),
+            "{faults:?}"
+        );
+        let faults = super::walk(
+            &[9, 9, 3],
+            &layers("[{residual: [{conv: {filters: 3, kernel: 3}}]}]"),
+        )
+        .faults;
         assert!(faults[0].help.contains("padding: same"), "{faults:?}");
     }
 }

@@ -263,15 +263,14 @@ pub(crate) fn train(
         course,
         resume: resumed.as_ref().map(|(standing, _)| standing.clone()),
     };
-    let (trained, tensors) =
-        library
-            .train(&request, &arrays, &Ear { cx })
-            .map_err(|failure| match failure {
-                Failure::Interrupted => Error::Interrupted,
-                // The process is on its way out, and libtorch with it.
-                Failure::Failed(_) if cx.cancellation.is_cancelled() => Error::Interrupted,
-                Failure::Failed(message) => Error::Model(message),
-            })?;
+    let (trained, tensors) = library
+        .train(&request, &arrays, &Ear { cx })
+        .map_err(|failure| match failure {
+            Failure::Interrupted => Error::Interrupted,
+            // The process is on its way out, and libtorch with it.
+            Failure::Failed(_) if cx.cancellation.is_cancelled() => Error::Interrupted,
+            Failure::Failed(message) => Error::Model(message),
+        })?;
     let passed = trained.history.len() as u64;
     if passed < request.course.epochs || trained.epoch < passed {
         cx.progress.event(ProgressEvent::Message(format!(

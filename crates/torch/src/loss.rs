@@ -122,7 +122,11 @@ pub(crate) fn loss_of(
                     .f_squeeze_dim(1)?;
                 // 1 - p, from ln p without cancellation.
                 let missed = log.f_expm1()?.f_neg()?;
-                missed.f_clamp_min(0.0)?.f_pow_tensor_scalar(focal.gamma)?.f_mul(&log)?.f_neg()?
+                missed
+                    .f_clamp_min(0.0)?
+                    .f_pow_tensor_scalar(focal.gamma)?
+                    .f_mul(&log)?
+                    .f_neg()?
             }
         },
         (Loss::Order(_), Truth::Labels(labels)) => return crossentropy(values, labels, weights),
@@ -142,7 +146,11 @@ pub(crate) fn loss_of(
                 None => surprise,
             }
         }
-        _ => return Err(TchError::Torch("the truth does not go with the loss".into())),
+        _ => {
+            return Err(TchError::Torch(
+                "the truth does not go with the loss".into(),
+            ));
+        }
     };
     let each = match &output.penalty {
         Some(penalty) => each.f_add(penalty)?,

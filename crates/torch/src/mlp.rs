@@ -1,8 +1,8 @@
 //! `model.torch.mlp`: a network of dense layers.
 
 use taktline_core::{
-    CheckContext, Error, FitContext, Frame, Model, Predictor, Problem, Result, Schema, Shape, Stage,
-    State, class_weight::ClassWeight, classifier::target_name, path, register_kind,
+    CheckContext, Error, FitContext, Frame, Model, Predictor, Problem, Result, Schema, Shape,
+    Stage, State, class_weight::ClassWeight, classifier::target_name, path, register_kind,
 };
 
 use crate::{

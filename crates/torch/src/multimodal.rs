@@ -244,8 +244,9 @@ impl Multimodal {
                 "the branch ends in {shape:?}, but branches come together as lists of numbers"
             );
             cx.report(
-                Problem::error("layer-shape", path!["branches", index], message)
-                    .help("end its layers with `flatten`, `global_average_pool` or a recurrent layer"),
+                Problem::error("layer-shape", path!["branches", index], message).help(
+                    "end its layers with `flatten`, `global_average_pool` or a recurrent layer",
+                ),
             );
         }
     }

@@ -249,11 +249,18 @@ impl Model {
                 Start::Ones => vec![1.0; length],
                 Start::Small => uniform(length, 0.05),
                 Start::Remember => (0..length)
-                    .map(|place| if place * 4 / length.max(1) == 1 { 1.0 } else { 0.0 })
+                    .map(|place| {
+                        if place * 4 / length.max(1) == 1 {
+                            1.0
+                        } else {
+                            0.0
+                        }
+                    })
                     .collect(),
-                Start::Glorot { inputs, outputs } => {
-                    uniform(length, (6.0 / (inputs as f64 + outputs as f64)).sqrt() as f32)
-                }
+                Start::Glorot { inputs, outputs } => uniform(
+                    length,
+                    (6.0 / (inputs as f64 + outputs as f64)).sqrt() as f32,
+                ),
             };
             match arrays.find(&format!("initial.{}", parameter.name)) {
                 Some(array) => Ok(arrays.f32(&array.name)?.to_vec()),
@@ -435,7 +442,9 @@ impl Model {
 
     /// Whether a row's answer in training depends on the other rows of its batch, as with batch norm.
     pub(crate) fn mixes_rows(&self) -> bool {
-        self.parameters.iter().any(|parameter| !parameter.is_trained)
+        self.parameters
+            .iter()
+            .any(|parameter| !parameter.is_trained)
     }
 
     /// The smallest batch it can learn from: a batch's variance needs two rows.
@@ -539,7 +548,8 @@ pub(crate) fn noise(size: &[i64], draw: u64, stream: u64) -> Result<Tensor, TchE
 pub(crate) fn numbers(flat: &Tensor) -> Result<Vec<f32>, TchError> {
     let mut numbers = vec![0.0; flat.numel()];
     let length = numbers.len();
-    flat.f_to_device(Device::Cpu)?.f_copy_data(&mut numbers, length)?;
+    flat.f_to_device(Device::Cpu)?
+        .f_copy_data(&mut numbers, length)?;
     Ok(numbers)
 }
 
@@ -602,12 +612,10 @@ impl Passage {
                 *epsilon,
                 false,
             ),
-            Step::Dropout { rate, stream } => {
-                match self.dropped(&batch.size(), *rate, *stream)? {
-                    Some(mask) => batch.f_mul(&mask.f_to_device(batch.device())?),
-                    None => Ok(batch),
-                }
-            }
+            Step::Dropout { rate, stream } => match self.dropped(&batch.size(), *rate, *stream)? {
+                Some(mask) => batch.f_mul(&mask.f_to_device(batch.device())?),
+                None => Ok(batch),
+            },
             Step::Flatten => batch.f_flatten(1, -1),
             Step::Dense {
                 weight,
@@ -691,8 +699,10 @@ impl Passage {
                     .f_reshape([size[0], -1])
             }
             Step::Latent { size, stream } => {
-                let (mean, log_variance) =
-                    (batch.f_narrow(1, 0, *size)?, batch.f_narrow(1, *size, *size)?);
+                let (mean, log_variance) = (
+                    batch.f_narrow(1, 0, *size)?,
+                    batch.f_narrow(1, *size, *size)?,
+                );
                 // -(1 + ln σ² - μ² - σ²) / 2, summed over the numbers.
                 let divergence = mean
                     .f_square()?
@@ -745,7 +755,16 @@ impl Passage {
             (None, Cell::Lstm) => {
                 let (hidden, kept) = (nothing()?, nothing()?);
                 batch
-                    .f_lstm(&[&hidden, &kept], &weights, true, 1, 0.0, false, false, true)?
+                    .f_lstm(
+                        &[&hidden, &kept],
+                        &weights,
+                        true,
+                        1,
+                        0.0,
+                        false,
+                        false,
+                        true,
+                    )?
                     .0
             }
             (None, Cell::Gru) => {
@@ -800,7 +819,8 @@ impl Memory {
                     hidden = give.f_mul(&kept.f_tanh()?)?;
                 }
                 Cell::Gru => {
-                    let gate = |of: i64| part(&input, of)?.f_add(&part(&recurrent, of)?)?.f_sigmoid();
+                    let gate =
+                        |of: i64| part(&input, of)?.f_add(&part(&recurrent, of)?)?.f_sigmoid();
                     let (reset, update) = (gate(0)?, gate(1)?);
                     let new = part(&input, 2)?
                         .f_add(&reset.f_mul(&part(&recurrent, 2)?)?)?
@@ -891,7 +911,10 @@ fn both(length: usize, shape: &[usize]) -> [i64; 2] {
 
 impl Lowering<'_> {
     fn tensor(&mut self) -> Tensor {
-        self.views.next().map(Tensor::shallow_clone).unwrap_or_default()
+        self.views
+            .next()
+            .map(Tensor::shallow_clone)
+            .unwrap_or_default()
     }
 
     fn stream(&mut self) -> u64 {

@@ -33,7 +33,11 @@ impl Puzzle {
         while orders.len() < of.count {
             let nearest = |order: &Vec<i64>| {
                 let apart = |other: &Vec<i64>| {
-                    order.iter().zip(other).filter(|(one, two)| one != two).count()
+                    order
+                        .iter()
+                        .zip(other)
+                        .filter(|(one, two)| one != two)
+                        .count()
                 };
                 orders.iter().map(apart).min().unwrap_or_default()
             };
@@ -60,8 +64,13 @@ impl Puzzle {
         let places: Vec<i64> = (0..rows)
             .zip(&labels)
             .flat_map(|(row, label)| {
-                let order = usize::try_from(*label).ok().and_then(|label| self.orders.get(label));
-                order.into_iter().flatten().map(move |tile| row * tiles + tile)
+                let order = usize::try_from(*label)
+                    .ok()
+                    .and_then(|label| self.orders.get(label));
+                order
+                    .into_iter()
+                    .flatten()
+                    .map(move |tile| row * tiles + tile)
             })
             .collect();
         let places = Tensor::f_from_slice(&places)?.f_to_device(images.device())?;

@@ -20,9 +20,7 @@ use taktline_core::{
 use crate::{
     arrays::Input,
     bridge,
-    layers::{
-        Activation, Branch, Branches, Dense, Embedding, Factorization, Layer, Merge, walk,
-    },
+    layers::{Activation, Branch, Branches, Dense, Embedding, Factorization, Layer, Merge, walk},
     lesson::{self, Rows, Truth, check_library, row_weights, with_tensors},
     protocol::{Array, ClassLoss, Device, Epoch, Load, Loss, Network, NumberLoss, Numbers},
     runtime,
@@ -142,7 +140,10 @@ impl Recommender {
     /// The loss needs numbers of those columns.
     fn features_of<'a>(&'a self) -> impl Iterator<Item = (&'static str, usize, &'a String)> {
         let named = |param, names: &'a [String]| {
-            names.iter().enumerate().map(move |(place, name)| (param, place, name))
+            names
+                .iter()
+                .enumerate()
+                .map(move |(place, name)| (param, place, name))
         };
         named("user_features", &self.user_features)
             .chain(named("item_features", &self.item_features))
@@ -295,7 +296,9 @@ impl Stage for Recommender {
             );
         }
         for fault in walk(&self.network(2, 2).input, &self.network(2, 2).layers).faults {
-            cx.report(Problem::error(fault.code, ParamPath::kind(), fault.message).help(fault.help));
+            cx.report(
+                Problem::error(fault.code, ParamPath::kind(), fault.message).help(fault.help),
+            );
         }
         let mut added = vec![Column::new(
             match self.feedback {
@@ -439,8 +442,10 @@ impl Pairs {
     fn inputs(&self) -> Vec<f32> {
         (0..self.users.len())
             .flat_map(|row| {
-                let user = std::iter::once(self.users[row] as f32).chain(self.user_row(row).iter().copied());
-                let item = std::iter::once(self.items[row] as f32).chain(self.item_row(row).iter().copied());
+                let user = std::iter::once(self.users[row] as f32)
+                    .chain(self.user_row(row).iter().copied());
+                let item = std::iter::once(self.items[row] as f32)
+                    .chain(self.item_row(row).iter().copied());
                 user.chain(item)
             })
             .collect()
@@ -566,7 +571,11 @@ impl Model for Recommender {
                         .iter()
                         .map(|rating| ((rating - learned.center) / learned.scale) as f32)
                         .collect();
-                    Ok((pairs.inputs(), Truth::Targets { numbers, width: 1 }, weights))
+                    Ok((
+                        pairs.inputs(),
+                        Truth::Targets { numbers, width: 1 },
+                        weights,
+                    ))
                 }
                 _ => {
                     let count = learned.items.names.len();
@@ -598,7 +607,9 @@ impl Model for Recommender {
             Feedback::Explicit => Loss::Numbers(NumberLoss::MeanSquaredError),
             Feedback::Implicit => Loss::Classes(ClassLoss::BinaryCrossentropy),
         };
-        let course = self.settings().course(loss, None, cx.seed, runtime::threads());
+        let course = self
+            .settings()
+            .course(loss, None, cx.seed, runtime::threads());
         let (_, trained, mut tensors) =
             lesson::train(network, course, &rows, held_out.as_ref(), &[], cx)?;
         for tensor in &mut tensors.0 {
@@ -667,7 +678,10 @@ impl Learned {
     fn learn_scale(&mut self, ratings: &[f64]) {
         let count = ratings.len().max(1) as f64;
         self.center = ratings.iter().sum::<f64>() / count;
-        let squares: f64 = ratings.iter().map(|rating| (rating - self.center).powi(2)).sum();
+        let squares: f64 = ratings
+            .iter()
+            .map(|rating| (rating - self.center).powi(2))
+            .sum();
         let deviation = (squares / count).sqrt();
         self.scale = if deviation > 0.0 { deviation } else { 1.0 };
         self.lowest = ratings.iter().copied().fold(f64::INFINITY, f64::min);
@@ -703,9 +717,15 @@ fn ratings(frame: &DataFrame, target: &str) -> Result<Vec<f64>> {
 
 /// The first row of factors and biases is for what was never seen: nothing is known of it.
 fn forget_unknown(tensor: &mut Array<'static>) {
-    let is_table = [".users", ".items", ".user_bias", ".item_bias", ".embedding.weight"]
-        .iter()
-        .any(|end| tensor.name.ends_with(end));
+    let is_table = [
+        ".users",
+        ".items",
+        ".user_bias",
+        ".item_bias",
+        ".embedding.weight",
+    ]
+    .iter()
+    .any(|end| tensor.name.ends_with(end));
     if let (true, Numbers::F32(numbers), [_, width]) =
         (is_table, &mut tensor.numbers, tensor.shape.as_slice())
     {
@@ -721,7 +741,13 @@ fn seen(pairs: &Pairs, users: usize) -> (Vec<i64>, Vec<i64>) {
     }
     let (mut starts, mut items) = (vec![0], Vec::new());
     for user in 0..=users {
-        items.extend(by_user.get(&user).into_iter().flatten().map(|item| *item as i64));
+        items.extend(
+            by_user
+                .get(&user)
+                .into_iter()
+                .flatten()
+                .map(|item| *item as i64),
+        );
         starts.push(items.len() as i64);
     }
     (starts, items)
@@ -748,7 +774,9 @@ impl Shelf {
             && starts.first() == Some(&0)
             && starts.last() == Some(&(seen.len() as i64));
         if !is_sound {
-            return Err(Error::State("the items that users had do not fit the users".into()));
+            return Err(Error::State(
+                "the items that users had do not fit the users".into(),
+            ));
         }
         let features = match learned.items.features.is_empty() {
             true => Vec::new(),
@@ -813,7 +841,10 @@ impl Recommends {
         let mut lists = Vec::with_capacity(pairs.users.len());
         for (row, user) in pairs.users.iter().enumerate() {
             let numbers = pairs.user_row(row);
-            let key = (*user, numbers.iter().map(|number| number.to_bits()).collect());
+            let key = (
+                *user,
+                numbers.iter().map(|number| number.to_bits()).collect(),
+            );
             if !known.contains_key(&key) {
                 let names: Vec<&str> = self
                     .best(shelf, *user, numbers)?

@@ -1,6 +1,8 @@
 //! Networks that say a row again from fewer numbers: how well they manage tells how usual the row is.
 
-use polars::prelude::{Column as PolarsColumn, DataFrame, DataType, IntoColumn, NamedFrom, ReshapeDimension, Series};
+use polars::prelude::{
+    Column as PolarsColumn, DataFrame, DataType, IntoColumn, NamedFrom, ReshapeDimension, Series,
+};
 use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Column, Error, FitContext, Frame, Predictor, Result, Schema, State,
@@ -53,9 +55,8 @@ pub(crate) fn output_schema(
     code: Option<usize>,
     cx: &mut CheckContext<'_>,
 ) -> Schema {
-    let code = code.map(|length| {
-        Column::new(CODE, DataType::Array(Box::new(DataType::Float64), length))
-    });
+    let code =
+        code.map(|length| Column::new(CODE, DataType::Array(Box::new(DataType::Float64), length)));
     anomaly::with_outputs(input, code.into_iter().collect(), cx)
 }
 
@@ -112,7 +113,10 @@ pub(crate) fn fit(
     let bare = with_tensors(State::from_data(version, &learned)?, &tensors.0);
     let model = lesson::open(&learned.load(), &bare)?;
     learned.scale = Scale::learn(learned.measures(&model, &train.data)?)?;
-    Ok(with_tensors(State::from_data(version, &learned)?, &tensors.0))
+    Ok(with_tensors(
+        State::from_data(version, &learned)?,
+        &tensors.0,
+    ))
 }
 
 impl Learned {
@@ -145,7 +149,9 @@ impl Learned {
                 let divergences = lesson::numbers(&answers, "divergences", batch.height())?;
                 Ok(squares
                     .zip(divergences)
-                    .map(|(squares, divergence)| squares / (2.0 * deviation * deviation) + divergence)
+                    .map(|(squares, divergence)| {
+                        squares / (2.0 * deviation * deviation) + divergence
+                    })
                     .collect())
             }
             _ => Ok(squares.map(|squares| squares / length as f64).collect()),

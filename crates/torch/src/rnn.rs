@@ -143,7 +143,8 @@ impl Rnn {
     }
 
     fn layers(&self, steps: usize, ending: Ending) -> Vec<Layer> {
-        let is_stepwise = matches!(ending, Ending::Numbers(numbers) if numbers == steps && steps > 1);
+        let is_stepwise =
+            matches!(ending, Ending::Numbers(numbers) if numbers == steps && steps > 1);
         let mut layers = Vec::new();
         if let Some(filters) = self.filters {
             layers.push(Layer::Conv(Conv {
@@ -262,7 +263,8 @@ impl Model for Rnn {
             .find(&train.schema, Some(&target))
             .ok_or_else(|| missing("sequence column"))?;
         let (own, _) = column.array().ok_or_else(|| missing("sequence column"))?;
-        let shape = sequence_shape(&own).ok_or_else(|| missing("sequence of steps and channels"))?;
+        let shape =
+            sequence_shape(&own).ok_or_else(|| missing("sequence of steps and channels"))?;
         let input = Input::Array {
             column: column.name.clone(),
             shape: own,

@@ -124,8 +124,12 @@ impl Settings {
                 self.epochs, early.patience
             );
             cx.report(
-                Problem::warning("without-effect", path!["early_stopping", "patience"], message)
-                    .help("raise `epochs`; stopping early ends most trainings before"),
+                Problem::warning(
+                    "without-effect",
+                    path!["early_stopping", "patience"],
+                    message,
+                )
+                .help("raise `epochs`; stopping early ends most trainings before"),
             );
         }
     }
@@ -244,7 +248,10 @@ impl AnyLoss {
             ),
         };
         if !fits {
-            let message = format!("`{}` is no loss for {what}, which are learned here", self.name());
+            let message = format!(
+                "`{}` is no loss for {what}, which are learned here",
+                self.name()
+            );
             let place: ParamPath = path!["loss"];
             cx.report(Problem::error("loss-of-other-task", place, message).help(help));
         }

@@ -1,6 +1,8 @@
 //! What every network that learns a target has in common: classes or numbers, the end of the network, training, prediction.
 
-use polars::prelude::{Column as PolarsColumn, DataFrame, DataType, IntoColumn, NamedFrom, ReshapeDimension, Series};
+use polars::prelude::{
+    Column as PolarsColumn, DataFrame, DataType, IntoColumn, NamedFrom, ReshapeDimension, Series,
+};
 use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Column, Error, FitContext, Frame, Predictor, Problem, Result, Schema, State,
@@ -71,7 +73,9 @@ impl Asked<'_> {
             |column| self.task(&column.dtype),
         );
         let target = match (task, column) {
-            (Task::Regression, Some(column)) if list_length(&column.dtype).is_some() => Some(column),
+            (Task::Regression, Some(column)) if list_length(&column.dtype).is_some() => {
+                Some(column)
+            }
             (Task::Regression, _) => regressor::check_target(input, named, cx),
             _ => classifier::check_target(input, named, labels::can_label, cx),
         };
@@ -93,7 +97,10 @@ impl Asked<'_> {
             _ => self.class_weight.check(classes.as_deref(), cx),
         }
         let is_binary = self.is_binary();
-        if let Some(classes) = classes.as_ref().filter(|classes| is_binary && classes.len() != 2) {
+        if let Some(classes) = classes
+            .as_ref()
+            .filter(|classes| is_binary && classes.len() != 2)
+        {
             let message = format!(
                 "`binary_crossentropy` tells two classes apart, but the target has {}",
                 classes.len()
@@ -109,15 +116,12 @@ impl Asked<'_> {
                 let evidence = format!("`{}` is {}", column.name, type_name(&column.dtype));
                 Some((Ending::Numbers(width), evidence))
             }
-            (_, Some(column)) if is_binary => {
-                Some((Ending::Binary, format!("`{}` is learned with `binary_crossentropy`", column.name)))
-            }
+            (_, Some(column)) if is_binary => Some((
+                Ending::Binary,
+                format!("`{}` is learned with `binary_crossentropy`", column.name),
+            )),
             (_, Some(column)) => classes.map(|classes| {
-                let evidence = format!(
-                    "`{}` has {}",
-                    column.name,
-                    counted(classes.len(), "class")
-                );
+                let evidence = format!("`{}` has {}", column.name, counted(classes.len(), "class"));
                 (Ending::Classes(classes.len()), evidence)
             }),
             _ => None,
@@ -146,7 +150,9 @@ fn list_length(dtype: &DataType) -> Option<usize> {
 impl Subject<'_> {
     /// How a network ends for this subject, as far as it is known: two classes, where nothing is.
     pub(crate) fn likely_ending(&self) -> Ending {
-        self.ending.as_ref().map_or(Ending::Classes(2), |(ending, _)| *ending)
+        self.ending
+            .as_ref()
+            .map_or(Ending::Classes(2), |(ending, _)| *ending)
     }
 
     /// The input with the columns that predictions add.
@@ -315,13 +321,15 @@ pub(crate) fn fit(
         .as_ref()
         .map(|(column, ..)| aim.truth(column))
         .transpose()?;
-    let held_out_rows = held_out.as_ref().zip(held_out_truth.as_ref()).map(
-        |((_, inputs, weights), truth)| Rows {
-            inputs,
-            truth,
-            weights: weights.as_deref(),
-        },
-    );
+    let held_out_rows =
+        held_out
+            .as_ref()
+            .zip(held_out_truth.as_ref())
+            .map(|((_, inputs, weights), truth)| Rows {
+                inputs,
+                truth,
+                weights: weights.as_deref(),
+            });
     let course = settings.course(loss, augment, cx.seed, runtime::threads());
     let (device, seed) = (course.device, course.seed);
     let (network, trained, tensors) =
@@ -339,7 +347,10 @@ pub(crate) fn fit(
         epoch: trained.epoch,
     };
     let state = |learned: &Learned| -> Result<State> {
-        Ok(with_tensors(State::from_data(version, learned)?, &tensors.0))
+        Ok(with_tensors(
+            State::from_data(version, learned)?,
+            &tensors.0,
+        ))
     };
     if let (Some(interval), Aim::Numbers { list: None, .. }) = (interval, &learned.aim) {
         // How far off it is is seen on rows that it did not learn from, where there are some.
@@ -398,13 +409,14 @@ fn target_numbers(column: &PolarsColumn) -> Result<Vec<f64>> {
     let own = match column.dtype() {
         DataType::Array(..) => {
             if column.null_count() > 0 {
-                return Err(Error::data(format!("the target `{name}` is null in some row")));
+                return Err(Error::data(format!(
+                    "the target `{name}` is null in some row"
+                )));
             }
-            column
-                .explode(polars::prelude::ExplodeOptions {
-                    empty_as_null: true,
-                    keep_nulls: true,
-                })?
+            column.explode(polars::prelude::ExplodeOptions {
+                empty_as_null: true,
+                keep_nulls: true,
+            })?
         }
         _ => column.clone(),
     };
@@ -545,12 +557,18 @@ impl Predictor for Supervised {
         let answers = lesson::answers(&self.model, &self.learned.input, batch)?;
         let rows = batch.height();
         let width = self.learned.width();
-        let draws = self.learned.interval.map_or(1, |interval| interval.draws as usize);
+        let draws = self
+            .learned
+            .interval
+            .map_or(1, |interval| interval.draws as usize);
         let outputs = lesson::numbers(&answers, "outputs", draws * rows * width)?;
         let mean = mean_of(outputs, rows * width);
         match &self.learned.aim {
             Aim::Classes(labels) if width == 1 => {
-                let both: Vec<f64> = mean.iter().flat_map(|second| [1.0 - second, *second]).collect();
+                let both: Vec<f64> = mean
+                    .iter()
+                    .flat_map(|second| [1.0 - second, *second])
+                    .collect();
                 class_columns(labels, &both)
             }
             Aim::Classes(labels) => class_columns(labels, &mean),

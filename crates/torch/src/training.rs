@@ -375,9 +375,7 @@ fn rate(course: &Course, standing: &Standing, share: f64) -> f64 {
             cosine.floor + (1.0 - cosine.floor) * (1.0 + turn.cos()) / 2.0
         }
         Some(Schedule::Step(step)) => step.factor.powf((standing.epoch / step.every) as f64),
-        Some(Schedule::Exponential(exponential)) => {
-            exponential.factor.powf(standing.epoch as f64)
-        }
+        Some(Schedule::Exponential(exponential)) => exponential.factor.powf(standing.epoch as f64),
         Some(Schedule::Plateau(_)) => standing.rate,
     };
     warming * planned
@@ -441,9 +439,9 @@ impl Epochs<'_> {
             loss: standing.loss / standing.weight.max(f64::MIN_POSITIVE),
             accuracy: accuracy(standing.right, standing.rows),
             validation_loss: validated.map(|(loss, _)| loss),
-            validation_accuracy: validated.zip(self.validation).and_then(|((_, right), rows)| {
-                accuracy(right, rows.count as u64)
-            }),
+            validation_accuracy: validated
+                .zip(self.validation)
+                .and_then(|((_, right), rows)| accuracy(right, rows.count as u64)),
         };
         standing.history.push(result.clone());
         self.judge(&result, &mut standing)?;
@@ -508,9 +506,9 @@ impl Epochs<'_> {
         let course = &self.lesson.course;
         // Each batch its own draw, so that a resumed training drops the same numbers.
         let draw = course.seed ^ (standing.steps + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let mut learned = self
-            .team
-            .learn(self.lesson, self.model, self.rows, batch, weight, draw)?;
+        let mut learned =
+            self.team
+                .learn(self.lesson, self.model, self.rows, batch, weight, draw)?;
         if !learned.loss.is_finite() {
             return Err(Failure::Failed(format!(
                 "the loss became {} in batch {} of epoch {}; lower the optimizer's `learning_rate`, or scale the features",
@@ -546,22 +544,28 @@ impl Epochs<'_> {
             Some(puzzle) => puzzle.set(&rows.inputs, self.lesson.course.seed)?,
             None => (rows.inputs.shallow_clone(), rows.truth.share()),
         };
-        in_chunks(self.model, &inputs, rows.count, Mode::Answering, |start, output| {
-            let length = output.values.size()[0];
-            let narrow = |tensor: &Tensor| tensor.f_narrow(0, start, length);
-            let truth = truth.map(narrow)?;
-            let weights = rows.weights.as_ref().map(narrow).transpose()?;
-            let loss = loss_of(
-                self.lesson.course.loss,
-                &output,
-                &truth,
-                &narrow(&inputs)?,
-                weights.as_ref(),
-            )?;
-            sum += loss.f_double_value(&[])?;
-            right += count_right(&output.values, &truth)?;
-            Ok(())
-        })?;
+        in_chunks(
+            self.model,
+            &inputs,
+            rows.count,
+            Mode::Answering,
+            |start, output| {
+                let length = output.values.size()[0];
+                let narrow = |tensor: &Tensor| tensor.f_narrow(0, start, length);
+                let truth = truth.map(narrow)?;
+                let weights = rows.weights.as_ref().map(narrow).transpose()?;
+                let loss = loss_of(
+                    self.lesson.course.loss,
+                    &output,
+                    &truth,
+                    &narrow(&inputs)?,
+                    weights.as_ref(),
+                )?;
+                sum += loss.f_double_value(&[])?;
+                right += count_right(&output.values, &truth)?;
+                Ok(())
+            },
+        )?;
         let weight = weight_of(rows.weights.as_ref(), rows.count)?;
         Ok((sum / weight.max(f64::MIN_POSITIVE), right))
     }

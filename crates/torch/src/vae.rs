@@ -96,7 +96,10 @@ pub(crate) fn layers(
     activation: Activation,
 ) -> (Vec<Layer>, usize) {
     let dense = |units, activation| Layer::Dense(Dense { units, activation });
-    let mut layers: Vec<Layer> = hidden.iter().map(|units| dense(*units, activation)).collect();
+    let mut layers: Vec<Layer> = hidden
+        .iter()
+        .map(|units| dense(*units, activation))
+        .collect();
     layers.push(dense(2 * bottleneck, Activation::Linear));
     layers.push(Layer::Latent(Latent { size: bottleneck }));
     let code = layers.len();

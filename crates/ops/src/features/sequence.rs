@@ -311,7 +311,13 @@ mod tests {
         let params = "{columns: load, by: machine, over: at, steps: 2}";
         assert_eq!(
             made(params, rows()).expect("sequences"),
-            [[20.0, 30.0], [10.0, 10.0], [10.0, 20.0], [5.0, 5.0], [5.0, 6.0]]
+            [
+                [20.0, 30.0],
+                [10.0, 10.0],
+                [10.0, 20.0],
+                [5.0, 5.0],
+                [5.0, 6.0]
+            ]
         );
         let params = "{columns: [load, is_on], by: machine, over: at, steps: 2, start: zero}";
         assert_eq!(
@@ -337,22 +343,34 @@ mod tests {
     fn a_gap_is_named() {
         let data = df!["at" => [1_i64, 2], "load" => [Some(1.0), None]].expect("a frame");
         let error = made("{columns: load, over: at, steps: 2}", data).expect_err("null");
-        assert!(error.to_string().contains("`load` (f64) is null or no number in row 2"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("`load` (f64) is null or no number in row 2"),
+            "{error}"
+        );
     }
 
     #[test]
     fn the_schema_says_the_shape_and_what_does_not_fit() {
-        let good: Sequence = stage("{columns: load, by: machine, over: at, steps: 4, name: history}");
+        let good: Sequence =
+            stage("{columns: load, by: machine, over: at, steps: 4, name: history}");
         let output = passes(&good, &readings());
         let step = DataType::Array(Box::new(DataType::Float32), 1);
         assert_eq!(
             types(&output).last(),
             Some(&("history", DataType::Array(Box::new(step), 4)))
         );
-        let bad: Sequence = stage("{columns: [load, note], by: machin, over: note, steps: 4, name: load}");
+        let bad: Sequence =
+            stage("{columns: [load, note], by: machin, over: note, steps: 4, name: load}");
         assert_eq!(
             codes(&bad, &readings()),
-            ["type-mismatch", "unknown-column", "type-mismatch", "name-taken"]
+            [
+                "type-mismatch",
+                "unknown-column",
+                "type-mismatch",
+                "name-taken"
+            ]
         );
     }
 }

@@ -98,8 +98,7 @@ fn recurrent(state: &State, layer: &str, steps: &[Vec<f64>], units: usize) -> Ve
             for unit in 0..units {
                 let both = |gate: usize| input[gate * units + unit] + memory[gate * units + unit];
                 if layer.ends_with("lstm") {
-                    cell[unit] =
-                        sigmoid(both(1)) * cell[unit] + sigmoid(both(0)) * both(2).tanh();
+                    cell[unit] = sigmoid(both(1)) * cell[unit] + sigmoid(both(0)) * both(2).tanh();
                     hidden[unit] = sigmoid(both(3)) * cell[unit].tanh();
                 } else {
                     let (reset, update) = (sigmoid(both(0)), sigmoid(both(1)));
@@ -130,10 +129,12 @@ fn recurrent_layers_compute_what_their_formulas_say() {
                 empty_as_null: true,
                 keep_nulls: true,
             });
-            let rows = rows.expect("steps").explode(polars::prelude::ExplodeOptions {
-                empty_as_null: true,
-                keep_nulls: true,
-            });
+            let rows = rows
+                .expect("steps")
+                .explode(polars::prelude::ExplodeOptions {
+                    empty_as_null: true,
+                    keep_nulls: true,
+                });
             let numbers: Vec<f64> = rows
                 .expect("numbers")
                 .f32()
@@ -152,7 +153,10 @@ fn recurrent_layers_compute_what_their_formulas_say() {
                     tensor(&state, "2.dense.bias"),
                 );
                 let wanted = end[0] * scale + center;
-                assert!((found - wanted).abs() < 1e-5, "{cell} {dropout}: {found} {wanted}");
+                assert!(
+                    (found - wanted).abs() < 1e-5,
+                    "{cell} {dropout}: {found} {wanted}"
+                );
             }
         }
     }
@@ -182,9 +186,15 @@ fn a_recurrent_network_remembers_and_knows_how_sure_it_is() {
         .zip(lower.iter().zip(&upper))
         .filter(|(truth, (lower, upper))| *lower <= truth && truth <= upper)
         .count();
-    assert!((340..=380).contains(&inside), "{inside} of 400 inside the 90 % interval");
+    assert!(
+        (340..=380).contains(&inside),
+        "{inside} of 400 inside the 90 % interval"
+    );
     let width = upper.iter().zip(&lower).map(|(u, l)| u - l).sum::<f64>() / 400.0;
-    assert!(width < 1.0, "an interval of {width} on average says nothing");
+    assert!(
+        width < 1.0,
+        "an interval of {width} on average says nothing"
+    );
 }
 
 #[test]
@@ -193,7 +203,11 @@ fn a_sequence_is_said_step_by_step() {
     let numbers: Vec<f32> = (0..300 * 6).map(|_| noise.next()).collect();
     let sums: Vec<f32> = numbers
         .chunks_exact(6)
-        .flat_map(|row| row.iter().scan(0.0, |sum, value| Some(*sum + *value).inspect(|new| *sum = *new)))
+        .flat_map(|row| {
+            row.iter().scan(0.0, |sum, value| {
+                Some(*sum + *value).inspect(|new| *sum = *new)
+            })
+        })
         .collect();
     let train = frame(
         vec![
@@ -273,8 +287,18 @@ fn class_losses_and_class_weights_move_probabilities_as_they_should() {
             "{{hidden: [], epochs: 300, batch_size: 100, optimizer: {{adam: {{learning_rate: 0.05}}}}, {settings}}}"
         );
         let state = learn("model.torch.mlp", &params, &train, None);
-        let found = answers("model.torch.mlp", &params, &state, &train.data.head(Some(1)));
-        floats(found.iter().find(|column| column.name() == "probability_good").expect("good"))[0]
+        let found = answers(
+            "model.torch.mlp",
+            &params,
+            &state,
+            &train.data.head(Some(1)),
+        );
+        floats(
+            found
+                .iter()
+                .find(|column| column.name() == "probability_good")
+                .expect("good"),
+        )[0]
     };
     let near = |found: f64, wanted: f64| assert!((found - wanted).abs() < 5e-3, "{found} {wanted}");
     near(of_good("loss: sparse_categorical_crossentropy"), 0.75);
@@ -304,7 +328,10 @@ fn weights(state: &State) -> Vec<f32> {
 }
 
 fn length(between: &[f32], and: &[f32]) -> f64 {
-    let squares = between.iter().zip(and).map(|(one, two)| f64::from(one - two).powi(2));
+    let squares = between
+        .iter()
+        .zip(and)
+        .map(|(one, two)| f64::from(one - two).powi(2));
     squares.sum::<f64>().sqrt()
 }
 
@@ -326,12 +353,19 @@ fn schedules_clipping_and_warmup_change_the_steps() {
         "epochs: 2, optimizer: {sgd: {learning_rate: 0.5}}, schedule: {step: {every: 1, factor: 0.000001}}",
     );
     assert!(length(&one, &stepped) < 1e-5 * whole);
-    assert!(length(&one, &trained("epochs: 2, optimizer: {sgd: {learning_rate: 0.5}}")) > 0.1 * whole);
+    assert!(
+        length(
+            &one,
+            &trained("epochs: 2, optimizer: {sgd: {learning_rate: 0.5}}")
+        ) > 0.1 * whole
+    );
     // A step of one batch is the gradient times the rate, and clipped it has just the length that is allowed.
     let clipped = trained("epochs: 1, clip_norm: 0.001, optimizer: {sgd: {learning_rate: 0.5}}");
     assert!((length(&still, &clipped) - 0.0005).abs() < 1e-6);
     // The middle of the only batch is half of an epoch, which is a quarter of the way up over two; half a cosine is at half there.
-    let warming = trained("epochs: 2, warmup: 2, optimizer: {sgd: {learning_rate: 0.5}}, schedule: {step: {every: 1, factor: 0.000001}}");
+    let warming = trained(
+        "epochs: 2, warmup: 2, optimizer: {sgd: {learning_rate: 0.5}}, schedule: {step: {every: 1, factor: 0.000001}}",
+    );
     assert!((length(&still, &warming) / whole - 0.25).abs() < 1e-3);
     let cosine = trained("epochs: 1, optimizer: {sgd: {learning_rate: 0.5}}, schedule: cosine");
     assert!((length(&still, &cosine) / whole - 0.5).abs() < 1e-3);
@@ -366,7 +400,9 @@ fn training_ends_early_with_the_best_weights() {
     assert_eq!(course.history.len() as u64, course.epoch + 4);
     assert!(course.history.len() < 200);
     let losses = course.history.iter().map(|passed| passed.validation_loss);
-    let best = losses.enumerate().min_by(|one, two| one.1.total_cmp(&two.1));
+    let best = losses
+        .enumerate()
+        .min_by(|one, two| one.1.total_cmp(&two.1));
     assert_eq!(best.expect("epochs").0 as u64 + 1, course.epoch);
     let until_best = learn(
         "model.torch.cnn",
@@ -402,7 +438,10 @@ augment: {flip: both, rotate: 20, shift: 0.1, crop: 0.8, noise: 0.05}
     let whole = model(&*stage("model.torch.cnn", params))
         .fit(&train, None, &mut FitContext::quiet(3))
         .expect("trained");
-    assert_eq!(resumed.to_bytes().expect("bytes"), whole.to_bytes().expect("bytes"));
+    assert_eq!(
+        resumed.to_bytes().expect("bytes"),
+        whole.to_bytes().expect("bytes")
+    );
 }
 
 #[test]
@@ -419,7 +458,10 @@ fn mirrored_images_cannot_be_told_from_which_side_they_are() {
         }
         let labels: Vec<&str> = (0..rows).map(|row| ["left", "right"][row % 2]).collect();
         frame(
-            vec![image_column(pixels, 8), PolarsColumn::new("side".into(), labels)],
+            vec![
+                image_column(pixels, 8),
+                PolarsColumn::new("side".into(), labels),
+            ],
             "side",
         )
     };
@@ -432,14 +474,26 @@ fn mirrored_images_cannot_be_told_from_which_side_they_are() {
         let state = learn("model.torch.cnn", &params, &train, None);
         let found = answers("model.torch.cnn", &params, &state, &test.data);
         let wanted = texts(test.data.column("side").expect("side"));
-        let certain = floats(&found[1]).iter().map(|score| (score - 0.5).abs()).sum::<f64>() / 100.0;
-        let right = texts(&found[0]).iter().zip(&wanted).filter(|(one, two)| one == two).count();
+        let certain = floats(&found[1])
+            .iter()
+            .map(|score| (score - 0.5).abs())
+            .sum::<f64>()
+            / 100.0;
+        let right = texts(&found[0])
+            .iter()
+            .zip(&wanted)
+            .filter(|(one, two)| one == two)
+            .count();
         (right as f64 / 100.0, certain)
     };
-    let (right, certain) = share_right("{flip: vertical, rotate: 10, shift: 0.05, crop: 0.9, noise: 0.1}");
+    let (right, certain) =
+        share_right("{flip: vertical, rotate: 10, shift: 0.05, crop: 0.9, noise: 0.1}");
     assert!(right > 0.95 && certain > 0.4, "{right} {certain}");
     let (_, certain) = share_right("{flip: horizontal}");
-    assert!(certain < 0.2, "mirrored half of the time, both sides look alike, yet it is {certain} sure");
+    assert!(
+        certain < 0.2,
+        "mirrored half of the time, both sides look alike, yet it is {certain} sure"
+    );
     let (_, certain) = share_right("{rotate: 180}");
     assert!(certain < 0.25, "{certain}");
 }
@@ -517,8 +571,10 @@ fn autoencoders_find_what_is_off_the_plane() {
         let names: Vec<&str> = found.iter().map(|column| column.name().as_str()).collect();
         assert_eq!(names, ["prediction", "score", "code"], "{kind}");
         let scores = floats(&found[1]);
-        let (strange, usual): (Vec<_>, Vec<_>) =
-            scores.iter().zip(&is_strange).partition(|(_, is_strange)| **is_strange);
+        let (strange, usual): (Vec<_>, Vec<_>) = scores
+            .iter()
+            .zip(&is_strange)
+            .partition(|(_, is_strange)| **is_strange);
         let pairs = strange.len() * usual.len();
         let ordered = strange
             .iter()
@@ -545,12 +601,20 @@ fn branches_tell_together_what_none_tells_alone() {
         let mut noise = Noise(seed + 100);
         let pictures = bars(rows, seed);
         let kinds = texts(pictures.data.column("bar").expect("bar"));
-        let loads: Vec<f64> = (0..rows).map(|_| f64::from(noise.next() * 2.0 - 1.0)).collect();
+        let loads: Vec<f64> = (0..rows)
+            .map(|_| f64::from(noise.next() * 2.0 - 1.0))
+            .collect();
         let sound: Vec<f32> = (0..rows * 8).map(|_| noise.next()).collect();
         let labels: Vec<&str> = kinds
             .iter()
             .zip(&loads)
-            .map(|(kind, load)| if (kind == "lies") == (*load > 0.0) { "yes" } else { "no" })
+            .map(|(kind, load)| {
+                if (kind == "lies") == (*load > 0.0) {
+                    "yes"
+                } else {
+                    "no"
+                }
+            })
             .collect();
         frame(
             vec![
@@ -570,7 +634,12 @@ fn branches_tell_together_what_none_tells_alone() {
         let state = learn("model.torch.multimodal", &params, &train, None);
         let found = answers("model.torch.multimodal", &params, &state, &test.data);
         let wanted = texts(test.data.column("answer").expect("answer"));
-        texts(&found[0]).iter().zip(&wanted).filter(|(one, two)| one == two).count() as f64 / 300.0
+        texts(&found[0])
+            .iter()
+            .zip(&wanted)
+            .filter(|(one, two)| one == two)
+            .count() as f64
+            / 300.0
     };
     let image = "{input: image, layers: [{conv: {filters: 6, kernel: 3, activation: relu}}, {max_pool: 2}, flatten]}";
     let together = share_right(&format!("[{image}, {{input: sound}}, {{input: [load]}}]"));
@@ -596,7 +665,8 @@ fn ratings(seed: u32, share: f32) -> Frame {
             if noise.next() < share {
                 user.push(format!("u{u}"));
                 item.push(i as i64 * 10);
-                let sum = 2.0 * one[0] * other[0] + 2.0 * one[1] * other[1] + 0.5 * (one[2] + other[2]);
+                let sum =
+                    2.0 * one[0] * other[0] + 2.0 * one[1] * other[1] + 0.5 * (one[2] + other[2]);
                 rating.push(3.0 + sum + 0.1 * f64::from(noise.next()));
             }
         }
@@ -627,15 +697,29 @@ fn a_recommender_learns_tastes_and_leaves_out_what_was_seen() {
         let lists = found[1].list().expect("lists");
         let users = texts(test.data.column("user").expect("user"));
         let seen_users = texts(train.data.column("user").expect("user"));
-        let seen_items: Vec<i64> = train.data.column("item").expect("item").i64().expect("i64").iter().flatten().collect();
+        let seen_items: Vec<i64> = train
+            .data
+            .column("item")
+            .expect("item")
+            .i64()
+            .expect("i64")
+            .iter()
+            .flatten()
+            .collect();
         for (user, list) in users.iter().zip(lists.amortized_iter()).step_by(17) {
             let list = list.expect("a list");
             let shown: Vec<i64> = list.as_ref().i64().expect("i64").iter().flatten().collect();
             assert_eq!(shown.len(), 5);
             let was_seen = |item: &i64| {
-                seen_users.iter().zip(&seen_items).any(|(who, what)| who == user && what == item)
+                seen_users
+                    .iter()
+                    .zip(&seen_items)
+                    .any(|(who, what)| who == user && what == item)
             };
-            assert!(!shown.iter().any(was_seen), "{user} has seen one of {shown:?}");
+            assert!(
+                !shown.iter().any(was_seen),
+                "{user} has seen one of {shown:?}"
+            );
         }
     }
     // Nobody knows this user, so the item's bias speaks alone: the same for every stranger, and not for every item.
@@ -657,9 +741,20 @@ fn a_recommender_learns_tastes_and_leaves_out_what_was_seen() {
 #[test]
 fn implicit_feedback_tells_what_is_taken_from_what_is_not() {
     let all = ratings(1, 1.0);
-    let liked = all.data.column("rating").expect("rating").f64().expect("f64").iter().map(|rating| rating.is_some_and(|rating| rating > 3.5)).collect::<Vec<_>>();
+    let liked = all
+        .data
+        .column("rating")
+        .expect("rating")
+        .f64()
+        .expect("f64")
+        .iter()
+        .map(|rating| rating.is_some_and(|rating| rating > 3.5))
+        .collect::<Vec<_>>();
     let mut noise = Noise(9);
-    let is_known: Vec<bool> = liked.iter().map(|liked| *liked && noise.next() < 0.7).collect();
+    let is_known: Vec<bool> = liked
+        .iter()
+        .map(|liked| *liked && noise.next() < 0.7)
+        .collect();
     let mask: polars::prelude::BooleanChunked = is_known.iter().map(|known| Some(*known)).collect();
     let train = Frame {
         data: all.data.filter(&mask).expect("rows"),
@@ -676,7 +771,10 @@ fn implicit_feedback_tells_what_is_taken_from_what_is_not() {
         .map(|(score, (liked, _))| (*score, *liked))
         .collect();
     let (taken, not): (Vec<_>, Vec<_>) = rest.iter().partition(|(_, liked)| *liked);
-    let ordered = taken.iter().flat_map(|(one, _)| not.iter().filter(move |(other, _)| one > other)).count();
+    let ordered = taken
+        .iter()
+        .flat_map(|(one, _)| not.iter().filter(move |(other, _)| one > other))
+        .count();
     let area = ordered as f64 / (taken.len() * not.len()) as f64;
     assert!(area > 0.8, "ROC AUC of what was held back: {area}");
 }
@@ -688,7 +786,13 @@ fn every_kind_keeps_its_promises() {
     let mixed = frame(
         vec![
             both("image"),
-            PolarsColumn::new("load".into(), (0..120).map(f64::from).map(|v| v / 60.0 - 1.0).collect::<Vec<_>>()),
+            PolarsColumn::new(
+                "load".into(),
+                (0..120)
+                    .map(f64::from)
+                    .map(|v| v / 60.0 - 1.0)
+                    .collect::<Vec<_>>(),
+            ),
             both("bar"),
         ],
         "bar",
@@ -705,13 +809,21 @@ fn every_kind_keeps_its_promises() {
             "{units: [9, 5], filters: 3, dropout: 0.1, recurrent_dropout: 0.1, hidden: [7], interval: 0.8, samples: 3, epochs: 2}",
             sequences(120, 1),
         ),
-        ("model.torch.rnn", "{cell: gru, units: [9], epochs: 2}", sequences(120, 1)),
+        (
+            "model.torch.rnn",
+            "{cell: gru, units: [9], epochs: 2}",
+            sequences(120, 1),
+        ),
         (
             "model.torch.autoencoder",
             "{hidden: [9], bottleneck: 2, dropout: 0.1, code: true, epochs: 2}",
             plane(120, 0, 1).0,
         ),
-        ("model.torch.vae", "{hidden: [9], bottleneck: 2, code: true, epochs: 2}", plane(120, 0, 1).0),
+        (
+            "model.torch.vae",
+            "{hidden: [9], bottleneck: 2, code: true, epochs: 2}",
+            plane(120, 0, 1).0,
+        ),
         (
             "model.torch.multimodal",
             "{branches: [{input: image}, {input: [load]}], dropout: 0.1, hidden: [5], epochs: 2}",
@@ -725,7 +837,11 @@ fn every_kind_keeps_its_promises() {
         assert!(bytes == again, "{kind}: other bytes from the same seed");
         let stored = State::from_bytes(&bytes).expect("a state");
         let together = answers(kind, params, &state, &train.data);
-        assert_eq!(answers(kind, params, &stored, &train.data), together, "{kind}");
+        assert_eq!(
+            answers(kind, params, &stored, &train.data),
+            together,
+            "{kind}"
+        );
         for row in [0, 1, 31, 32, 33, 119] {
             let alone = answers(kind, params, &state, &train.data.slice(row, 1));
             for (alone, together) in alone.iter().zip(&together) {
@@ -739,7 +855,11 @@ fn every_kind_keeps_its_promises() {
 
 #[test]
 fn a_card_that_is_not_there_is_named() {
-    let text = refusal("model.torch.mlp", "{device: 'cuda:77'}", &labelled(vec!["a", "b"]));
+    let text = refusal(
+        "model.torch.mlp",
+        "{device: 'cuda:77'}",
+        &labelled(vec!["a", "b"]),
+    );
     assert!(text.contains("`cuda:77`"), "{text}");
 }
 
@@ -761,12 +881,19 @@ fn puzzles_are_solved_and_their_weights_are_a_start() {
     let course: Course = state.data(1).expect("what was learned");
     let solved = course.history.last().expect("epochs").validation_accuracy;
     // Many a bar leaves two of the four tiles empty, which nobody can tell apart.
-    assert!(solved > 0.35, "{solved} of the puzzles, of which chance solves a sixth");
+    assert!(
+        solved > 0.35,
+        "{solved} of the puzzles, of which chance solves a sixth"
+    );
     let found = answers("model.torch.jigsaw", params, &state, &train.data);
     assert_eq!(found[0].name(), "code");
     assert_eq!(found[0].len(), 600);
 
-    std::fs::write(folder.path().join("puzzles.safetensors"), state.to_bytes().expect("bytes")).expect("written");
+    std::fs::write(
+        folder.path().join("puzzles.safetensors"),
+        state.to_bytes().expect("bytes"),
+    )
+    .expect("written");
     let starting = |layers: &str| {
         let stage = stage(
             "model.torch.cnn",
@@ -784,9 +911,24 @@ fn puzzles_are_solved_and_their_weights_are_a_start() {
         "[{{conv: {{filters: 6, kernel: 3, padding: same, activation: relu}}}}, {end}]"
     ))
     .expect("trained");
-    assert!(length(tensor(&started, "0.conv.weight"), tensor(&state, "0.conv.weight")) < 1e-6);
+    assert!(
+        length(
+            tensor(&started, "0.conv.weight"),
+            tensor(&state, "0.conv.weight")
+        ) < 1e-6
+    );
     let error = starting(&format!("[{{conv: {{filters: 7, kernel: 3}}}}, {end}]")).map(drop);
-    assert!(error.expect_err("another shape").to_string().contains("`0.conv.weight` has shape [6, 1, 3, 3]"));
+    assert!(
+        error
+            .expect_err("another shape")
+            .to_string()
+            .contains("`0.conv.weight` has shape [6, 1, 3, 3]")
+    );
     let error = starting("[flatten, {dense: {units: 3, activation: softmax}}]").map(drop);
-    assert!(error.expect_err("nothing in common").to_string().contains("none of the network's tensors"));
+    assert!(
+        error
+            .expect_err("nothing in common")
+            .to_string()
+            .contains("none of the network's tensors")
+    );
 }
