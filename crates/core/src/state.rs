@@ -40,6 +40,9 @@ pub struct State {
     pub tensors: BTreeMap<String, Tensor>,
 }
 
+/// What a round of a training came to: figures by name.
+pub type Round = BTreeMap<String, f64>;
+
 #[derive(Serialize, Deserialize)]
 struct Header {
     version: u32,
@@ -79,6 +82,19 @@ impl State {
             )));
         }
         serde_json::from_value(self.data.clone()).map_err(|error| Error::State(error.to_string()))
+    }
+
+    /// What each round of the training came to, where the kind learns in rounds and keeps that under `history`: `loss`,
+    /// `validation_loss` and whatever else it measures.
+    pub fn history(&self) -> Vec<Round> {
+        let rounds = self.data.get("history").and_then(|all| all.as_array());
+        let figures = |round: &serde_json::Value| -> Round {
+            let figures = round.as_object().into_iter().flatten();
+            figures
+                .filter_map(|(name, value)| Some((name.clone(), value.as_f64()?)))
+                .collect()
+        };
+        rounds.into_iter().flatten().map(figures).collect()
     }
 
     /// The tensor of that name.

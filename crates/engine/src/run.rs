@@ -17,7 +17,7 @@ use polars::{
 use serde::{Deserialize, Serialize};
 use taktline_core::{
     Cancellation, Diagnostic, Error, Evaluation, Expectation, FitContext, Frame, Model, Operation,
-    Output, PARTITION, Partition, Progress, ProgressEvent, Result, Schema, Shape, Sink,
+    Output, PARTITION, Partition, Progress, ProgressEvent, Result, Round, Schema, Shape, Sink,
     SourceContext, State, counted, output_schema, thousands,
 };
 use taktline_spec::{Plan, PlannedStage};
@@ -1231,15 +1231,36 @@ impl<'a> Run<'a> {
             .collect();
         data = data.drop_many(unread);
         let rows = data.height();
-        let found = evaluate
+        let mut found = evaluate
             .evaluate(&Frame { data, schema }, self.plan.seed)
             .at(index)?;
+        let curves = evaluate.learning_curves(&self.history(input)).at(index)?;
+        found.plots.extend(curves);
         self.store
             .put_json(key, Payload::Findings, &found)
             .at(index)?;
         self.evaluations.push((index, found));
         self.ran(index, began, Some(rows));
         Ok(())
+    }
+
+    /// How the nearest model from here upwards learned, as far as that is at hand: it is no reason to learn again.
+    fn history(&self, from: usize) -> Vec<Round> {
+        let mut index = from;
+        loop {
+            let stage = &self.plan.stages[index];
+            match (stage.stage.shape(), stage.inputs.first()) {
+                (Shape::Model(_), _) => break,
+                (_, Some(above)) => index = *above,
+                (_, None) => return Vec::new(),
+            }
+        }
+        if let Some(state) = &self.states[index] {
+            return state.history();
+        }
+        let kept = self.store.get(self.records[index].key, Payload::State);
+        let state = kept.and_then(|bytes| State::from_bytes(&bytes).ok());
+        state.map_or_else(Vec::new, |state| state.history())
     }
 
     fn sink(&mut self, index: usize) -> StageResult<()> {

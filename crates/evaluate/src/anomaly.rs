@@ -6,8 +6,8 @@ use polars::prelude::DataType;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
-    CheckContext, Classes, Error, Evaluate, Evaluation, Frame, Label, PARTITION, Partition,
-    Problem, Result, Role, Schema, Shape, Stage, Table,
+    CheckContext, Classes, Error, Evaluate, Evaluation, Frame, Label, PARTITION, Partition, Plot,
+    Problem, Result, Role, Round, Schema, Shape, Stage, Table,
     classifier::{PREDICTION, SCORE},
     path, register_kind, type_name,
 };
@@ -362,6 +362,10 @@ impl Evaluate for Anomaly {
             .chain(target_name(input))
             .chain(self.further().reads())
             .collect()
+    }
+
+    fn learning_curves(&self, history: &[Round]) -> Result<Vec<Plot>> {
+        plots::learning_curves(history)
     }
 
     fn evaluate(&self, frame: &Frame, seed: u64) -> Result<Evaluation> {

@@ -6,8 +6,8 @@ use polars::prelude::{DataFrame, DataType};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    CheckContext, Classes, Error, Evaluate, Evaluation, Frame, Label, PARTITION, Partition,
-    Problem, Result, Role, Schema, Shape, Stage, Table, did_you_mean, path, register_kind,
+    CheckContext, Classes, Error, Evaluate, Evaluation, Frame, Label, PARTITION, Partition, Plot,
+    Problem, Result, Role, Round, Schema, Shape, Stage, Table, did_you_mean, path, register_kind,
     type_name,
 };
 
@@ -323,6 +323,10 @@ impl Evaluate for Classification {
             .chain(target_name(input))
             .chain(self.further().reads())
             .collect()
+    }
+
+    fn learning_curves(&self, history: &[Round]) -> Result<Vec<Plot>> {
+        plots::learning_curves(history)
     }
 
     fn evaluate(&self, frame: &Frame, seed: u64) -> Result<Evaluation> {
@@ -986,7 +990,7 @@ impl Figures {
         }
     }
 
-    fn plots(&self, rows: &Rows) -> Result<Vec<taktline_core::Plot>> {
+    fn plots(&self, rows: &Rows) -> Result<Vec<Plot>> {
         let mut plots = Vec::new();
         if let (Some(ranking), Some(thresholds)) = (&self.ranking, self.thresholds) {
             if let Some(average) = ranking.average_precision() {

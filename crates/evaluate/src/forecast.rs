@@ -6,8 +6,8 @@ use polars::prelude::{DataType, TimeUnit};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
-    CheckContext, Error, Evaluate, Evaluation, Frame, PARTITION, Partition, Problem, Result, Role,
-    Schema, Shape, Stage, Table,
+    CheckContext, Error, Evaluate, Evaluation, Frame, PARTITION, Partition, Plot, Problem, Result,
+    Role, Round, Schema, Shape, Stage, Table,
     classifier::{PREDICTION, unknown_column},
     counted, path, register_kind,
     regressor::{LOWER, UPPER},
@@ -591,6 +591,10 @@ impl Evaluate for Forecast {
             .collect()
     }
 
+    fn learning_curves(&self, history: &[Round]) -> Result<Vec<Plot>> {
+        plots::learning_curves(history)
+    }
+
     fn evaluate(&self, frame: &Frame, seed: u64) -> Result<Evaluation> {
         let parts = Parts::of(frame, self.part)?;
         let rows = Rows::read(frame, &parts, self)?;
@@ -754,7 +758,7 @@ fn fan(
     own: &[usize],
     judged: &BTreeSet<usize>,
     number: usize,
-) -> Result<taktline_core::Plot> {
+) -> Result<Plot> {
     const MOST_SHOWN: usize = 300;
     let shown = own.len().min(MOST_SHOWN);
     let first = series

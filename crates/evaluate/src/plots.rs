@@ -14,10 +14,12 @@ use taktline_core::{Error, Plot, Result};
 use crate::metrics::{self, CalibrationBin, Confusion, Ranking};
 
 mod fan;
+mod learning;
 mod lines;
 mod numbers;
 
 pub(crate) use fan::{Fan, forecast_fan};
+pub(crate) use learning::learning_curves;
 pub(crate) use lines::survival;
 use numbers::Bars;
 pub(crate) use numbers::{cluster_sizes, predicted_against_true, residuals, scores, silhouettes};

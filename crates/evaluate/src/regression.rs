@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
-    CheckContext, Evaluate, Evaluation, Frame, PARTITION, Partition, Result, Role, Schema, Shape,
-    Stage, Table,
+    CheckContext, Evaluate, Evaluation, Frame, PARTITION, Partition, Plot, Result, Role, Round,
+    Schema, Shape, Stage, Table,
     classifier::PREDICTION,
     path, register_kind,
     regressor::{LOWER, UPPER},
@@ -306,6 +306,10 @@ impl Evaluate for Regression {
             .chain(target_name(input))
             .chain(self.further().reads())
             .collect()
+    }
+
+    fn learning_curves(&self, history: &[Round]) -> Result<Vec<Plot>> {
+        plots::learning_curves(history)
     }
 
     fn evaluate(&self, frame: &Frame, seed: u64) -> Result<Evaluation> {
