@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs the servers that the tests talk to, where they are missing: PostgreSQL and MariaDB (Debian packages) and moto, which
-# speaks S3 (from PyPI, into ~/.cache/taktline/moto). The tests start them for themselves, on free ports and in temporary folders.
+# Gets what the tests need besides this repository, where it is missing: PostgreSQL and MariaDB (Debian packages) and moto, which
+# speaks S3 (from PyPI, into ~/.cache/taktline/moto); the tests start them for themselves, on free ports and in temporary folders.
+# And MovieLens-100K (datasets/pull).
 set -euo pipefail
 
 missing=()
@@ -25,3 +26,6 @@ if ! "$moto/bin/python3" -c 'import boto3, flask, flask_cors, moto' 2>/dev/null;
     python3 -m venv "$moto"
     "$moto/bin/pip" install --quiet --disable-pip-version-check 'moto[s3]==5.2.5' flask flask-cors
 fi
+
+# One pipeline learns from data that may be used but not passed on.
+"$(dirname "${BASH_SOURCE[0]}")/../datasets/pull" movielens

@@ -55,6 +55,24 @@ fn enthusiastic_reviews_are_told_from_others() {
 }
 
 #[test]
+#[cfg(feature = "torch")]
+fn tastes_are_known_better_than_the_biases_of_people_and_films() {
+    let project = project("retail/recommendation.yaml");
+    let metrics = project.run_pipeline(&[]).metrics("quality");
+    // Biases alone reach 0.955 (../datasets/README.md).
+    assert!(metrics["rmse"] <= 0.94, "{metrics:?}");
+}
+
+#[test]
+#[cfg(feature = "torch")]
+fn engines_say_how_long_they_will_last() {
+    let report = project("manufacturing/remaining-life.yaml").run_pipeline(&["--param", "units=40"]);
+    let metrics = report.metrics("quality");
+    assert!(metrics["r2"] >= 0.7, "{metrics:?}");
+    assert!((0.75..=0.98).contains(&metrics["coverage"]), "{metrics:?}");
+}
+
+#[test]
 fn failing_machines_are_found() {
     let metrics = project("manufacturing/predictive-maintenance.yaml")
         .run_pipeline(&[])
