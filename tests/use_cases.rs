@@ -66,7 +66,8 @@ fn tastes_are_known_better_than_the_biases_of_people_and_films() {
 #[test]
 #[cfg(feature = "torch")]
 fn engines_say_how_long_they_will_last() {
-    let report = project("manufacturing/remaining-life.yaml").run_pipeline(&["--param", "units=40"]);
+    let report =
+        project("manufacturing/remaining-life.yaml").run_pipeline(&["--param", "units=40"]);
     let metrics = report.metrics("quality");
     assert!(metrics["r2"] >= 0.7, "{metrics:?}");
     assert!((0.75..=0.98).contains(&metrics["coverage"]), "{metrics:?}");
