@@ -624,8 +624,8 @@ impl Model for Recommender {
                 .with_tensor("seen.starts", vec![starts.len()], TensorData::I64(starts))
                 .with_tensor("seen.items", vec![seen.len()], TensorData::I64(seen));
             let width = learned.items.features.len();
-            if width > 0 {
-                let shape = vec![table.len() / width, width];
+            if let Some(items) = table.len().checked_div(width) {
+                let shape = vec![items, width];
                 state = state.with_tensor("item_features", shape, TensorData::F32(table));
             }
         }
