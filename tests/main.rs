@@ -24,5 +24,7 @@ mod profile;
 mod schema;
 mod streaming;
 mod templates;
+#[cfg(feature = "torch")]
+mod torchscript;
 mod tumours;
 mod use_cases;

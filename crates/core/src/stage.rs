@@ -57,6 +57,15 @@ pub enum Shape<'a> {
 }
 
 impl Shape<'_> {
+    /// Whether the stage works on the training part alone, so that scoring leaves it out.
+    pub fn is_training_only(&self) -> bool {
+        match self {
+            Self::Relational(relational) => relational.is_training_only(),
+            Self::Estimator(estimator) => estimator.is_training_only(),
+            _ => false,
+        }
+    }
+
     /// Whether the stage learns from rows.
     pub fn is_fitted(&self) -> bool {
         matches!(self, Self::Estimator(_) | Self::Model(_))
@@ -181,6 +190,10 @@ pub trait Estimator: Send + Sync {
     /// Whether each row stays when it is applied. Where not, scoring starts below it, as below a filter.
     fn keeps_rows(&self) -> bool {
         true
+    }
+    /// As [`Relational::is_training_only`]: scoring leaves it out.
+    fn is_training_only(&self) -> bool {
+        false
     }
 }
 

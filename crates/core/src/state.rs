@@ -16,6 +16,8 @@ pub enum TensorData {
     F64(Vec<f64>),
     /// 64-bit integers.
     I64(Vec<i64>),
+    /// Bytes: a file that is kept as it is.
+    U8(Vec<u8>),
 }
 
 /// A tensor: its shape and its numbers, row-major.
@@ -155,7 +157,7 @@ impl State {
 /// The tensors of any safetensors file by name: another tool may have written it.
 ///
 /// # Errors
-/// What is no safetensors file, and numbers of other types than f32, f64 and i64.
+/// What is no safetensors file, and numbers of other types than f32, f64, i64 and u8.
 pub fn read_tensors(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
     let bad = |error: &dyn std::fmt::Display| Error::State(format!("not readable: {error}"));
     let file = SafeTensors::deserialize(bytes).map_err(|error| bad(&error))?;
@@ -176,6 +178,7 @@ impl TensorData {
             Self::F32(values) => values.len(),
             Self::F64(values) => values.len(),
             Self::I64(values) => values.len(),
+            Self::U8(values) => values.len(),
         }
     }
 
@@ -207,6 +210,7 @@ impl TensorData {
                     .flat_map(|value| value.to_le_bytes())
                     .collect(),
             ),
+            Self::U8(values) => (Dtype::U8, values.clone()),
         }
     }
 
@@ -223,6 +227,7 @@ impl TensorData {
             Dtype::F32 => Some(Self::F32(chunks(bytes, f32::from_le_bytes))),
             Dtype::F64 => Some(Self::F64(chunks(bytes, f64::from_le_bytes))),
             Dtype::I64 => Some(Self::I64(chunks(bytes, i64::from_le_bytes))),
+            Dtype::U8 => Some(Self::U8(bytes.to_vec())),
             _ => None,
         }
     }
@@ -241,6 +246,7 @@ mod tests {
                 TensorData::F32(vec![1.0, -2.5, f32::MIN_POSITIVE, 4.0]),
             )
             .with_tensor("counts", vec![3], TensorData::I64(vec![1, 2, i64::MAX]))
+            .with_tensor("file", vec![4], TensorData::U8(b"PK\x03\x04".to_vec()))
     }
 
     #[test]

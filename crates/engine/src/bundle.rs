@@ -1,26 +1,30 @@
 //! Bundles: a model with everything that is needed to score new rows the way the run did.
 //!
 //! A bundle is a folder: `manifest.json` (the scoring plan, the input schema, the metrics), `states/*.safetensors` (what the
-//! fitted stages learned) and `SHA256SUMS` over all of it, in the format that `sha256sum -c` reads. It is data, never code,
-//! holds no times and no paths, and the same plan, data and seed give the same bytes. Its id is the hash of its sums.
+//! fitted stages learned) and `SHA256SUMS` over all of it, in the format that `sha256sum -c` reads. It is data, never code (but
+//! for a TorchScript file that the user brought), holds no times and no paths, and the same plan, data and seed give the same bytes. Its id is the hash of its sums.
 //!
 //! The scoring plan is every stage from the model upwards to the last one that drops, joins or makes rows: above that, rows
-//! are still being chosen; below it, each row keeps its place, so that one input row is one scored row. Splits and
-//! expectations are left out.
+//! are still being chosen; below it, each row keeps its place, so that one input row is one scored row. Splits,
+//! expectations and what works on training rows alone are left out.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use polars::prelude::{DataFrame, DataType, IntoLazy, LazyFrame};
+use polars::prelude::{
+    AllowedOptimizations, DataFrame, DataType, IntoLazy, LazyFrame, PolarsError,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use taktline_core::{
-    Column, Error, Operation, PARTITION, Partition, Predictor, Registry, Result, Role, Schema,
-    Shape, Stage, State, closest, output_schema, type_name,
+    Capabilities, CheckContext, Column, Error, Local, Model, Operation, PARTITION, Partition,
+    Predictor, Registry, Result, Role, Schema, Shape, Stage, State, closest, output_schema,
+    type_name,
 };
 use taktline_spec::Plan;
 
@@ -76,6 +80,7 @@ pub(crate) fn extent(plan: &Plan, deploy: usize) -> Result<Extent> {
         };
         let above = &plan.stages[*input];
         let replayed = match above.stage.shape() {
+            shape if shape.is_training_only() => false,
             Shape::Split(_)
             | Shape::Expect(_)
             | Shape::Evaluate(_)
@@ -83,7 +88,7 @@ pub(crate) fn extent(plan: &Plan, deploy: usize) -> Result<Extent> {
             | Shape::Sink(_) => false,
             Shape::Estimator(estimator) if !estimator.keeps_rows() => break *input,
             Shape::Estimator(_) => above.inputs.len() == 1,
-            Shape::Relational(relational) if relational.is_training_only() => false,
+            Shape::Model(_) => true,
             Shape::Relational(relational) if above.inputs.len() == 1 => {
                 let schemas = [plan.stages[above.inputs[0]].schema.clone()];
                 if !relational
@@ -95,7 +100,7 @@ pub(crate) fn extent(plan: &Plan, deploy: usize) -> Result<Extent> {
                 }
                 true
             }
-            Shape::Relational(_) | Shape::Source(_) | Shape::Model(_) => break *input,
+            Shape::Relational(_) | Shape::Source(_) => break *input,
         };
         if replayed {
             replay.push(*input);
@@ -346,10 +351,67 @@ fn lowered(stage: &dyn Stage, state: Option<&State>, schemas: &[Schema]) -> Resu
     match (stage.shape(), state) {
         (Shape::Relational(relational), _) => relational.lower(schemas),
         (Shape::Estimator(estimator), Some(state)) => estimator.lower(state, schemas),
+        (Shape::Model(model), Some(state)) => {
+            let input = schemas.first().cloned().unwrap_or_default();
+            Ok(vec![predicted(stage, model, state, input)?])
+        }
         _ => Err(Error::State(
             "a stage of the scoring plan has no relational form".to_owned(),
         )),
     }
+}
+
+/// A model whose predictions another model learns from, as an operation: its columns stand behind the others.
+fn predicted(
+    stage: &dyn Stage,
+    model: &dyn Model,
+    state: &State,
+    input: Schema,
+) -> Result<Operation> {
+    let mut quiet = CheckContext {
+        stage: "",
+        seed: 0,
+        directory: Path::new("."),
+        capabilities: &Capabilities::default(),
+        problems: Vec::new(),
+    };
+    // Its problems were told when the bundle was made; here it only says what its columns are for.
+    let declared = stage.check(std::slice::from_ref(&input), &mut quiet);
+    let predictor: Arc<dyn Predictor> = model.load(state)?.into();
+    let reads = model.features(&input).into_iter().collect();
+    let none = DataFrame::empty_with_schema(&input.to_polars());
+    let mut schema = input;
+    for column in predictor.predict(&none)? {
+        let name = column.name().as_str();
+        let role = declared
+            .column(name)
+            .map_or(Role::Internal, |column| column.role);
+        schema.set(Column::new(name, column.dtype().clone()).with_role(role));
+    }
+    Ok(Operation::Local(Local {
+        name: "predict",
+        reads,
+        keeps_rows: true,
+        schema,
+        apply: Arc::new(move |frame| {
+            let predictor = Arc::clone(&predictor);
+            let predict = move |mut data: DataFrame| {
+                let columns = predictor
+                    .predict(&data)
+                    .map_err(|error| PolarsError::ComputeError(error.to_string().into()))?;
+                for column in columns {
+                    data.with_column(column)?;
+                }
+                Ok(data)
+            };
+            Ok(frame.map(
+                predict,
+                AllowedOptimizations::empty(),
+                None,
+                Some("predict"),
+            ))
+        }),
+    }))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -503,7 +565,7 @@ impl Bundle {
         schema.facts.partitions = vec![Partition::Train, Partition::Test];
         let mut replayed = Vec::new();
         let mut model = None;
-        for bundled in &manifest.stages {
+        for (index, bundled) in manifest.stages.iter().enumerate() {
             let failed = |error: Error| BundleError::Stage {
                 stage: bundled.id.clone(),
                 error,
@@ -529,7 +591,8 @@ impl Bundle {
                 }
                 None => None,
             };
-            if let (Shape::Model(shape), Some(state)) = (stage.shape(), &state) {
+            let is_last = index + 1 == manifest.stages.len();
+            if let (Shape::Model(shape), Some(state), true) = (stage.shape(), &state, is_last) {
                 model = Some((bundled.id.clone(), shape.load(state).map_err(failed)?));
                 continue;
             }

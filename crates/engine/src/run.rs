@@ -20,7 +20,7 @@ use taktline_core::{
     Output, PARTITION, Partition, Progress, ProgressEvent, Result, Round, Schema, Shape, Sink,
     SourceContext, State, counted, output_schema, thousands,
 };
-use taktline_spec::{Plan, PlannedStage};
+use taktline_spec::Plan;
 
 use crate::{
     bundle::{self, Extent, Scoring},
@@ -623,15 +623,16 @@ impl<'a> Run<'a> {
         }
         // Every reader would make the rows anew, and every fit below balance them.
         let is_made_once = self.readers[index] > 1;
+        let is_training_only = stage.stage.shape().is_training_only();
         match stage.stage.shape() {
-            Shape::Source(_) | Shape::Relational(_) if is_made_once || is_training_only(stage) => {
+            Shape::Source(_) | Shape::Relational(_) if is_made_once || is_training_only => {
                 let began = self.started(index);
                 let data = self.collect(frame, index)?;
                 self.ran(index, began, Some(data.height()));
                 frame = data.lazy();
             }
             // The stage itself may be cached; these are only its rows.
-            Shape::Expect(_) | Shape::Estimator(_) if is_made_once => {
+            Shape::Expect(_) | Shape::Estimator(_) if is_made_once || is_training_only => {
                 let began = Instant::now();
                 frame = self.collect(frame, index)?.lazy();
                 self.seconds[index] += began.elapsed().as_secs_f64();
@@ -815,7 +816,7 @@ impl<'a> Run<'a> {
         let is_watched = |extent: &Extent| extent.cut == index;
         if self.frames[index].is_some()
             || self.readers[index] > 1
-            || is_training_only(&self.plan.stages[index])
+            || self.plan.stages[index].stage.shape().is_training_only()
             || self.extents.iter().flatten().any(is_watched)
             || !Places::survive(&operations)
         {
@@ -1672,14 +1673,6 @@ fn code(error: &Error) -> &'static str {
 
 fn is_join(operation: &Operation) -> bool {
     matches!(operation, Operation::Join { .. })
-}
-
-/// Whether the stage works on the training rows alone.
-fn is_training_only(stage: &PlannedStage) -> bool {
-    match stage.stage.shape() {
-        Shape::Relational(relational) => relational.is_training_only(),
-        _ => false,
-    }
 }
 
 /// Keeping costs time and disk; it pays when making the rows again takes clearly longer than writing and reading them.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use taktline_core::{
-    Deploy, Diagnostic, JoinKind, Model, Operation, Schema, Shape, SourceContext, closest,
+    Deploy, Diagnostic, JoinKind, Model, Operation, Role, Schema, Shape, SourceContext, closest,
 };
 
 use crate::{report::Report, stages::Draft, tree::Node};
@@ -285,12 +285,7 @@ impl<'a> Whole<'a> {
     fn check_deploy(&self, index: usize, deploy: &dyn Deploy, report: &mut Report<'_>) {
         let draft = &self.drafts[index];
         let above = self.above(index);
-        // What an unreadable stage would have been, nobody knows.
-        let is_complete = above
-            .iter()
-            .all(|stage| self.drafts[*stage].stage.is_some())
-            && self.drafts[index].inputs.iter().all(Option::is_some)
-            && !self.drafts[index].inputs.is_empty();
+        let is_complete = self.is_complete(index, &above);
         let models: Vec<usize> = above
             .iter()
             .copied()
@@ -304,18 +299,70 @@ impl<'a> Whole<'a> {
                     .help
                     .push("put a `model.*` stage above it, or name its branch with `from`".into());
             }
-            [first, second, ..] => {
-                let message = format!(
-                    "stage `{}` has two models above it: `{}` and `{}`",
-                    draft.id, self.drafts[*first].id, self.drafts[*second].id
-                );
-                let diagnostic = report.error(draft.place.clone(), "two-models", message);
-                diagnostic.help.push(
-                    "a bundle holds one model: give each model its own branch with `from`".into(),
-                );
+            [] => {}
+            [others @ .., last] => {
+                let other = others
+                    .iter()
+                    .find(|other| !self.is_learned_from(**other, *last));
+                if let Some(other) = other {
+                    let message = format!(
+                        "stage `{}` has two models above it: `{}` and `{}`",
+                        draft.id, self.drafts[*other].id, self.drafts[*last].id
+                    );
+                    let diagnostic = report.error(draft.place.clone(), "two-models", message);
+                    diagnostic.help.push(
+                    "a bundle holds one model, and those that it learns from: give each model its own branch with `from`".into(),
+                    );
+                }
             }
-            _ => {}
         }
+        self.check_gates(index, deploy, &above, report);
+    }
+
+    /// Whether every stage above is known: what an unreadable one would have been, nobody knows.
+    fn is_complete(&self, index: usize, above: &[usize]) -> bool {
+        let inputs = &self.drafts[index].inputs;
+        above
+            .iter()
+            .all(|stage| self.drafts[*stage].stage.is_some())
+            && inputs.iter().all(Option::is_some)
+            && !inputs.is_empty()
+    }
+
+    /// Whether a model learns from what a model above it says.
+    fn is_learned_from(&self, upper: usize, lower: usize) -> bool {
+        let (Some(Shape::Model(model)), true) =
+            (self.shape(lower), self.above(lower).contains(&upper))
+        else {
+            return false;
+        };
+        let before: Vec<&Schema> = self
+            .inputs(upper)
+            .map(|input| &self.schemas[input])
+            .collect();
+        let read: Vec<String> = self
+            .inputs(lower)
+            .flat_map(|input| model.features(&self.schemas[input]))
+            .collect();
+        let after = self.schemas[upper].columns.iter();
+        after
+            .filter(|column| {
+                before
+                    .iter()
+                    .all(|schema| schema.column(&column.name).is_none())
+            })
+            .any(|column| column.role == Role::Feature || read.contains(&column.name))
+    }
+
+    fn check_gates(
+        &self,
+        index: usize,
+        deploy: &dyn Deploy,
+        above: &[usize],
+        report: &mut Report<'_>,
+    ) {
+        let draft = &self.drafts[index];
+        let is_complete = self.is_complete(index, above);
         let required = deploy.require();
         if required.is_empty() {
             return;
@@ -400,13 +447,11 @@ impl<'a> Whole<'a> {
 
     fn drops_rows(&self, index: usize) -> bool {
         let relational = match self.shape(index) {
+            Some(shape) if shape.is_training_only() => return false,
             Some(Shape::Relational(relational)) => relational,
             Some(Shape::Estimator(estimator)) => return !estimator.keeps_rows(),
             _ => return false,
         };
-        if relational.is_training_only() {
-            return false;
-        }
         let inputs: Vec<Schema> = self
             .inputs(index)
             .map(|input| self.schemas[input].clone())

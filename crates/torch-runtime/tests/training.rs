@@ -14,6 +14,10 @@ use taktline_torch as _;
 
 #[path = "training/networks.rs"]
 mod networks;
+#[path = "training/pytorch.rs"]
+mod pytorch;
+#[path = "training/synthesis.rs"]
+mod synthesis;
 
 const SIDE: usize = 8;
 

@@ -95,6 +95,36 @@ impl Labels {
         Ok(labels)
     }
 
+    /// The classes that somebody lists, as a target of this type has them; as texts, where there is no target. What is wrong with
+    /// them is said as the end of a sentence: "… is i64, but `cat` is no whole number".
+    pub(crate) fn declared(classes: &[String], target: Option<&DataType>) -> Result<Self, String> {
+        match target {
+            Some(DataType::Boolean) if classes == ["false", "true"] => Ok(Self::Booleans),
+            Some(DataType::Boolean) => Err(format!(
+                "bool, whose classes are [false, true] in this order, not {classes:?}"
+            )),
+            Some(dtype) if dtype.is_integer() => {
+                let (name, _) = INTEGERS
+                    .iter()
+                    .find(|(_, integer)| integer == dtype)
+                    .ok_or_else(|| format!("{}, which cannot name classes", type_name(dtype)))?;
+                let values = classes
+                    .iter()
+                    .map(|class| {
+                        class
+                            .parse()
+                            .map_err(|_| format!("{name}, but `{class}` is no whole number"))
+                    })
+                    .collect::<Result<_, String>>()?;
+                Ok(Self::Integers {
+                    dtype: (*name).to_owned(),
+                    values,
+                })
+            }
+            _ => Ok(Self::Texts(classes.to_vec())),
+        }
+    }
+
     /// How many classes.
     pub(crate) fn len(&self) -> usize {
         match self {

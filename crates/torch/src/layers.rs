@@ -270,6 +270,20 @@ pub struct Latent {
     pub size: usize,
 }
 
+/// A row of numbers as an image: height, then width, then channels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Image {
+    /// Its shape.
+    pub shape: Vec<usize>,
+}
+
+/// An image with each pixel repeated so often along both sides.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Enlarge {
+    /// How often.
+    pub factor: usize,
+}
+
 /// One layer of a network: a map with the layer's name as its one key (`conv: {filters: 32, kernel: 3}`), or the bare name.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -288,7 +302,7 @@ pub enum Layer {
     BatchNorm(BatchNorm),
     /// Zeroes a random share while training.
     Dropout(Dropout),
-    /// An image as one row of numbers: height, then width, then channels.
+    /// An image as one row of numbers: channel after channel, each of them row after row, as in PyTorch.
     Flatten,
     /// Every output is a weighted sum of all inputs; of a sequence, step by step.
     Dense(Dense),
@@ -308,6 +322,10 @@ pub enum Layer {
     Tiles(Tiles),
     /// Numbers drawn from what the layers above say of their distribution.
     Latent(Latent),
+    /// A row as an image.
+    Image(Image),
+    /// Each pixel several times.
+    Enlarge(Enlarge),
 }
 
 /// What can be written in YAML.
@@ -384,6 +402,8 @@ impl Layer {
             Self::Factorization(_) => "factorization",
             Self::Tiles(_) => "tiles",
             Self::Latent(_) => "latent",
+            Self::Image(_) => "image",
+            Self::Enlarge(_) => "enlarge",
         }
     }
 
@@ -448,6 +468,8 @@ impl<'de> Deserialize<'de> for Layer {
                     "factorization" => Layer::Factorization(map.next_value()?),
                     "tiles" => Layer::Tiles(map.next_value()?),
                     "latent" => Layer::Latent(map.next_value()?),
+                    "image" => Layer::Image(map.next_value()?),
+                    "enlarge" => Layer::Enlarge(map.next_value()?),
                     unknown => return Err(A::Error::unknown_variant(unknown, &NAMES)),
                 };
                 match map.next_key::<String>()? {
@@ -1150,6 +1172,18 @@ fn after(shape: &[usize], layer: &Layer) -> Result<Vec<usize>, Misfit> {
             [length] if *length == 2 * latent.size => Ok(vec![latent.size]),
             _ => Err(ours("it needs a mean and a log-variance a number")),
         },
+        Layer::Image(image) => match shape {
+            [length] if image.shape.len() == 3 && *length == product(&image.shape) => {
+                Ok(image.shape.clone())
+            }
+            _ => Err(ours("it needs a row of as many numbers as the image has")),
+        },
+        Layer::Enlarge(enlarge) => match shape {
+            [height, width, channels] => {
+                Ok(vec![height * enlarge.factor, width * enlarge.factor, *channels])
+            }
+            _ => Err(ours("it needs an image")),
+        },
     }
 }
 
@@ -1367,7 +1401,9 @@ fn parameters_of(
         | Layer::GlobalMaxPool
         | Layer::Dropout(_)
         | Layer::Flatten
-        | Layer::Latent(_) => {}
+        | Layer::Latent(_)
+        | Layer::Image(_)
+        | Layer::Enlarge(_) => {}
     }
 }
 

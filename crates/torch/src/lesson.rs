@@ -14,8 +14,8 @@ use crate::{
     bridge,
     layers::{Fault, Layer, Walk},
     protocol::{
-        Array, Arrays, Course, Event, Failure, Listener, Load, Network, Numbers, Standing, Trained,
-        Training,
+        Array, Arrays, Contest, Course, Event, Failure, Learning, Listener, Load, Loading, Network,
+        Numbers, Standing, Trained, Training,
     },
     runtime,
 };
@@ -117,6 +117,7 @@ pub(crate) fn with_tensors(state: State, arrays: &[Array<'_>]) -> State {
             Numbers::F32(numbers) => TensorData::F32(numbers.to_vec()),
             Numbers::F64(numbers) => TensorData::F64(numbers.to_vec()),
             Numbers::I64(numbers) => TensorData::I64(numbers.to_vec()),
+            Numbers::U8(numbers) => TensorData::U8(numbers.to_vec()),
         };
         state.with_tensor(array.name.clone(), array.shape.clone(), data)
     })
@@ -132,6 +133,7 @@ fn tensors(state: &State) -> Vec<Array<'_>> {
                 TensorData::F32(numbers) => Numbers::F32(Cow::Borrowed(numbers)),
                 TensorData::F64(numbers) => Numbers::F64(Cow::Borrowed(numbers)),
                 TensorData::I64(numbers) => Numbers::I64(Cow::Borrowed(numbers)),
+                TensorData::U8(numbers) => Numbers::U8(Cow::Borrowed(numbers)),
             };
             Array {
                 name: name.clone(),
@@ -143,22 +145,18 @@ fn tensors(state: &State) -> Vec<Array<'_>> {
 }
 
 /// Where an earlier run of the same training stopped, if it left a checkpoint that can be read.
-fn resumption(cx: &FitContext<'_>, epochs: u64) -> Option<(Standing, State)> {
+fn resumption(
+    cx: &FitContext<'_>,
+    place: impl FnOnce(&Standing) -> String,
+) -> Option<(Standing, State)> {
     let bytes = cx.checkpoints.load()?;
     let read = State::from_bytes(&bytes)
         .and_then(|state| Ok((state.data::<Standing>(CHECKPOINT_VERSION)?, state)));
     match read {
         Ok((standing, state)) => {
-            let place = match standing.epoch < epochs {
-                true => format!(
-                    "epoch {} of {epochs}, after {}",
-                    standing.epoch + 1,
-                    counted(standing.batch, "batch")
-                ),
-                false => format!("the end of epoch {epochs}"),
-            };
             cx.progress.event(ProgressEvent::Message(format!(
-                "resumed from the checkpoint at {place}"
+                "resumed from the checkpoint at {}",
+                place(&standing)
             )));
             Some((standing, state))
         }
@@ -244,7 +242,6 @@ pub(crate) fn train(
     initial: &[(String, Vec<f32>)],
     cx: &FitContext<'_>,
 ) -> Result<(Network, Trained, Arrays<'static>)> {
-    let library = runtime::library()?;
     let row_length = network.input.iter().product();
     let mut arrays = rows.arrays("", row_length);
     if let Some(rows) = validation {
@@ -254,35 +251,81 @@ pub(crate) fn train(
         let name = format!("initial.{name}");
         arrays.push(Array::f32(name, vec![numbers.len()], numbers.as_slice()));
     }
-    let resumed = resumption(cx, course.epochs);
+    let epochs = course.epochs;
+    let resumed = resumption(cx, |standing| match standing.epoch < epochs {
+        true => format!(
+            "epoch {} of {epochs}, after {}",
+            standing.epoch + 1,
+            counted(standing.batch, "batch")
+        ),
+        false => format!("the end of epoch {epochs}"),
+    });
     if let Some((_, state)) = &resumed {
         arrays.extend(tensors(state));
     }
     let request = Training {
-        network,
+        network: network.clone(),
         course,
         resume: resumed.as_ref().map(|(standing, _)| standing.clone()),
     };
-    let (trained, tensors) = library
-        .train(&request, &arrays, &Ear { cx })
-        .map_err(|failure| match failure {
-            Failure::Interrupted => Error::Interrupted,
-            // The process is on its way out, and libtorch with it.
-            Failure::Failed(_) if cx.cancellation.is_cancelled() => Error::Interrupted,
-            Failure::Failed(message) => Error::Model(message),
-        })?;
+    let (trained, tensors) = learn(&Learning::Network(Box::new(request)), &arrays, cx)?;
     let passed = trained.history.len() as u64;
-    if passed < request.course.epochs || trained.epoch < passed {
+    if passed < epochs || trained.epoch < passed {
         cx.progress.event(ProgressEvent::Message(format!(
             "training ended after epoch {passed}; the weights are those after epoch {}",
             trained.epoch
         )));
     }
-    Ok((request.network, trained, tensors))
+    Ok((network, trained, tensors))
+}
+
+fn learn(
+    request: &Learning,
+    arrays: &[Array<'_>],
+    cx: &FitContext<'_>,
+) -> Result<(Trained, Arrays<'static>)> {
+    runtime::library()?
+        .train(request, arrays, &Ear { cx })
+        .map_err(|failure| match failure {
+            Failure::Interrupted => Error::Interrupted,
+            // The process is on its way out, and libtorch with it.
+            Failure::Failed(_) if cx.cancellation.is_cancelled() => Error::Interrupted,
+            Failure::Failed(message) => Error::Model(message),
+        })
+}
+
+/// Lets two networks learn from each other; the answer are the rows that are wanted of each class, class after class.
+pub(crate) fn contend(
+    mut contest: Contest,
+    rows: &[f32],
+    labels: &[i64],
+    cx: &FitContext<'_>,
+) -> Result<Vec<f32>> {
+    let width = rows.len().checked_div(labels.len()).unwrap_or_default();
+    let mut arrays = vec![
+        Array::f32("inputs", vec![labels.len(), width], rows),
+        Array::i64("labels", labels),
+    ];
+    let steps = contest.steps;
+    let resumed = resumption(cx, |standing| format!("step {} of {steps}", standing.steps));
+    if let Some((standing, state)) = &resumed {
+        contest.resume = Some(standing.clone());
+        arrays.extend(tensors(state));
+    }
+    let (_, answers) = learn(&Learning::Contest(Box::new(contest)), &arrays, cx)?;
+    match answers.find("rows").map(|array| &array.numbers) {
+        Some(Numbers::F32(rows)) => Ok(rows.to_vec()),
+        _ => Err(Error::Model("the libtorch library gave no rows".to_owned())),
+    }
 }
 
 /// A trained network in the library.
 pub(crate) fn open(request: &Load, state: &State) -> Result<bridge::Model> {
+    load(&Loading::Network(request.clone()), state)
+}
+
+/// A network or a module in the library.
+pub(crate) fn load(request: &Loading, state: &State) -> Result<bridge::Model> {
     runtime::library()?
         .load(request, &tensors(state))
         .map_err(|failure| match failure {
@@ -299,12 +342,15 @@ pub(crate) fn answers(
 ) -> Result<Arrays<'static>> {
     let inputs = input.rows(batch)?;
     let shape = vec![batch.height(), input.row_length()];
-    model
-        .predict(&[Array::f32("inputs", shape, &*inputs)])
-        .map_err(|failure| match failure {
-            Failure::Interrupted => Error::Interrupted,
-            Failure::Failed(message) => Error::Model(message),
-        })
+    predict(model, &[Array::f32("inputs", shape, &*inputs)])
+}
+
+/// What a model in the library answers to these arrays.
+pub(crate) fn predict(model: &bridge::Model, inputs: &[Array<'_>]) -> Result<Arrays<'static>> {
+    model.predict(inputs).map_err(|failure| match failure {
+        Failure::Interrupted => Error::Interrupted,
+        Failure::Failed(message) => Error::Model(message),
+    })
 }
 
 /// The array of that name with so many numbers.

@@ -1,4 +1,5 @@
-//! `model.torch.*`: networks declared layer by layer in YAML, trained by libtorch.
+//! `model.torch.*`: networks declared layer by layer in YAML, trained by libtorch. And `balance.gan` and `balance.vae`, which
+//! make up training rows by networks.
 //!
 //! The sources are compiled twice. As `taktline-torch` they know the kinds, walk layer shapes and talk to a shared library,
 //! without libtorch, so that `check`, `plan` and `stages` work in every build and start at once. As `taktline-torch-runtime`
@@ -30,9 +31,15 @@ mod runtime;
 mod settings;
 #[cfg(not(feature = "libtorch"))]
 mod supervised;
+#[cfg(not(feature = "libtorch"))]
+mod synthesis;
 
 #[cfg(not(feature = "libtorch"))]
 mod autoencoder;
+#[cfg(not(feature = "libtorch"))]
+mod balance_gan;
+#[cfg(not(feature = "libtorch"))]
+mod balance_vae;
 #[cfg(not(feature = "libtorch"))]
 mod cnn;
 #[cfg(not(feature = "libtorch"))]
@@ -46,6 +53,8 @@ mod recommender;
 #[cfg(not(feature = "libtorch"))]
 mod rnn;
 #[cfg(not(feature = "libtorch"))]
+mod script;
+#[cfg(not(feature = "libtorch"))]
 mod vae;
 
 #[cfg(not(feature = "libtorch"))]
@@ -54,9 +63,13 @@ pub use runtime::{BUILT_WITHOUT, HOW_TO_GET, missing};
 #[cfg(feature = "libtorch")]
 mod augmentation;
 #[cfg(feature = "libtorch")]
+mod contest;
+#[cfg(feature = "libtorch")]
 mod inference;
 #[cfg(feature = "libtorch")]
 mod loss;
+#[cfg(feature = "libtorch")]
+mod module;
 #[cfg(feature = "libtorch")]
 mod network;
 #[cfg(feature = "libtorch")]

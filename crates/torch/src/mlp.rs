@@ -7,6 +7,7 @@ use taktline_core::{
 
 use crate::{
     arrays::Table,
+    initial,
     layers::{Activation, Dense, Dropout, Ending, Layer, walk},
     lesson::check_library,
     protocol::Network,
@@ -52,6 +53,9 @@ struct Mlp {
     /// How much the rows of each class count: `none`, `balanced`, or a weight for each label.
     #[serde(default)]
     class_weight: ClassWeight,
+    /// A safetensors file with weights to start from: tensors named as this network's, such as those of another bundle
+    /// (`0.dense.weight`). The others are drawn.
+    initial_weights: Option<String>,
 }
 }
 
@@ -117,6 +121,7 @@ impl Stage for Mlp {
         self.table().check(input, cx);
         let subject = self.asked().check(input, cx);
         self.settings().check(cx);
+        initial::check(self.initial_weights.as_deref(), cx);
         if self.activation == Activation::Softmax {
             cx.report(
                 Problem::error(
@@ -158,6 +163,10 @@ impl Model for Mlp {
         self.allow_pii
     }
 
+    fn files(&self) -> Vec<String> {
+        self.initial_weights.iter().cloned().collect()
+    }
+
     fn fit(
         &self,
         train: &Frame,
@@ -179,7 +188,7 @@ impl Model for Mlp {
             asked: self.asked(),
             settings: self.settings(),
             augment: None,
-            initial: None,
+            initial: self.initial_weights.as_deref(),
             interval: None,
         };
         supervised::fit(lesson, network, train, validation, cx)

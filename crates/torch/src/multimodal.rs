@@ -10,6 +10,7 @@ use taktline_core::{
 
 use crate::{
     arrays::{Input, Part, Table},
+    initial,
     layers::{
         Activation, Branch, Branches, Conv, Dense, Dropout, Ending, Fault, Layer, Merge, Padding,
         Pool, Recurrent, walk,
@@ -59,6 +60,9 @@ struct Multimodal {
     /// How much the rows of each class count: `none`, `balanced`, or a weight for each label.
     #[serde(default)]
     class_weight: ClassWeight,
+    /// A safetensors file with weights to start from: tensors named as this network's, such as those of another bundle
+    /// (`0.branches.0.0.conv.weight`). The others are drawn.
+    initial_weights: Option<String>,
 }
 }
 
@@ -277,6 +281,7 @@ impl Stage for Multimodal {
         }
         let subject = self.asked().check(input, cx);
         self.settings().check(cx);
+        initial::check(self.initial_weights.as_deref(), cx);
         if !cx.failed() {
             let network = self.network(input, subject.likely_ending());
             for fault in walk(&network.input, &network.layers).faults {
@@ -306,6 +311,10 @@ impl Model for Multimodal {
         self.allow_pii
     }
 
+    fn files(&self) -> Vec<String> {
+        self.initial_weights.iter().cloned().collect()
+    }
+
     fn fit(
         &self,
         train: &Frame,
@@ -328,7 +337,7 @@ impl Model for Multimodal {
             asked: self.asked(),
             settings: self.settings(),
             augment: None::<Augmentation>,
-            initial: None,
+            initial: self.initial_weights.as_deref(),
             interval: None,
         };
         let network = |ending| self.network(&train.schema, ending);

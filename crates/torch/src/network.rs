@@ -139,6 +139,9 @@ enum Step {
         size: i64,
         stream: u64,
     },
+    /// A row as an image of these channels, height and width.
+    Image([i64; 3]),
+    Enlarge(i64),
 }
 
 /// A branch: its part of each row, and what happens to it.
@@ -190,9 +193,11 @@ const CACHE_LINE: usize = 16;
 
 /// What a network is built for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Purpose {
+pub(crate) enum Purpose {
     /// Its weights change, by gradient.
     Training,
+    /// The same, and its gradient by its input is part of the loss, so that each step must have a second derivative.
+    Criticism,
     /// Its weights stay.
     Prediction,
 }
@@ -231,6 +236,7 @@ impl Model {
     /// With first weights drawn from the seed, or those that came as `initial.<name>`.
     pub(crate) fn start(
         network: &Network,
+        purpose: Purpose,
         seed: u64,
         arrays: &Arrays<'_>,
         device: Device,
@@ -242,7 +248,7 @@ impl Model {
                 .map(|_| generator.random_range(-limit..limit))
                 .collect()
         };
-        Self::build(network, Purpose::Training, device, |parameter| {
+        Self::build(network, purpose, device, |parameter| {
             let length = parameter.len();
             let drawn = match parameter.start {
                 Start::Zeros => vec![0.0; length],
@@ -346,7 +352,7 @@ impl Model {
                 .f_detach()?;
             // A leaf of its own for autograd, over the same memory as the flat tensor.
             views.push(
-                view.f_set_requires_grad(parameter.is_trained && purpose == Purpose::Training)?,
+                view.f_set_requires_grad(parameter.is_trained && purpose != Purpose::Prediction)?,
             );
             *offset += length;
         }
@@ -362,7 +368,7 @@ impl Model {
             streams: 0,
         };
         let mut steps = lowering.steps(&network.input, &network.layers, true)?;
-        if device == Device::Cpu {
+        if device == Device::Cpu && purpose != Purpose::Criticism {
             block(&mut steps);
         }
         Ok(Self {
@@ -723,6 +729,14 @@ impl Passage {
                 let noise = noise(&drawn, draw, *stream)?.f_to_device(batch.device())?;
                 mean.f_add(&log_variance.f_mul_scalar(0.5)?.f_exp()?.f_mul(&noise)?)
             }
+            Step::Image([channels, height, width]) => batch
+                .f_reshape([-1, *height, *width, *channels])?
+                .f_permute([0, 3, 1, 2])?
+                .f_contiguous(),
+            Step::Enlarge(factor) => {
+                let size = batch.size();
+                batch.f_upsample_nearest2d([size[2] * factor, size[3] * factor], None, None)
+            }
         }
     }
 
@@ -925,7 +939,7 @@ impl Lowering<'_> {
     fn zeros_after(&self, length: usize) -> i64 {
         match self.purpose {
             Purpose::Prediction => (length.next_multiple_of(CACHE_LINE) - length) as i64,
-            Purpose::Training => 0,
+            Purpose::Training | Purpose::Criticism => 0,
         }
     }
 
@@ -1114,6 +1128,13 @@ impl Lowering<'_> {
                 size: latent.size as i64,
                 stream: self.stream(),
             }),
+            Layer::Image(image) => {
+                if let [height, width, channels] = image.shape[..] {
+                    let sides = [channels, height, width].map(|side| side as i64);
+                    steps.push(Step::Image(sides));
+                }
+            }
+            Layer::Enlarge(enlarge) => steps.push(Step::Enlarge(enlarge.factor as i64)),
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
-use crate::layers::Layer;
+use crate::layers::{Activation, Layer};
 
 /// A network: what goes in and what happens to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -593,6 +593,60 @@ pub struct Training {
     pub resume: Option<Standing>,
 }
 
+/// Two networks that learn from each other: a generator makes up rows, a critic tells them from real ones (Goodfellow and others,
+/// 2014), in the form of Gulrajani and others (2017). Beside it go the arrays `inputs` (f32, rows × width) and `labels` (i64, the
+/// class of each row). The answer is the array `rows` (f32, made-up rows × width), class after class.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Contest {
+    /// From numbers drawn from the standard normal distribution and the class, one number for each class, to a row.
+    pub generator: Network,
+    /// From a row and its class to one number, which is high for real rows.
+    pub critic: Network,
+    /// How many numbers the generator draws.
+    pub noise: usize,
+    /// Numbers of a row that are the probabilities of categories.
+    pub categories: Vec<Categories>,
+    /// Steps of the generator.
+    pub steps: u64,
+    /// Steps of the critic for each of them.
+    pub critic_steps: u64,
+    /// What it costs that the critic's gradient is not of length 1.
+    pub penalty: f64,
+    /// How both learn.
+    pub optimizer: Optimizer,
+    /// Rows for each step.
+    pub batch_size: usize,
+    /// How many rows are to be made up of each class.
+    pub wanted: Vec<usize>,
+    /// Decides everything that is drawn.
+    pub seed: u64,
+    /// Threads of libtorch.
+    pub threads: usize,
+    /// Where it is computed.
+    pub device: Device,
+    /// Where an interrupted training stood.
+    pub resume: Option<Standing>,
+}
+
+/// Numbers of a row that are the probabilities of categories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Categories {
+    /// The first of them.
+    pub start: usize,
+    /// How many.
+    pub count: usize,
+}
+
+/// What can be learned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Learning {
+    /// A network that learns from rows.
+    Network(Box<Training>),
+    /// Two that learn from each other.
+    Contest(Box<Contest>),
+}
+
 /// Where a training stands: everything but the arrays.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Standing {
@@ -709,6 +763,49 @@ pub struct Load {
     pub draws: Option<Draws>,
 }
 
+/// A TorchScript module to load, its file beside it as the array `file` (u8).
+///
+/// A prediction gives the module's `forward` the arrays `input_0`, `input_1`, … (f32, rows × …); the answer is the array
+/// `outputs` (f64, rows × outputs).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Script {
+    /// The arguments of `forward`, in order.
+    pub inputs: Vec<Argument>,
+    /// Which of the results, where `forward` gives several.
+    pub result: usize,
+    /// Numbers of each row that come out.
+    pub outputs: usize,
+    /// What is done to them.
+    pub activation: Activation,
+    /// Rows that go through it at once.
+    pub batch_size: usize,
+    /// Threads of libtorch.
+    pub threads: usize,
+    /// Where it is computed.
+    pub device: Device,
+}
+
+/// An argument of a module's `forward`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Argument {
+    /// The shape of a row as it comes.
+    pub shape: Vec<usize>,
+    /// Whether the last side, an image's channels, goes before the others.
+    pub channels_first: bool,
+    /// Whether it is to be whole numbers.
+    pub is_whole: bool,
+}
+
+/// What can be loaded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loading {
+    /// A trained network.
+    Network(Load),
+    /// A TorchScript module.
+    Script(Script),
+}
+
 /// Networks drawn by dropout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Draws {
@@ -727,6 +824,8 @@ pub enum Numbers<'a> {
     F64(Cow<'a, [f64]>),
     /// 64-bit integers.
     I64(Cow<'a, [i64]>),
+    /// Bytes.
+    U8(Cow<'a, [u8]>),
 }
 
 impl Numbers<'_> {
@@ -736,6 +835,7 @@ impl Numbers<'_> {
             Self::F32(numbers) => numbers.len(),
             Self::F64(numbers) => numbers.len(),
             Self::I64(numbers) => numbers.len(),
+            Self::U8(numbers) => numbers.len(),
         }
     }
 
@@ -750,6 +850,7 @@ impl Numbers<'_> {
             Self::F32(numbers) => Numbers::F32(Cow::Owned(numbers.into_owned())),
             Self::F64(numbers) => Numbers::F64(Cow::Owned(numbers.into_owned())),
             Self::I64(numbers) => Numbers::I64(Cow::Owned(numbers.into_owned())),
+            Self::U8(numbers) => Numbers::U8(Cow::Owned(numbers.into_owned())),
         }
     }
 }
@@ -818,6 +919,15 @@ impl<'a> Arrays<'a> {
         match self.find(name).map(|array| &array.numbers) {
             Some(Numbers::F32(numbers)) => Ok(numbers),
             Some(_) => Err(format!("the array `{name}` does not hold 32-bit floats")),
+            None => Err(format!("the array `{name}` is missing")),
+        }
+    }
+
+    /// The bytes of that name.
+    pub fn u8(&self, name: &str) -> Result<&[u8], String> {
+        match self.find(name).map(|array| &array.numbers) {
+            Some(Numbers::U8(bytes)) => Ok(bytes),
+            Some(_) => Err(format!("the array `{name}` does not hold bytes")),
             None => Err(format!("the array `{name}` is missing")),
         }
     }

@@ -9,6 +9,7 @@ use taktline_core::{
 
 use crate::{
     arrays::{Input, Wanted},
+    initial,
     layers::{Activation, Conv, Dense, Ending, Layer, Padding, Recurrent, walk},
     lesson::check_library,
     protocol::Network,
@@ -79,6 +80,9 @@ struct Rnn {
     /// How much the rows of each class count: `none`, `balanced`, or a weight for each label.
     #[serde(default)]
     class_weight: ClassWeight,
+    /// A safetensors file with weights to start from: tensors named as this network's, such as those of another bundle
+    /// (`0.lstm.weight_input`). The others are drawn.
+    initial_weights: Option<String>,
 }
 }
 
@@ -207,6 +211,7 @@ impl Stage for Rnn {
         });
         let subject = self.asked().check(input, cx);
         self.settings().check(cx);
+        initial::check(self.initial_weights.as_deref(), cx);
         if self.interval.is_some() && self.dropout == 0.0 && self.recurrent_dropout == 0.0 {
             cx.report(
                 Problem::error(
@@ -250,6 +255,10 @@ impl Model for Rnn {
         self.allow_pii
     }
 
+    fn files(&self) -> Vec<String> {
+        self.initial_weights.iter().cloned().collect()
+    }
+
     fn fit(
         &self,
         train: &Frame,
@@ -280,7 +289,7 @@ impl Model for Rnn {
             asked: self.asked(),
             settings: self.settings(),
             augment: None,
-            initial: None,
+            initial: self.initial_weights.as_deref(),
             interval: self.interval.map(|level| Interval {
                 draws: self.samples,
                 level,

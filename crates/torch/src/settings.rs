@@ -80,6 +80,10 @@ pub(crate) fn twenty() -> u64 {
     20
 }
 
+pub(crate) fn hundred() -> u64 {
+    100
+}
+
 pub(crate) fn thirty_two() -> usize {
     32
 }

@@ -623,7 +623,7 @@ fn mean_of(outputs: &[f64], count: usize) -> Vec<f64> {
 }
 
 /// The output columns of `probabilities` (rows × classes).
-fn class_columns(labels: &Labels, probabilities: &[f64]) -> Result<Vec<PolarsColumn>> {
+pub(crate) fn class_columns(labels: &Labels, probabilities: &[f64]) -> Result<Vec<PolarsColumn>> {
     let classes = labels.len();
     let rows = probabilities.chunks_exact(classes);
     let likeliest: Vec<usize> = rows

@@ -13,26 +13,27 @@ use tch::{TchError, Tensor};
 use crate::{
     augmentation::augmented,
     bridge::{keep_freed_memory, return_freed_memory, tensor_over},
+    contest,
     counts::counted,
     inference::in_chunks,
     loss::{Truth, count_right, loss_of},
-    network::{Mode, Model, device_of},
+    network::{Mode, Model, Purpose, device_of},
     optimizer::{Descent, flat, restore},
     protocol::{
-        Array, Arrays, Course, Epoch, Event, Failure, Keep, Listener, Loss, Schedule, Standing,
-        Trained, Training,
+        Array, Arrays, Course, Epoch, Event, Failure, Keep, Learning, Listener, Loss, Schedule,
+        Standing, Trained, Training,
     },
     puzzle::Puzzle,
 };
 
 /// Progress is shown no more often than this.
-const SHOW_EVERY: Duration = Duration::from_millis(100);
+pub(crate) const SHOW_EVERY: Duration = Duration::from_millis(100);
 
 /// A part of a batch has no fewer rows: below, a thread costs more than it brings.
 const SMALLEST_PART: usize = 8;
 
 /// libtorch's own threads are worth their meetings from so many numbers in all layers of a batch on.
-const LARGE_BATCH: usize = 1 << 20;
+pub(crate) const LARGE_BATCH: usize = 1 << 20;
 
 /// Rows with what is true of them, where libtorch can reach them.
 struct Rows {
@@ -232,7 +233,7 @@ fn order(rows: usize, seed: u64, epoch: u64) -> Vec<i64> {
     order
 }
 
-/// Trains a network; the answer's arrays are its tensors by name.
+/// Trains; the answer's arrays are the network's tensors by name, or the rows that a generator made up.
 ///
 /// Same request, arrays and machine, same answer to the bit, also when a cancelled training goes on from its checkpoint.
 ///
@@ -240,12 +241,15 @@ fn order(rows: usize, seed: u64, epoch: u64) -> Vec<i64> {
 /// What libtorch says; a loss that is not a number; [`Failure::Interrupted`] after the listener said so and was handed a
 /// checkpoint.
 pub fn train(
-    request: &Training,
+    request: &Learning,
     arrays: &Arrays<'_>,
     listener: &dyn Listener,
 ) -> Result<(Trained, Vec<Array<'static>>), Failure> {
     keep_freed_memory();
-    let answer = run(request, arrays, listener);
+    let answer = match request {
+        Learning::Network(training) => run(training, arrays, listener),
+        Learning::Contest(contest) => contest::run(contest, arrays, listener),
+    };
     return_freed_memory();
     answer
 }
@@ -257,7 +261,13 @@ fn run(
 ) -> Result<(Trained, Vec<Array<'static>>), Failure> {
     let course = &request.course;
     let device = device_of(course.device)?;
-    let mut model = Model::start(&request.network, course.seed, arrays, device)?;
+    let mut model = Model::start(
+        &request.network,
+        Purpose::Training,
+        course.seed,
+        arrays,
+        device,
+    )?;
     let rows = Rows::over(&model, course.loss, arrays, "")?;
     let validation = match arrays.find("validation_inputs") {
         Some(_) => Some(Rows::over(&model, course.loss, arrays, "validation_")?)

@@ -16,13 +16,18 @@ fn refusal(kind: &str, params: &str, train: &Frame) -> String {
     fitted.map(drop).expect_err("refused").to_string()
 }
 
-fn answers(kind: &str, params: &str, state: &State, rows: &DataFrame) -> Vec<PolarsColumn> {
+pub(crate) fn answers(
+    kind: &str,
+    params: &str,
+    state: &State,
+    rows: &DataFrame,
+) -> Vec<PolarsColumn> {
     let stage = stage(kind, params);
     let predictor = model(&*stage).load(state).expect("loaded");
     predictor.predict(rows).expect("predictions")
 }
 
-fn floats(column: &PolarsColumn) -> Vec<f64> {
+pub(crate) fn floats(column: &PolarsColumn) -> Vec<f64> {
     column.f64().expect("f64").iter().flatten().collect()
 }
 
@@ -33,7 +38,7 @@ fn tensor<'a>(state: &'a State, name: &str) -> &'a [f32] {
     }
 }
 
-fn arrays(name: &str, numbers: Vec<f32>, shape: &[usize]) -> PolarsColumn {
+pub(crate) fn arrays(name: &str, numbers: Vec<f32>, shape: &[usize]) -> PolarsColumn {
     let rows = numbers.len() / shape.iter().product::<usize>();
     let sides: Vec<_> = std::iter::once(&rows)
         .chain(shape)

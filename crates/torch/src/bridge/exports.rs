@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{
     inference::Answers,
-    protocol::{Array, Event, Failure, Listener, Load, Standing, Training},
+    module::Module,
+    protocol::{Array, Arrays, Event, Failure, Learning, Listener, Loading, Standing},
     training,
 };
 
@@ -25,7 +26,28 @@ struct ReplyOwner {
 }
 
 /// A loaded model. One call uses all threads where it is worth it, so calls take turns.
-struct LoadedModel(Mutex<Answers>);
+struct LoadedModel(Mutex<Loaded>);
+
+enum Loaded {
+    Network(Answers),
+    Script(Module),
+}
+
+impl Loaded {
+    fn load(request: &Loading, arrays: &Arrays<'_>) -> Result<Self, Failure> {
+        match request {
+            Loading::Network(load) => Answers::load(load, arrays).map(Self::Network),
+            Loading::Script(script) => Module::load(script, arrays).map(Self::Script),
+        }
+    }
+
+    fn predict(&mut self, arrays: &Arrays<'_>) -> Result<Vec<Array<'static>>, Failure> {
+        match self {
+            Self::Network(answers) => answers.predict(arrays),
+            Self::Script(module) => module.predict(arrays),
+        }
+    }
+}
 
 fn reply(answer: Result<(impl Serialize, Vec<Array<'static>>), Failure>) -> RawReply {
     let (status, message, arrays) = match answer {
@@ -119,12 +141,12 @@ pub unsafe extern "C" fn taktline_torch_train(
 ) -> RawReply {
     guarded(|| {
         // SAFETY: the caller's promise.
-        let (request, arrays) = unsafe { open::<Training>(request, arrays) }?;
+        let (request, arrays) = unsafe { open::<Learning>(request, arrays) }?;
         training::train(&request, &arrays, &RemoteListener(listener))
     })
 }
 
-/// Loads a trained network; `model` gets a handle for [`taktline_torch_predict`].
+/// Loads a trained network or a module; `model` gets a handle for [`taktline_torch_predict`].
 ///
 /// # Safety
 /// Text and arrays live until it returns; `model` may be written to.
@@ -136,8 +158,8 @@ pub unsafe extern "C" fn taktline_torch_load(
 ) -> RawReply {
     guarded(|| {
         // SAFETY: the caller's promise.
-        let (request, arrays) = unsafe { open::<Load>(request, arrays) }?;
-        let loaded = Box::new(LoadedModel(Mutex::new(Answers::load(&request, &arrays)?)));
+        let (request, arrays) = unsafe { open::<Loading>(request, arrays) }?;
+        let loaded = Box::new(LoadedModel(Mutex::new(Loaded::load(&request, &arrays)?)));
         // SAFETY: the caller's promise.
         unsafe { model.write(Box::into_raw(loaded).cast()) };
         Ok(((), Vec::new()))

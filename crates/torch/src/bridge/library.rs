@@ -6,7 +6,9 @@ use libloading::Library as SharedObject;
 use serde::de::DeserializeOwned;
 
 use super::{ABI, DONE, INTERRUPTED, Message, RawArrays, RawListener, RawReply, RawText, open};
-use crate::protocol::{Array, Arrays, Event, Failure, Listener, Load, Standing, Trained, Training};
+use crate::protocol::{
+    Array, Arrays, Event, Failure, Learning, Listener, Loading, Standing, Trained,
+};
 
 /// The library, open for good: libtorch does not survive being unloaded.
 #[derive(Debug)]
@@ -62,10 +64,10 @@ impl Library {
         Ok(library)
     }
 
-    /// Trains; the answer's arrays are the network's tensors.
+    /// Trains; the answer's arrays are the network's tensors, or rows that were made up.
     pub(crate) fn train(
         &self,
-        request: &Training,
+        request: &Learning,
         arrays: &[Array<'_>],
         listener: &dyn Listener,
     ) -> Result<(Trained, Arrays<'static>), Failure> {
@@ -89,10 +91,10 @@ impl Library {
         }
     }
 
-    /// Makes a trained network ready to predict.
+    /// Makes a network or a module ready to predict.
     pub(crate) fn load(
         &'static self,
-        request: &Load,
+        request: &Loading,
         tensors: &[Array<'_>],
     ) -> Result<Model, Failure> {
         let message = Message::new(request, tensors)?;

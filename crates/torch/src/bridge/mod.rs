@@ -36,7 +36,7 @@ pub(crate) use exports::{keep_freed_memory, return_freed_memory, tensor_over};
 pub(crate) use library::{Library, Model};
 
 /// What both sides must say: the version, and the number of this interface.
-pub const ABI: &str = concat!("taktline-torch ", env!("CARGO_PKG_VERSION"), " interface 2");
+pub const ABI: &str = concat!("taktline-torch ", env!("CARGO_PKG_VERSION"), " interface 3");
 
 /// Bytes that are lent.
 #[repr(C)]
@@ -50,7 +50,7 @@ pub struct RawText {
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct RawArray {
-    /// 0: f32, 1: f64, 2: i64.
+    /// 0: f32, 1: f64, 2: i64, 3: u8.
     item: u32,
     pointer: *const c_void,
     length: usize,
@@ -139,6 +139,11 @@ impl RawArray {
                 pointer: numbers.as_ptr().cast(),
                 length: numbers.len(),
             },
+            Numbers::U8(numbers) => Self {
+                item: 3,
+                pointer: numbers.as_ptr().cast(),
+                length: numbers.len(),
+            },
         }
     }
 
@@ -157,6 +162,10 @@ impl RawArray {
                     self.length,
                 )))),
                 2 => Ok(Numbers::I64(Cow::Borrowed(slice::from_raw_parts(
+                    self.pointer.cast(),
+                    self.length,
+                )))),
+                3 => Ok(Numbers::U8(Cow::Borrowed(slice::from_raw_parts(
                     self.pointer.cast(),
                     self.length,
                 )))),
