@@ -476,9 +476,8 @@ mod tests {
             .fit(&train, None, &mut FitContext::quiet(1))
             .expect("a state");
         let votes = numbers(state.tensor("votes").expect("a tensor"), &[2]).expect("votes");
-        // The second stump cuts before the fifth row and says `a` behind, and before it `b` (2 of 8 to 2 of 8 in weight: the
-        // first of equally likely classes, `a`, is said) or cuts at 2 again; whichever, it is wrong on at least one eighth.
-        close(&votes[..1], &[4.0_f64.ln()], 1e-12);
+        // The second stump sets the fifth row apart and gets two of the others wrong, a quarter of the weight.
+        close(&votes, &[4.0_f64.ln(), 3.0_f64.ln()], 1e-12);
         let outputs =
             predict(&params::<AdaBoost>("{rounds: 1}"), &train, &train.data).expect("outputs");
         // One vote: 1 for the class, -1 for the other.

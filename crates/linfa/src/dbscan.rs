@@ -380,8 +380,8 @@ mod tests {
 
     use super::*;
     use crate::testing::{
-        CELL_FEATURES, cells, check as checked, params, predict, refusal, same_on_any_threads,
-        values, with_roles,
+        CELL_FEATURES, cells, check as checked, numbers_of, params, predict, refusal,
+        same_on_any_threads, with_roles,
     };
 
     fn clusters(outputs: &[PolarsColumn]) -> Vec<i64> {
@@ -417,7 +417,7 @@ mod tests {
         let outputs = predict(&model, &train, &rows).expect("outputs");
         // The last is 0.8 from the inner ring.
         assert_eq!(clusters(&outputs), [0, NOISE, 1, NOISE]);
-        let distances = values(&DataFrame::new(4, outputs).expect("a frame"), DISTANCE);
+        let distances = numbers_of(&outputs, DISTANCE);
         assert!((distances[1] - 0.8).abs() < 1e-12, "{distances:?}");
     }
 

@@ -535,7 +535,7 @@ mod tests {
             "{:?}",
             found.sizes
         );
-        assert_eq!(means.column(0).to_vec(), [0.0, 20.0, 10.1, 10.0]);
+        assert_eq!(means.column(0).to_vec(), [0.0, 20.0, 0.1, 10.0]);
     }
 
     #[test]

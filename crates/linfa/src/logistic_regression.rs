@@ -2,12 +2,12 @@
 
 use linfa::traits::{Fit, Predict};
 use ndarray::{Array1, Array2, Axis};
-use polars::prelude::{Column as PolarsColumn, DataFrame, DataType};
+use polars::prelude::{Column as PolarsColumn, DataFrame};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    CheckContext, Classes, Error, FitContext, Frame, Label, Model, Predictor, ProgressEvent,
-    Result, Schema, Shape, Stage, State, TensorData, classifier, features, register_kind,
+    CheckContext, Error, FitContext, Frame, Label, Model, Predictor, ProgressEvent, Result, Schema,
+    Shape, Stage, State, TensorData, classifier, features, register_kind,
 };
 
 use crate::{
@@ -233,8 +233,8 @@ mod tests {
     use std::{path::Path, sync::Mutex};
 
     use polars::prelude::{
-        ChunkAgg, ChunkCompareEq, ChunkVar, CsvReader, IntoColumn, NamedFrom, ReshapeDimension,
-        SerReader, Series, df,
+        ChunkAgg, ChunkCompareEq, ChunkVar, CsvReader, DataType, IntoColumn, NamedFrom,
+        ReshapeDimension, SerReader, Series, df,
     };
     use taktline_core::{
         Cancellation, Capabilities, Column, NoCheckpoints, PARTITION, Problem, Progress, Registry,

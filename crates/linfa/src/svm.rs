@@ -208,12 +208,8 @@ impl Svm {
                 report(path!["constant"], "constant", "the kernel `polynomial`");
             }
         }
-        let of_tasks = [
-            (
-                "positive",
-                self.positive.is_some(),
-                &[Task::Classification][..],
-            ),
+        let of_tasks: [(&str, bool, &[Task]); 8] = [
+            ("positive", self.positive.is_some(), &[Task::Classification]),
             (
                 "class_weight",
                 self.class_weight.is_some(),
