@@ -1,6 +1,6 @@
 //! Models of groups from file to bundle: what a run says of a row, scoring says of it again.
 
-use std::fs::File;
+use std::fs::{self, File};
 
 use polars::prelude::{CsvReader, DataFrame, SerReader};
 
@@ -61,6 +61,11 @@ fn a_row_has_the_same_group_in_a_run_and_in_scoring() {
             .succeeded();
         let (found, scored) = (rows(&project, "found.csv"), rows(&project, "scored.csv"));
         assert_eq!(scored.height(), 569);
+        let html = fs::read_to_string(report.report()).expect("a report");
+        assert_eq!(
+            html.contains("Learning curve: bic"),
+            model.contains("mixture")
+        );
         for name in added {
             let column = |frame: &DataFrame| frame.column(name).expect("an output").clone();
             assert_eq!(column(&found), column(&scored), "{model}: {name}");

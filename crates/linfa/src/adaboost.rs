@@ -184,7 +184,7 @@ impl Model for AdaBoost {
             history: boosted
                 .errors
                 .iter()
-                .map(|error| Round::from([("loss".to_owned(), *error)]))
+                .map(|error| Round::from([("error".to_owned(), *error)]))
                 .collect(),
         };
         let state = tree::store(&boosted.trees, State::from_data(VERSION, &learned)?);

@@ -43,8 +43,8 @@ const BLOCK_ROWS: usize = 1024;
 /// where the density is low: it adds `prediction` (true: anomalous) and `score`, the share of training rows that are less anomalous, as
 /// all models of anomalies do, for `evaluate.anomaly`.
 ///
-/// The Bayesian information criterion, by which numbers of clusters may be compared (lower is better), is told after training and kept in
-/// the state as `bic`. Rows count by the column with role `weight`, if there is one. The same seed gives the same mixture on any number
+/// The Bayesian information criterion, by which numbers of clusters may be compared (lower is better), is told after training, kept in
+/// the state as `bic`, and drawn round by round in the report of the evaluation below. Rows count by the column with role `weight`, if there is one. The same seed gives the same mixture on any number
 /// of cores. A missing value is an error.
 ///
 /// The figures are those of scikit-learn's `GaussianMixture`. linfa-clustering 0.8.1 knows neither weights nor diagonal covariances.
@@ -227,7 +227,13 @@ impl Model for GaussianMixture {
             history: best
                 .likelihoods
                 .iter()
-                .map(|likelihood| Round::from([("loss".to_owned(), -likelihood)]))
+                .map(|likelihood| {
+                    let bic = free * rows.ln() - 2.0 * rows * likelihood;
+                    Round::from([
+                        ("log_likelihood".to_owned(), *likelihood),
+                        ("bic".to_owned(), bic),
+                    ])
+                })
                 .collect(),
             anomalies: scale,
         };
@@ -254,7 +260,7 @@ struct Learned {
     /// Akaike's information criterion.
     aic: f64,
     converged: bool,
-    /// What each round of the attempt that was kept came to: minus the mean log-likelihood.
+    /// What each round of the attempt that was kept came to: the mean log-likelihood, and the Bayesian information criterion.
     history: Vec<Round>,
     anomalies: Option<Threshold>,
 }
