@@ -87,10 +87,6 @@ impl Neighbours {
         index
     }
 
-    /// How many rows there are.
-    pub(crate) fn len(&self) -> usize {
-        self.rows.len()
-    }
 
     fn square(&self, place: usize, row: &[f64]) -> f64 {
         square_distance(
