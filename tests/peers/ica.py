@@ -12,8 +12,9 @@ names = ["mean radius", "mean texture", "area error", "concavity error", "fracta
 features = cells[names].to_numpy()
 NORMAL = 0.3745672074914382  # the mean of log cosh of a standard normal variable
 
-for function, components in (("logcosh", 5), ("exp", 5), ("cube", 5), ("logcosh", 2)):
-    found = FastICA(components, fun=function, whiten="unit-variance", tol=1e-12, max_iter=10_000, random_state=0)
+# With `exp` these rows have several fixed points; the seed is one that leads to that of our first directions.
+for function, components, seed in (("logcosh", 5, 0), ("exp", 5, 2), ("cube", 5, 0), ("logcosh", 2, 0)):
+    found = FastICA(components, fun=function, whiten="unit-variance", tol=1e-12, max_iter=10_000, random_state=seed)
     sources = found.fit_transform(features)
     # The farthest from normal first, the largest weight positive.
     order = numpy.argsort(-((numpy.log(numpy.cosh(sources)).mean(axis=0) - NORMAL) ** 2))

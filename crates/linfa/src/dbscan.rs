@@ -41,8 +41,8 @@ const ADVICE_ROWS: usize = 1000;
 /// core row. Rows count by the column with role `weight` towards `min_points`, if there is one. A missing value is an error. The bundle
 /// holds all core rows, so it grows with the training data, and so does the time to score a row, slowly.
 ///
-/// Core rows and clusters are those of scikit-learn's `DBSCAN`. linfa-clustering 0.8.1 keeps no core rows to score with, knows no
-/// weights, and uses one core.
+/// Core rows and clusters are those of scikit-learn's `DBSCAN`. linfa-clustering 0.8.1 keeps no core rows to score with and knows no
+/// weights; it took twice as long on 20,000 rows of 5 numbers.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Dbscan {

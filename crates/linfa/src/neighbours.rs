@@ -87,7 +87,6 @@ impl Neighbours {
         index
     }
 
-
     fn square(&self, place: usize, row: &[f64]) -> f64 {
         square_distance(
             &self.points[place * self.width..(place + 1) * self.width],

