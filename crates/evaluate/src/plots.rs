@@ -1,4 +1,4 @@
-//! Pictures, as SVG text. No font file is needed: the viewer sets the text.
+//! Pictures, as SVG text. No font file is needed: the viewer sets the text, and `raster` that of PNG files.
 //!
 //! The few colours below stand in the SVG as attributes; a page may map them to others by attribute selectors, as the report does
 //! for dark screens.
@@ -17,12 +17,14 @@ mod fan;
 mod learning;
 mod lines;
 mod numbers;
+mod raster;
 
 pub(crate) use fan::{Fan, forecast_fan};
 pub(crate) use learning::learning_curves;
 pub(crate) use lines::survival;
 use numbers::Bars;
 pub(crate) use numbers::{cluster_sizes, predicted_against_true, residuals, scores, silhouettes};
+pub use raster::plot_png;
 
 /// Text and axes.
 const INK: RGBColor = RGBColor(31, 41, 51);

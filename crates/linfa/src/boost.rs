@@ -114,7 +114,7 @@ fn one() -> f64 {
 }
 
 /// What is made small for numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Loss {
     /// The mean of squared errors: forecasts the mean.

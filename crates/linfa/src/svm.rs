@@ -119,7 +119,7 @@ fn most_steps() -> usize {
 }
 
 /// What to learn.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Task {
     /// Classes, with probabilities.
@@ -132,7 +132,7 @@ enum Task {
 }
 
 /// How alike two rows are.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum KernelName {
     /// Their product: borders are planes.

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What is learned: classes or numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Task {
     /// Classes where the target is text, true or false; numbers where it is real numbers. Whole numbers could be either: say which.
