@@ -94,6 +94,11 @@ mod tests {
         picture.pixels().filter(is_dark).count()
     }
 
+    /// Edges fall on parts of pixels, of each letter on others.
+    fn is_near(found: usize, wanted: usize) -> bool {
+        found.abs_diff(wanted) * 20 < wanted
+    }
+
     #[test]
     fn a_picture_is_twice_as_large_and_not_blank() {
         let values: Vec<f64> = (0..200).map(|row| f64::from(row % 17) - 8.0).collect();
@@ -115,15 +120,21 @@ mod tests {
         assert_eq!(none, 0);
         // A bold stem 96 pixels high is some 15 wide and 70 high.
         assert!((600..1600).contains(&one), "{one}");
-        assert_eq!(three, 3 * one, "letters alike, and none on another");
+        assert!(
+            is_near(three, 3 * one),
+            "letters alike, and none on another: {three}, {one}"
+        );
         let [latin, cyrillic] = ["HBT", "НВТ"].map(|title| dark(&pixels(&with_title(title))));
-        assert_eq!(latin, cyrillic, "letters of one form");
+        assert!(
+            is_near(latin, cyrillic),
+            "letters of one form: {latin}, {cyrillic}"
+        );
     }
 
     #[test]
     fn letters_that_the_font_lacks_leave_boxes() {
         let [one, two] = ["图", "图图"].map(|title| dark(&pixels(&with_title(title))));
-        assert!(one > 0 && two == 2 * one, "{one} and {two}");
+        assert!(one > 0 && is_near(two, 2 * one), "{one} and {two}");
     }
 
     #[test]
