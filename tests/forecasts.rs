@@ -33,50 +33,46 @@ fn numbers(table: &DataFrame, time: &str, name: &str) -> BTreeMap<[String; 3], f
     rows.collect()
 }
 
-/// How far a forecast and half the width of its interval may be from the peer's.
-struct Tolerance {
-    /// Of the forecast, as a share of half the width of the peer's interval.
-    point: f64,
-    /// Of half the width, as a share of the peer's.
-    half: f64,
-}
-
-/// Holds what a forecaster wrote beside a column of the peer's; answers with the largest distances.
+/// Holds what a forecaster wrote beside a column of the peer's.
+///
+/// `apart` is how far a forecast may be from the peer's, as a share of half the width of the peer's interval. The interval may be up
+/// to `wider` wider: the peer takes the variance of the errors over all steps, augurs (as R) over the steps less the numbers
+/// that were learned, 4 to 7 of 165 weeks.
 fn assert_near(
     project: &Project,
-    file: &str,
     time: &str,
     peer: &DataFrame,
     name: &str,
-    tolerance: &Tolerance,
+    apart: f64,
+    wider: f64,
 ) {
-    let found = read_table(&project.path(file));
+    let found = read_table(&project.path(&format!("{name}.csv")));
     let [point, lower, upper] =
         ["prediction", "lower", "upper"].map(|column| numbers(&found, time, column));
     let halves = numbers(peer, time, &format!("{name}_half"));
-    let mut worst = (0.0_f64, 0.0_f64);
-    for (key, wanted) in numbers(peer, time, name) {
+    let forecasts = numbers(peer, time, name);
+    assert!(forecasts.len() >= 5 * 8, "{}", forecasts.len());
+    for (key, wanted) in forecasts {
         let half = halves[&key];
-        let distance = (point[&key] - wanted).abs() / half;
-        let wider = ((upper[&key] - lower[&key]) / 2.0 / half - 1.0).abs();
+        let found_half = (upper[&key] - lower[&key]) / 2.0;
         assert!(
-            distance <= tolerance.point && wider <= tolerance.half,
-            "{name} of {key:?}: {} ± {} is not {wanted} ± {half}",
-            point[&key],
-            (upper[&key] - lower[&key]) / 2.0
+            (point[&key] - wanted).abs() <= apart * half
+                && (0.0..=wider).contains(&(found_half / half - 1.0)),
+            "{name} of {key:?}: {} ± {found_half} is not {wanted} ± {half}",
+            point[&key]
         );
-        worst = (worst.0.max(distance), worst.1.max(wider));
     }
-    eprintln!("{name}: {worst:?}");
 }
 
 #[test]
 fn smoothing_of_weeks_is_that_of_statsmodels() {
+    // Both look for the likeliest numbers by steps, and end somewhere near the top. It is the flatter the more there are: a damped
+    // trend's forecasts are up to a twentieth of the interval apart where its likelihood hardly differs.
     let variants = [
-        ("level", "trend: none"),
-        ("trend", "trend: additive, damped: false"),
-        ("damped", "trend: additive, damped: true"),
-        ("auto", "trend: auto"),
+        ("level", "trend: none", 0.001),
+        ("trend", "trend: additive, damped: false", 0.005),
+        ("damped", "trend: additive, damped: true", 0.06),
+        ("auto", "trend: auto", 0.06),
     ];
     let mut spec = "\
 pipeline: weeks
@@ -91,7 +87,7 @@ stages:
     id: parts
 "
     .to_owned();
-    for (name, params) in variants {
+    for (name, params, _) in variants {
         spec += &format!(
             "  - model.forecast.ets: {{by: [store, product], step: 1w, horizon: 8, {params}}}\n    id: {name}\n    from: parts\n  \
              - sink.csv: {{path: {name}.csv}}\n    id: {name}_file\n"
@@ -102,19 +98,8 @@ stages:
     project.write("weeks.csv", fs::read(weeks).expect("the series"));
     project.run_pipeline(&[]);
     let peer = golden("weeks-statsmodels.csv");
-    for (name, _) in variants {
-        let tolerance = Tolerance {
-            point: 0.05,
-            half: 0.02,
-        };
-        assert_near(
-            &project,
-            &format!("{name}.csv"),
-            "week",
-            &peer,
-            name,
-            &tolerance,
-        );
+    for (name, _, apart) in variants {
+        assert_near(&project, "week", &peer, name, apart, 0.035);
     }
 }
 
@@ -135,7 +120,7 @@ stages:
     id: sales
   - clean.align: {}
     from: [days, sales]
-  - clean.filter: {where: (store = 17 and product = 101) or (store = 19 and product = 110) or (store in (20, 47, 50) and product = 101)}
+  - clean.filter: {where: (store = 19 and product = 110) or (product = 101 and (store = 17 or store = 20 or store = 47 or store = 50))}
   - clean.select: {columns: [date, store, product, demand]}
   - split.time: {test: 0.02305}
     id: parts
@@ -152,17 +137,7 @@ stages:
     project.run_pipeline(&[]);
     let peer = golden("days-statsmodels.csv");
     for (name, _) in variants {
-        let tolerance = Tolerance {
-            point: 0.05,
-            half: 0.02,
-        };
-        assert_near(
-            &project,
-            &format!("{name}.csv"),
-            "date",
-            &peer,
-            name,
-            &tolerance,
-        );
+        // augurs decomposes 32-bit numbers, and its low-pass window is two steps shorter.
+        assert_near(&project, "date", &peer, name, 0.002, 0.005);
     }
 }
