@@ -183,6 +183,18 @@ impl Stage for Trees {
                 .help("learn with `loss: squared`, or leave `monotone` out"),
             );
         }
+        let target = Model::target(self, input).and_then(|name| input.column(&name));
+        let task = target.and_then(|column| self.task.of(&column.dtype));
+        if self.loss != Loss::Squared && task == Some(Task::Classification) {
+            cx.report(
+                Problem::error(
+                    "loss-of-other-task",
+                    path!["loss"],
+                    "`loss` is for numbers, and classes are learned here",
+                )
+                .help("leave `loss` out, or learn a target of numbers with `task: regression`"),
+            );
+        }
         let parts = &input.facts.partitions;
         if self.early_stopping.is_some()
             && !parts.contains(&taktline_core::Partition::Validation)
@@ -978,6 +990,24 @@ mod tests {
             scores.is_sorted() && scores[199] > scores[0] + 0.3,
             "{scores:?}"
         );
+    }
+
+    #[test]
+    fn a_loss_of_numbers_is_refused_for_classes() {
+        let train = with_roles(
+            df!("size" => [1.0, 2.0], "kind" => ["a", "b"]).expect("a frame"),
+            &[("kind", Role::Target)],
+        );
+        for (yaml, codes) in [
+            ("{loss: absolute}", &["loss-of-other-task"][..]),
+            ("{loss: {quantile: 0.9}}", &["loss-of-other-task"]),
+            ("{}", &[]),
+            ("{loss: absolute, target: size}", &[]),
+        ] {
+            let (_, problems) = check(&params::<Trees>(yaml), &train.schema);
+            let found: Vec<&str> = problems.iter().map(|problem| problem.code).collect();
+            assert_eq!(found, codes, "{yaml}");
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(crate) enum Task {
 
 impl Task {
     /// The task for a target of this type; none where it must be said.
-    fn of(self, dtype: &DataType) -> Option<Self> {
+    pub(crate) fn of(self, dtype: &DataType) -> Option<Self> {
         match self {
             Self::Auto if dtype.is_float() => Some(Self::Regression),
             Self::Auto if dtype.is_integer() => None,
