@@ -378,3 +378,33 @@ fn a_failed_run_keeps_what_was_finished() {
         report.outcomes()
     );
 }
+
+#[test]
+fn pictures_are_written_in_the_formats_that_are_asked_for() {
+    let project = project();
+    let asked: [(&[&str], &[&str]); 3] = [
+        (&[], &["svg"]),
+        (&["--plots", "png"], &["png"]),
+        (&["--plots", "both"], &["png", "svg"]),
+    ];
+    for (arguments, endings) in asked {
+        let report = project.run_pipeline(arguments).report();
+        let folder = report.parent().expect("the run's folder");
+        for ending in ["png", "svg"] {
+            let picture = folder.join(format!("quality-roc.{ending}"));
+            let bytes = fs::read(&picture).ok();
+            assert_eq!(bytes.is_some(), endings.contains(&ending), "{picture:?}");
+            let start: &[u8] = if ending == "png" {
+                b"\x89PNG\r\n"
+            } else {
+                b"<svg "
+            };
+            assert!(
+                bytes.is_none_or(|bytes| bytes.starts_with(start)),
+                "{picture:?}"
+            );
+        }
+        // The report itself always shows them.
+        assert!(fs::read_to_string(report).is_ok_and(|page| page.contains("<svg")));
+    }
+}

@@ -124,8 +124,22 @@ pub(crate) struct RunArguments {
     /// Name this run's work: what a sink appended under the same key is not appended again
     #[arg(long, value_name = "KEY")]
     pub(crate) run_key: Option<String>,
+    /// How the pictures of the evaluations are written beside the report, which shows them in any case.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Pictures::Svg)]
+    pub(crate) plots: Pictures,
     #[command(flatten)]
     pub(crate) spec: SpecArguments,
+}
+
+/// A format of pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Pictures {
+    /// Sharp at any size.
+    Svg,
+    /// Pixels, the same on any machine.
+    Png,
+    /// A file of each.
+    Both,
 }
 
 #[derive(Debug, Args)]

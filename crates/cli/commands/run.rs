@@ -12,7 +12,7 @@ use taktline_ops::files;
 use taktline_spec::Plan;
 
 use crate::{
-    args::RunArguments,
+    args::{Pictures, RunArguments},
     diagnostics, exit,
     output::{
         Align, BAD, BOLD, FAINT, GOOD, Output, Table as Columns, counted, duration, figure, styled,
@@ -80,7 +80,7 @@ pub(crate) fn run(arguments: &RunArguments, output: &mut Output) -> anyhow::Resu
     drop(observer);
     match result {
         Ok(summary) => {
-            let report = write_report(plan, &store, &summary)?;
+            let report = write_report(plan, &store, &summary, arguments.plots)?;
             let passed = summary.passed();
             if output.is_json() {
                 output.json(&Finished {
@@ -139,7 +139,12 @@ fn cancellation(outputs: BTreeSet<PathBuf>) -> anyhow::Result<Arc<Cancellation>>
 }
 
 /// Writes the run's record and its report; answers where the report is.
-fn write_report(plan: &Plan, store: &Store, summary: &RunSummary) -> anyhow::Result<String> {
+fn write_report(
+    plan: &Plan,
+    store: &Store,
+    summary: &RunSummary,
+    pictures: Pictures,
+) -> anyhow::Result<String> {
     let folder = store.run_folder(&summary.run)?;
     write_atomically(
         &folder.join("run.json"),
@@ -147,10 +152,15 @@ fn write_report(plan: &Plan, store: &Store, summary: &RunSummary) -> anyhow::Res
     )?;
     for (stage, evaluation) in &summary.evaluations {
         for plot in &evaluation.plots {
-            write_atomically(
-                &folder.join(format!("{stage}-{}.svg", plot.name)),
-                plot.svg.as_bytes(),
-            )?;
+            let write = |ending: &str, bytes: &[u8]| {
+                write_atomically(&folder.join(format!("{stage}-{}.{ending}", plot.name)), bytes)
+            };
+            if pictures != Pictures::Png {
+                write("svg", plot.svg.as_bytes())?;
+            }
+            if pictures != Pictures::Svg {
+                write("png", &taktline_evaluate::plot_png(plot)?)?;
+            }
         }
     }
     let mut facts = vec![

@@ -229,9 +229,15 @@ fn collect(prefix: &str, schema: &Value, root: &Value, found: &mut Vec<Param>, d
             None if required.contains(&name.as_str()) => "required".to_owned(),
             None => "–".to_owned(),
         };
+        // A variant that holds a value is an object of one property, and its words stand with the object.
+        let of_variant = || {
+            let is_variant = properties.len() == 1 && !prefix.is_empty();
+            is_variant.then(|| schema.get("description")).flatten()
+        };
         let mut about = property
             .get("description")
             .or_else(|| resolved(property, root).get("description"))
+            .or_else(of_variant)
             .and_then(Value::as_str)
             .unwrap_or_default()
             .replace('\n', " ");

@@ -223,7 +223,7 @@ pub fn unknown_column(input: &Schema, name: &str, place: ParamPath) -> Problem {
     Problem::error(
         "unknown-column",
         place,
-        format!("reads `{name}`, which its input does not have"),
+        format!("there is no column `{name}` in the rows that it reads"),
     )
     .help_if(input.suggestion(name))
 }

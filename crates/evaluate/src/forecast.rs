@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use polars::prelude::{DataType, TimeUnit};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Error, Evaluate, Evaluation, Frame, PARTITION, Partition, Plot, Problem, Result,
     Role, Round, Schema, Shape, Stage, Table,
@@ -77,7 +77,7 @@ impl Default for Season {
 }
 
 /// Which naive forecast.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Baseline {
     /// The last season of the training rows, over and over: what could be said at their end for every horizon.

@@ -17,4 +17,5 @@ mod report;
 mod slices;
 pub mod survival;
 
+pub use plots::plot_png;
 pub use report::{metric_about, report_html};

@@ -1,4 +1,4 @@
-//! Pictures, as SVG text. No font file is needed: the viewer sets the text.
+//! Pictures, as SVG text. No font file is needed: the viewer sets the text, and `raster` that of PNG files.
 //!
 //! The few colours below stand in the SVG as attributes; a page may map them to others by attribute selectors, as the report does
 //! for dark screens.
@@ -17,12 +17,14 @@ mod fan;
 mod learning;
 mod lines;
 mod numbers;
+mod raster;
 
 pub(crate) use fan::{Fan, forecast_fan};
 pub(crate) use learning::learning_curves;
 pub(crate) use lines::survival;
 use numbers::Bars;
 pub(crate) use numbers::{cluster_sizes, predicted_against_true, residuals, scores, silhouettes};
+pub use raster::plot_png;
 
 /// Text and axes.
 const INK: RGBColor = RGBColor(31, 41, 51);
@@ -87,7 +89,7 @@ pub(crate) fn precision_recall(ranking: &Ranking, average: f64, threshold: f64) 
         &note,
         HEIGHT,
         |area| {
-            unit_chart(area, "recall", "precision", |chart| {
+            unit_chart(area, 0.0, "recall", "precision", |chart| {
                 dashed(chart, [(0.0, prevalence), (1.0, prevalence)])?;
                 draw_curve(chart, curve, mark.map(|point| (point, threshold)))
             })
@@ -115,7 +117,7 @@ pub(crate) fn roc(ranking: &Ranking, area_under: f64, threshold: f64) -> Result<
         &note,
         HEIGHT,
         |area| {
-            unit_chart(area, "share of negatives flagged", "recall", |chart| {
+            unit_chart(area, 0.0, "share of negatives flagged", "recall", |chart| {
                 dashed(chart, [(0.0, 0.0), (1.0, 1.0)])?;
                 draw_curve(chart, curve, Some((mark, threshold)))
             })
@@ -135,7 +137,8 @@ pub(crate) fn calibration(
         note = format!("calibration error {}; {note}", small_share(error));
     }
     picture("calibration", "Calibration", &note, HEIGHT, |area| {
-        unit_chart(area, axes.0, axes.1, |chart| {
+        // Large dots at the ends must not lie on the axes' numbers.
+        unit_chart(area, 0.04, axes.0, axes.1, |chart| {
             dashed(chart, [(0.0, 0.0), (1.0, 1.0)])?;
             let points: Vec<(f64, f64)> = bins
                 .iter()
@@ -374,8 +377,10 @@ fn picture(
     })
 }
 
+/// Axes from 0 to 1, with so much room beyond them.
 fn unit_chart(
     area: &Area<'_>,
+    room: f64,
     across: &str,
     up: &str,
     draw: impl FnOnce(&mut UnitChart<'_, '_>) -> Drawn,
@@ -390,7 +395,7 @@ fn unit_chart(
         .margin_bottom(16)
         .x_label_area_size(104)
         .y_label_area_size(128)
-        .build_cartesian_2d(0.0..1.0, 0.0..1.0)?;
+        .build_cartesian_2d(-room..1.0 + room, -room..1.0 + room)?;
     chart
         .configure_mesh()
         .x_labels(6)

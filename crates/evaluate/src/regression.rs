@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Evaluate, Evaluation, Frame, PARTITION, Partition, Plot, Result, Role, Round,
     Schema, Shape, Stage, Table,
@@ -77,7 +77,7 @@ impl Deviance {
 }
 
 /// A constant over the training rows.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Baseline {
     /// The mean: no constant has a smaller squared error there.

@@ -39,7 +39,7 @@ struct Baseline {
 }
 
 /// The middle of numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Middle {
     /// No constant has smaller squared errors.

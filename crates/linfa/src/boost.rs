@@ -115,7 +115,7 @@ fn one() -> f64 {
 }
 
 /// What is made small for numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Loss {
     /// The mean of squared errors: forecasts the mean.
@@ -182,6 +182,18 @@ impl Stage for Trees {
                     "quantiles of leaves keep no rule about features",
                 )
                 .help("learn with `loss: squared`, or leave `monotone` out"),
+            );
+        }
+        let target = Model::target(self, input).and_then(|name| input.column(&name));
+        let task = target.and_then(|column| self.task.of(&column.dtype));
+        if self.loss != Loss::Squared && task == Some(Task::Classification) {
+            cx.report(
+                Problem::error(
+                    "loss-of-other-task",
+                    path!["loss"],
+                    "`loss` is for numbers, and classes are learned here",
+                )
+                .help("leave `loss` out, or learn a target of numbers with `task: regression`"),
             );
         }
         let parts = &input.facts.partitions;
@@ -1076,6 +1088,24 @@ mod tests {
             scores.is_sorted() && scores[199] > scores[0] + 0.3,
             "{scores:?}"
         );
+    }
+
+    #[test]
+    fn a_loss_of_numbers_is_refused_for_classes() {
+        let train = with_roles(
+            df!("size" => [1.0, 2.0], "kind" => ["a", "b"]).expect("a frame"),
+            &[("kind", Role::Target)],
+        );
+        for (yaml, codes) in [
+            ("{loss: absolute}", &["loss-of-other-task"][..]),
+            ("{loss: {quantile: 0.9}}", &["loss-of-other-task"]),
+            ("{}", &[]),
+            ("{loss: absolute, target: size}", &[]),
+        ] {
+            let (_, problems) = check(&params::<Trees>(yaml), &train.schema);
+            let found: Vec<&str> = problems.iter().map(|problem| problem.code).collect();
+            assert_eq!(found, codes, "{yaml}");
+        }
     }
 
     #[test]

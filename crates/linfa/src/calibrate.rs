@@ -64,7 +64,7 @@ struct Calibrate {
 }
 
 /// How probabilities are brought in line.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Method {
     /// A logistic curve over the log odds.
@@ -77,7 +77,7 @@ enum Method {
 }
 
 /// The rows that tell what probabilities are worth.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Rows {
     /// The training rows, each judged by a classifier that has not learned from it.

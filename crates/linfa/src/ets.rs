@@ -10,7 +10,7 @@ use augurs::{
     mstl::{FittedTrendModel, TrendModel},
 };
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Error, FitContext, Frame, Model, Predictor, Problem, Result, Schema, Shape,
     Stage, State, counted, path, register_kind,
@@ -38,7 +38,7 @@ forecaster_params! {
 }
 
 /// The trend of an exponential smoothing.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Trend {
     /// What fits better.

@@ -2,7 +2,7 @@
 
 use ndarray::{Array1, Array2};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Error, FitContext, Frame, Model, Predictor, Problem, ProgressEvent, Result,
     Schema, Shape, Stage, State, classifier, features, path, register_kind, type_name,
@@ -71,7 +71,7 @@ fn tolerance() -> f64 {
 }
 
 /// How a target varies around its mean.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Family {
     /// Counts.

@@ -86,7 +86,7 @@ pub(crate) struct Settings<'a> {
 }
 
 /// What a step without a row means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Gaps {
     /// The series is refused.

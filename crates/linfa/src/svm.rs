@@ -109,7 +109,7 @@ fn most_steps() -> usize {
 }
 
 /// What to learn.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Task {
     /// Classes, with probabilities.
@@ -132,7 +132,7 @@ impl Task {
 }
 
 /// How alike two rows are.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum KernelName {
     /// Their product: borders are planes.

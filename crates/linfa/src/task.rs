@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What is learned: classes or numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Task {
     /// Classes where the target is text, true or false; numbers where it is real numbers. Whole numbers could be either: say which.
@@ -29,7 +29,7 @@ pub(crate) enum Task {
 
 impl Task {
     /// The task for a target of this type; none where it must be said.
-    fn of(self, dtype: &DataType) -> Option<Self> {
+    pub(crate) fn of(self, dtype: &DataType) -> Option<Self> {
         match self {
             Self::Auto if dtype.is_float() => Some(Self::Regression),
             Self::Auto if dtype.is_integer() => None,

@@ -268,8 +268,10 @@ impl Stage for Multimodal {
         let mut seen: Vec<&String> = Vec::new();
         for (index, branch) in self.branches.iter().enumerate() {
             self.check_branch(index, input, cx);
+            // The branch itself reports what it reads twice.
+            let others = seen.len();
             for name in branch.input.names() {
-                if seen.contains(&name) {
+                if seen[..others].contains(&name) {
                     cx.report(Problem::error(
                         "duplicate",
                         path!["branches", index, "input"],

@@ -105,7 +105,7 @@ enum Feedback {
 }
 
 /// How users and items meet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Meeting {
     /// The product of their factors, and biases.

@@ -1,7 +1,7 @@
 //! `model.torch.rnn`: a recurrent network that learns from sequences.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Error, FitContext, Frame, Model, ParamPath, Predictor, Problem, Result, Schema,
     Shape, Stage, State, class_weight::ClassWeight, classifier::target_name, path, register_kind,
@@ -87,7 +87,7 @@ struct Rnn {
 }
 
 /// What remembers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Cell {
     /// Long short-term memory.

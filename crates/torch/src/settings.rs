@@ -1,7 +1,7 @@
 //! The params that all networks share: how they are trained.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use taktline_core::{CheckContext, ParamPath, Problem, path};
 
 use crate::protocol::{
@@ -169,7 +169,7 @@ impl Settings {
 }
 
 /// What a network learns: classes or numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Task {
     /// Numbers where the target is real numbers or lists of them; else classes.

@@ -28,7 +28,7 @@ network_params! { epochs: "crate::settings::twenty", batch_size: "crate::setting
 ///
 /// Adds `score`, the share of training rows with a higher bound (0.99: less likely than 99 % of them) at the mean of the code,
 /// `prediction`, which is true above `1 - contamination`, and with `code: true` the column `code`: the means, an array of
-/// the `bottleneck` numbers. `balance.vae` draws new rows. The same seed gives the same weights, to the bit, on one machine with
+/// the `bottleneck` numbers. The same seed gives the same weights, to the bit, on one machine with
 /// one number of cores.
 struct Vae {
     /// The columns to learn from: numbers, truth values, or arrays of numbers. Default: every column with role `feature`.

@@ -8,7 +8,7 @@ use polars::{
     prelude::{Column as PolarsColumn, DataType, Expr, PolarsResult, polars_bail},
 };
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use taktline_core::{
     BinaryOperator, CheckContext, Column, Error, Expression, Literal, Local, Operation, ParamPath,
     ParamStep, Problem, Relational, Result, Schema, Shape, Stage, UnaryOperator, output_schema,
@@ -39,7 +39,7 @@ struct MapValues {
 
 type Table = IndexMap<String, Option<Scalar>>;
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Unknown {
     /// The run fails, and says which value it was.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use polars::prelude::{Expr, IntoColumn, StringChunked};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Local, Operation, ParamPath, Problem, Relational, Result, Schema, Shape, Stage,
     register_kind,
@@ -39,7 +39,7 @@ struct NormalizeText {
     remove_control: bool,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Form {
     /// Letters and their accents are one character where there is one; nothing looks different.
@@ -51,7 +51,7 @@ enum Form {
     Keep,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Case {
     /// They stay.

@@ -8,7 +8,7 @@ use polars::prelude::{
     PolarsResult, TimeUnit, TimeZone as ZoneName, polars_bail,
 };
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Column, Local, Operation, ParamPath, Problem, Relational, Result, Schema, Shape,
     Stage, path, register_kind, type_name,
@@ -62,7 +62,7 @@ struct ParseDates {
     on_error: OnError,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Target {
     /// A day.
@@ -93,7 +93,7 @@ impl Unit {
     }
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum OnError {
     /// The run fails, and says which value it was.

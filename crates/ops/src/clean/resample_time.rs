@@ -9,7 +9,7 @@ use polars::prelude::{
     PolarsResult, Schema as PolarsSchema, TimeUnit, polars_bail,
 };
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Column, Error, Local, Operation, ParamPath, ParamStep, Problem, Relational,
     Result, Schema, Shape, Stage, output_schema, path, register_kind, sql, type_name,
@@ -59,7 +59,7 @@ struct ResampleTime {
     flag: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Fill {
     /// They stay null.

@@ -1,7 +1,7 @@
 //! `clean.trim`.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Expression, Function, Operation, Relational, Result, Schema, Shape, Stage,
     output_schema, register_kind,
@@ -29,7 +29,7 @@ struct Trim {
     empty_to_null: bool,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Side {
     /// Both ends.

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Column, Expression, Function, Literal, Operation, ParamPath, Problem, Relational,
     Result, Schema, Shape, Stage, output_schema, path, register_kind, type_name,
@@ -27,7 +27,7 @@ struct Union {
     labels: Option<Vec<String>>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Missing {
     /// The check refuses it.

@@ -3,11 +3,11 @@
 use chrono::{DateTime, Duration, MappedLocalTime, NaiveDateTime, TimeZone, Utc};
 use polars::prelude::TimeZone as ZoneName;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use taktline_core::{CheckContext, ParamPath, Problem};
 
 /// What a local time means that comes twice: clocks were set back.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Ambiguous {
     /// The run fails, and says which value it was.
@@ -22,7 +22,7 @@ pub(super) enum Ambiguous {
 }
 
 /// What a local time means that never came: clocks were set forward.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Nonexistent {
     /// The run fails, and says which value it was.

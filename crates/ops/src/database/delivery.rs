@@ -6,7 +6,7 @@
 
 use polars::prelude::{DataFrame, DataType};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use taktline_core::{Error, Result};
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
 };
 
 /// What becomes of the rows that are in the table already.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Mode {
     /// They stay, and the new rows come after them.

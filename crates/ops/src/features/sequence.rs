@@ -10,7 +10,7 @@ use polars::{
     },
 };
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Column, Local, Operation, Relational, Result, Schema, Shape, Stage, path,
     register_kind, type_name,
@@ -45,7 +45,7 @@ struct Sequence {
 }
 
 /// What stands where there were no rows yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Start {
     /// The oldest row there is.

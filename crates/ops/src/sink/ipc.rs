@@ -2,7 +2,7 @@
 
 use polars::prelude::IpcCompression;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use taktline_core::register_kind;
 
 use super::file::{SinkParams, sink_of_rows};
@@ -27,7 +27,7 @@ struct Ipc {
 }
 
 /// How an Arrow file's columns are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Compression {
     /// As they are.

@@ -2,7 +2,7 @@
 
 use polars::prelude::ParquetCompression;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use taktline_core::register_kind;
 
 use super::file::{SinkParams, sink_of_rows};
@@ -32,7 +32,7 @@ struct Parquet {
 }
 
 /// How a Parquet file's columns are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Compression {
     /// Zstandard: small and fast.

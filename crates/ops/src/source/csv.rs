@@ -2,7 +2,7 @@
 
 use encoding_rs::{Encoding, UTF_8};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Error, Fingerprint, ParamPath, Problem, Result, Schema, Shape, Source,
     SourceContext, Stage, path, register_kind,
@@ -73,7 +73,7 @@ struct Csv {
 }
 
 /// The sign before a number's fraction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 enum Decimal {
     /// 1234.5
     #[default]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 use polars::prelude::{LazyFrame, PlRefPath, Schema as PolarsSchema};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Error, Fingerprint, Problem, Result, STORE, Schema, SourceContext, path,
 };
@@ -25,7 +25,7 @@ pub(super) type Declared = IndexMap<String, ColumnType>;
 const FEWEST_SAMPLE_ROWS: usize = 200;
 
 /// What becomes of columns that `schema` does not name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Undeclared {
     /// They are read like the others.

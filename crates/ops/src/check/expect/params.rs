@@ -1,7 +1,7 @@
 //! The params of `check.expect`: what a rule looks like in a spec.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     column_type::ColumnType,
@@ -201,7 +201,7 @@ pub(super) struct RowBounds {
     pub(super) max: Option<usize>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum RuleSeverity {
     /// It is told, and the run goes on.
