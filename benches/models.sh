@@ -15,8 +15,8 @@ folder=$(realpath -m "${FOLDER:-target/bench-models}")
 results=$(mktemp)
 trap 'rm -f "$results"' EXIT
 
-cargo build --workspace --release --quiet
-cargo bench --workspace --quiet --bench models -- "$folder" "$@" | tee -a "$results" >&2
+cargo build --release --quiet
+cargo bench --quiet --bench models -- "$folder" "$@" | tee -a "$results" >&2
 if [[ -n ${PYTHON:-} ]]; then
     "$PYTHON" benches/peers/models.py "$folder" "$@" | tee -a "$results" >&2
 fi
