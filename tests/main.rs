@@ -15,6 +15,7 @@ mod digits;
 mod expectations;
 mod files;
 mod fraud;
+mod groups;
 mod harness;
 mod interruption;
 mod losses;

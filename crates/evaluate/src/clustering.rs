@@ -8,8 +8,8 @@ use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
-    CheckContext, Classes, Error, Evaluate, Evaluation, Frame, PARTITION, Partition, Result,
-    Schema, Shape, Stage, Table, counted, features, register_kind,
+    CheckContext, Classes, Error, Evaluate, Evaluation, Frame, PARTITION, Partition, Plot, Result,
+    Round, Schema, Shape, Stage, Table, counted, features, register_kind,
 };
 
 use crate::{
@@ -267,6 +267,10 @@ impl Evaluate for Clustering {
             .chain(truth_column(input))
             .chain(self.further().reads())
             .collect()
+    }
+
+    fn learning_curves(&self, history: &[Round]) -> Result<Vec<Plot>> {
+        plots::learning_curves(history)
     }
 
     fn evaluate(&self, frame: &Frame, seed: u64) -> Result<Evaluation> {

@@ -111,6 +111,7 @@ impl Model for Baseline {
             outputs,
             sums,
             weights,
+            ..
         } = Shares::of(&truth, &ClassWeight::default(), train)?;
         let total: f64 = weights.iter().sum();
         if total <= 0.0 {

@@ -112,7 +112,8 @@ struct Trees {
     /// Features with which the prediction may only rise (`rising`) or only fall (`falling`), all else being equal.
     #[serde(default)]
     monotone: std::collections::BTreeMap<String, Direction>,
-    /// End after so many rounds without a better forecast of the validation part, and keep the best.
+    /// End after so many rounds without a better forecast of the validation part, whose rows count as those of training do, by weight
+    /// and `class_weight`; keep the best.
     #[schemars(range(min = 1))]
     early_stopping: Option<usize>,
     /// Decides which rows and features a tree looks at; the pipeline's seed, where not given.
@@ -353,7 +354,9 @@ impl Model for Trees {
         let categories = Categories::fit(&train.data, &names, cx)?;
         let encoded = categories.encode(&train.data)?;
         let (features, records) = Features::fit_where(&encoded, names, Missing::Allowed)?;
-        let read = |frame: &Frame| self.held_out(&truth.target, &features, &categories, frame);
+        let of_classes = &shares.of_classes;
+        let read =
+            |frame: &Frame| self.held_out(&truth.target, &features, &categories, frame, of_classes);
         let held_out = match (self.early_stopping, validation) {
             (Some(_), Some(frame)) if frame.data.height() > 0 => Some(read(frame)?),
             _ => None,
@@ -462,12 +465,13 @@ impl Trees {
         features: &Features,
         categories: &Categories,
         frame: &Frame,
+        of_classes: &[f64],
     ) -> Result<HeldOut> {
         let encoded = Frame {
             data: categories.encode(&frame.data)?.into_owned(),
             schema: frame.schema.clone(),
         };
-        let mut held_out = HeldOut::of(target, features, &encoded)?;
+        let mut held_out = HeldOut::of(target, features, &encoded, of_classes)?;
         held_out.groups = self.groups(&frame.data, &held_out.truth)?;
         Ok(held_out)
     }
@@ -644,12 +648,16 @@ struct HeldOut {
 }
 
 impl HeldOut {
-    fn of(target: &Target, features: &Features, frame: &Frame) -> Result<Self> {
+    /// The rows count as those of training do, by their weight and that of their class.
+    ///
+    /// # Errors
+    /// Rows that do not fit the training rows, and rows of which none counts.
+    fn of(target: &Target, features: &Features, frame: &Frame, of_classes: &[f64]) -> Result<Self> {
         let records = features
             .matrix_where(&frame.data, Missing::Allowed)?
             .as_standard_layout()
             .into_owned();
-        let weights = match row_weights(frame)? {
+        let mut weights: Vec<f64> = match row_weights(frame)? {
             Some(weights) => weights.iter().map(|weight| f64::from(*weight)).collect(),
             None => vec![1.0; frame.data.height()],
         };
@@ -677,6 +685,7 @@ impl HeldOut {
                 let mut truth = vec![0.0; found.codes.len() * outputs];
                 for (row, code) in found.codes.iter().enumerate() {
                     let class = places[*code as usize];
+                    weights[row] *= of_classes.get(class).copied().unwrap_or(1.0);
                     match classes {
                         2 => truth[row] = class as f64,
                         _ => truth[row * outputs + class] = 1.0,
@@ -685,6 +694,11 @@ impl HeldOut {
                 truth
             }
         };
+        if weights.iter().sum::<f64>() <= 0.0 {
+            return Err(Error::data(
+                "every validation row has the weight 0, so `early_stopping` has nothing to stop by; leave it out, or give such rows a weight",
+            ));
+        }
         Ok(Self {
             records,
             truth,
@@ -714,6 +728,7 @@ struct Booster<'a> {
 struct Boosted {
     start: Vec<f64>,
     trees: Vec<Tree>,
+    /// What the cuts of each number gained in the trees that are kept.
     gains: Vec<f64>,
 }
 
@@ -733,7 +748,8 @@ impl Booster<'_> {
             None => Vec::new(),
         };
         let mut trees: Vec<Tree> = Vec::new();
-        let mut gains = vec![0.0; self.binned.numbers()];
+        // Of each tree what the cuts of each number gained.
+        let mut gains: Vec<Vec<f64>> = Vec::new();
         let mut best = (f64::INFINITY, 0);
         let seed = self.settings.seed.unwrap_or(self.cx.seed);
         for round in 0..self.settings.rounds {
@@ -759,18 +775,17 @@ impl Booster<'_> {
                     l2: self.settings.l2,
                     numbers: &numbers,
                     monotone: &self.monotone,
+                    cancellation: self.cx.cancellation,
                 };
-                let mut grown = leafwise::grow(&self.binned, slopes, sample.clone(), rules);
+                let mut grown = leafwise::grow(&self.binned, slopes, sample.clone(), rules)?;
                 self.settle(&mut grown, &scores);
-                for (sum, gain) in gains.iter_mut().zip(&grown.gains) {
-                    *sum += gain;
-                }
                 has_grown |= grown.gains.iter().any(|gain| *gain > 0.0);
                 self.advance_training(&grown, output, &mut scores);
                 if let Some(held) = &self.held_out {
                     self.advance(&grown.tree, &held.records, output, &mut held_scores);
                 }
                 trees.push(grown.tree);
+                gains.push(grown.gains);
             }
             let figures = match &self.held_out {
                 Some(held) => {
@@ -805,6 +820,7 @@ impl Booster<'_> {
         }
         if self.held_out.is_some() {
             trees.truncate(best.1 * outputs);
+            gains.truncate(best.1 * outputs);
             self.cx.progress.event(ProgressEvent::Message(format!(
                 "`{}` keeps {}: the validation loss was least there ({:.6})",
                 self.cx.stage,
@@ -812,10 +828,16 @@ impl Booster<'_> {
                 best.0
             )));
         }
+        let mut totals = vec![0.0; self.binned.numbers()];
+        for of_tree in &gains {
+            for (total, gain) in totals.iter_mut().zip(of_tree) {
+                *total += gain;
+            }
+        }
         Ok(Boosted {
             start,
             trees,
-            gains,
+            gains: totals,
         })
     }
 
@@ -1256,6 +1278,82 @@ mod tests {
         let (_, problems) = check(&model, &train.schema);
         assert_eq!(problems.len(), 1);
         assert_eq!(problems[0].code, "no-validation");
+    }
+
+    /// Rows whose target `size` decides and `noise` does not.
+    fn drifting(first: u32, kinds: [&str; 2]) -> Frame {
+        let noise = |row: u32| f64::from(row.wrapping_mul(2_654_435_761) >> 16) / 65536.0;
+        let rows = first..first + 300;
+        let data = df!(
+            "size" => rows.clone().map(noise).collect::<Vec<_>>(),
+            "noise" => rows.clone().map(|row| noise(row * 11 + 5)).collect::<Vec<_>>(),
+            "kind" => rows.clone()
+                .map(|row| kinds[usize::from(noise(row) + 0.6 * noise(row * 13 + 1) > 1.1)])
+                .collect::<Vec<_>>(),
+            "times" => vec![0; 300],
+        );
+        with_roles(
+            data.expect("a frame"),
+            &[("kind", Role::Target), ("times", Role::Ignore)],
+        )
+    }
+
+    #[test]
+    fn importance_is_of_the_trees_that_are_kept() {
+        let (train, validation) = (drifting(0, ["a", "b"]), drifting(5000, ["a", "b"]));
+        let model: Trees = params("{rounds: 300, min_samples_leaf: 2, early_stopping: 30}");
+        let state = model
+            .fit(&train, Some(&validation), &mut FitContext::quiet(1))
+            .expect("a state");
+        let kept = tree::read(&state, 2, 1).expect("trees").len();
+        let learned: Learned = state.data(VERSION).expect("data");
+        // As many rounds from the start come to the same trees, and to the same importance.
+        let model: Trees = params(&format!("{{rounds: {kept}, min_samples_leaf: 2}}"));
+        let state = model
+            .fit(&train, None, &mut FitContext::quiet(1))
+            .expect("a state");
+        let of_kept: Learned = state.data(VERSION).expect("data");
+        assert_eq!(learned.importance, of_kept.importance);
+        assert!(kept < 270, "{kept}");
+    }
+
+    #[test]
+    fn early_stopping_counts_rows_as_training_does() {
+        let (train, validation) = (drifting(0, ["a", "b"]), drifting(5000, ["a", "b"]));
+        let model: Trees = params("{early_stopping: 5, class_weight: {b: 4}}");
+        let truth = Truth::of(model.named(), Some("kind".into()), &train).expect("a truth");
+        let shares = Shares::of(&truth, &model.class_weight, &train).expect("shares");
+        let (features, _) = Features::fit_where(
+            &train.data,
+            vec!["size".into(), "noise".into()],
+            Missing::Allowed,
+        )
+        .expect("features");
+        let held = HeldOut::of(&truth.target, &features, &validation, &shares.of_classes)
+            .expect("a validation part");
+        let expected: Vec<f64> = held.truth.iter().map(|is_b| 1.0 + 3.0 * is_b).collect();
+        assert_eq!(held.weights, expected);
+    }
+
+    #[test]
+    fn validation_rows_of_which_none_counts_are_refused() {
+        let roles = [("kind", Role::Target), ("times", Role::Weight)];
+        let train = drifting(0, ["a", "b"]);
+        let validation = with_roles(drifting(5000, ["a", "b"]).data, &roles);
+        let model: Trees = params("{early_stopping: 5}");
+        let fitted = model.fit(&train, Some(&validation), &mut FitContext::quiet(1));
+        let message = fitted.expect_err("no weight").to_string();
+        assert!(
+            message.contains("every validation row has the weight 0"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn threads_do_not_change_a_bit() {
+        let train = with_roles(tumours(), &[("diagnosis", Role::Target)]);
+        let model: Trees = params("{rounds: 10, min_samples_leaf: 5, row_share: 0.8}");
+        crate::testing::same_on_any_threads(&model, &train);
     }
 
     #[test]

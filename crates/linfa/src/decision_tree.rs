@@ -141,11 +141,12 @@ impl Model for DecisionTree {
             numbers: &numbers,
             monotone: &[],
             in_parallel: true,
+            cancellation: cx.cancellation,
         };
         // Every node looks at all features: nothing is left to chance.
         let mut generator = ChaCha8Rng::seed_from_u64(cx.seed);
         let rows = (0..binned.rows() as u32).collect();
-        let grown = tree::grow(&binned, &shares.goals(), rows, growth, &mut generator);
+        let grown = tree::grow(&binned, &shares.goals(), rows, growth, &mut generator)?;
         Forest::new(features, truth.target, vec![grown], cx).store(VERSION)
     }
 
@@ -157,10 +158,12 @@ impl Model for DecisionTree {
 #[cfg(test)]
 mod tests {
     use polars::prelude::df;
-    use taktline_core::Role;
+    use taktline_core::{Cancellation, Error, Role};
 
     use super::*;
-    use crate::testing::{close, numbers_of, params, predict, with_roles};
+    use crate::testing::{
+        close, numbers_of, params, predict, same_on_any_threads, tumours, with_roles,
+    };
 
     #[test]
     fn shares_of_a_leaf_are_its_answer() {
@@ -190,6 +193,21 @@ mod tests {
         let model: DecisionTree = params("{min_samples_leaf: 1, max_depth: 1}");
         let outputs = predict(&model, &train, &rows).expect("outputs");
         close(&numbers_of(&outputs, "probability_b"), &[0.0, 0.5], 1e-12);
+    }
+
+    #[test]
+    fn it_ends_when_asked_and_threads_do_not_change_a_bit() {
+        let train = with_roles(tumours(), &[("diagnosis", Role::Target)]);
+        let model: DecisionTree = params("{min_samples_leaf: 1}");
+        same_on_any_threads(&model, &train);
+        let cancellation = Cancellation::default();
+        cancellation.cancel();
+        let mut cx = FitContext {
+            cancellation: &cancellation,
+            ..FitContext::quiet(1)
+        };
+        let fitted = model.fit(&train, None, &mut cx);
+        assert!(matches!(fitted, Err(Error::Interrupted)));
     }
 
     #[test]

@@ -453,6 +453,11 @@ mod tests {
     }
 
     #[test]
+    fn threads_do_not_change_a_bit() {
+        crate::testing::same_on_any_threads(&model("{trees: 20}"), &frame(ring()));
+    }
+
+    #[test]
     fn the_expected_path_is_that_of_the_paper() {
         assert_eq!(expected_path(1), 0.0);
         assert_eq!(expected_path(2), 1.0);

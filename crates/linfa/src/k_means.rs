@@ -133,10 +133,15 @@ impl Model for KMeans {
             .map(|row| weight_of(weights.as_ref(), row))
             .collect();
         let mut best: Option<Means> = None;
+        let lloyd = Lloyd {
+            clusters: self.clusters,
+            max_iterations: self.max_iterations,
+            tolerance: self.tolerance,
+        };
         for attempt in 0..self.attempts {
             let mut generator = ChaCha8Rng::seed_from_u64(self.seed.unwrap_or(cx.seed));
             generator.set_stream(attempt as u64);
-            let means = self.attempt(&records, &weights, &mut generator, cx)?;
+            let means = lloyd.attempt(&records, &weights, &mut generator, cx)?;
             if best
                 .as_ref()
                 .is_none_or(|best| means.inertia < best.inertia)
@@ -203,7 +208,7 @@ impl Predictor for KMeansPredictor {
 }
 
 /// The nearest mean, the first of equally near ones, and its squared distance.
-fn nearest(row: ArrayView1<'_, f64>, means: ArrayView2<'_, f64>) -> (usize, f64) {
+pub(crate) fn nearest(row: ArrayView1<'_, f64>, means: ArrayView2<'_, f64>) -> (usize, f64) {
     means
         .rows()
         .into_iter()
@@ -227,8 +232,8 @@ fn square_distance(left: ArrayView1<'_, f64>, right: ArrayView1<'_, f64>) -> f64
 }
 
 /// What an attempt came to.
-struct Means {
-    means: Array2<f64>,
+pub(crate) struct Means {
+    pub(crate) means: Array2<f64>,
     /// Weight of each cluster's rows.
     sizes: Vec<f64>,
     inertia: f64,
@@ -252,44 +257,67 @@ struct Round {
     farthest: (usize, f64),
 }
 
-impl KMeans {
-    fn attempt(
+/// How one attempt goes.
+pub(crate) struct Lloyd {
+    pub(crate) clusters: usize,
+    pub(crate) max_iterations: usize,
+    pub(crate) tolerance: f64,
+}
+
+impl Lloyd {
+    /// Clusters of which none is empty.
+    ///
+    /// # Errors
+    /// Fewer different rows than clusters, and an interruption.
+    pub(crate) fn attempt(
         &self,
         records: &Array2<f64>,
         weights: &[f64],
         generator: &mut ChaCha8Rng,
         cx: &FitContext<'_>,
     ) -> Result<Means> {
-        let mut means = first_means(records, weights, self.clusters, generator);
+        let mut means = first_means(records, weights, self.clusters, generator)?;
         let mut before = f64::INFINITY;
         for _ in 0..self.max_iterations {
             cx.cancellation.check()?;
-            let round = round(records, weights, &means);
-            for (cluster, size) in round.sizes.iter().enumerate() {
-                if *size > 0.0 {
-                    let middle = &round.sums.row(cluster) / *size;
-                    means.row_mut(cluster).assign(&middle);
-                } else {
-                    // A cluster without rows starts anew where the fit is worst.
-                    means
-                        .row_mut(cluster)
-                        .assign(&records.row(round.farthest.0));
-                }
-            }
-            let gain = before - round.inertia;
-            before = round.inertia;
-            if gain <= self.tolerance * round.inertia && round.sizes.iter().all(|size| *size > 0.0)
-            {
+            let found = full_round(records, weights, &mut means);
+            move_means(&mut means, &found);
+            let gain = before - found.inertia;
+            before = found.inertia;
+            if gain <= self.tolerance * found.inertia {
                 break;
             }
         }
-        let last = round(records, weights, &means);
+        let last = full_round(records, weights, &mut means);
         Ok(Means {
             means,
             sizes: last.sizes,
             inertia: last.inertia,
         })
     }
+}
+
+/// Moves each mean to the middle of its rows.
+fn move_means(means: &mut Array2<f64>, round: &Round) {
+    for (cluster, size) in round.sizes.iter().enumerate() {
+        if *size > 0.0 {
+            let middle = &round.sums.row(cluster) / *size;
+            means.row_mut(cluster).assign(&middle);
+        }
+    }
+}
+
+/// A round after which no cluster is empty: one without rows starts anew where the fit is worst, one after the other, so that no
+/// two begin in the same place. There is such a place: first means are different rows, so that there are as many of these as clusters.
+fn full_round(records: &Array2<f64>, weights: &[f64], means: &mut Array2<f64>) -> Round {
+    let mut found = round(records, weights, means);
+    while let Some(empty) = found.sizes.iter().position(|size| *size <= 0.0)
+        && found.farthest.1 > 0.0
+    {
+        means.row_mut(empty).assign(&records.row(found.farthest.0));
+        found = round(records, weights, means);
+    }
+    found
 }
 
 /// Assigns every row to its mean and adds up.
@@ -316,7 +344,7 @@ fn round(records: &Array2<f64>, weights: &[f64], means: &Array2<f64>) -> Round {
                     .scaled_add(*weight, &records.row(row));
                 part.sizes[cluster] += weight;
                 part.inertia += weight * square;
-                if square > part.farthest.1 {
+                if square > part.farthest.1 && *weight > 0.0 {
                     part.farthest = (row, square);
                 }
             }
@@ -336,32 +364,37 @@ fn round(records: &Array2<f64>, weights: &[f64], means: &Array2<f64>) -> Round {
     })
 }
 
-/// Rows drawn with chances in proportion to their squared distance from those drawn before.
+/// Rows drawn with chances in proportion to their squared distance from those drawn before, no two alike.
+///
+/// # Errors
+/// Fewer different rows than clusters.
 fn first_means(
     records: &Array2<f64>,
     weights: &[f64],
     clusters: usize,
     generator: &mut ChaCha8Rng,
-) -> Array2<f64> {
+) -> Result<Array2<f64>> {
     let mut chances = weights.to_vec();
     let mut squares = vec![f64::INFINITY; records.nrows()];
     let mut means = Array2::zeros((clusters, records.ncols()));
     for cluster in 0..clusters {
         let total: f64 = chances.iter().sum();
+        if total <= 0.0 {
+            return Err(Error::data(format!(
+                "the {} hold only {} in these features, which cannot make {}; ask for at most {cluster}, or look at more features",
+                counted(records.nrows(), "training row"),
+                counted(cluster, "different row"),
+                counted(clusters, "cluster"),
+            )));
+        }
         let mut wanted = generator.random::<f64>() * total;
-        // All rows that are left are means already: any of them will do.
-        let mut chosen = generator.random_range(0..records.nrows());
-        if total > 0.0 {
-            for (row, chance) in chances
-                .iter()
-                .enumerate()
-                .filter(|(_, chance)| **chance > 0.0)
-            {
-                chosen = row;
-                wanted -= chance;
-                if wanted < 0.0 {
-                    break;
-                }
+        let mut chosen = 0;
+        let possible = chances.iter().enumerate();
+        for (row, chance) in possible.filter(|(_, chance)| **chance > 0.0) {
+            chosen = row;
+            wanted -= chance;
+            if wanted < 0.0 {
+                break;
             }
         }
         means.row_mut(cluster).assign(&records.row(chosen));
@@ -374,7 +407,7 @@ fn first_means(
                 *chance = weights[row] * *square;
             });
     }
-    means
+    Ok(means)
 }
 
 #[cfg(test)]
@@ -383,7 +416,9 @@ mod tests {
     use taktline_core::Role;
 
     use super::*;
-    use crate::testing::{check, params, predict, refusal, with_roles};
+    use crate::testing::{
+        CELL_FEATURES, cells, check, params, predict, refusal, same_on_any_threads, with_roles,
+    };
 
     /// Three heaps of 50, 30 and 20 rows.
     fn heaps() -> DataFrame {
@@ -444,20 +479,63 @@ mod tests {
     fn threads_do_not_change_a_bit() {
         let train = with_roles(heaps(), &[]);
         let model: KMeans = params("{clusters: 7, seed: 2}");
-        let bytes = |threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .expect("a pool");
-            pool.install(|| {
-                model
-                    .fit(&train, None, &mut FitContext::quiet(1))
-                    .expect("a state")
-                    .to_bytes()
-                    .expect("bytes")
-            })
-        };
-        assert_eq!(bytes(1), bytes(4));
+        same_on_any_threads(&model, &train);
+    }
+
+    /// tests/peers/clustering.py: the inertia of scikit-learn's best of 50 attempts, without weights and with.
+    #[test]
+    fn clusters_are_as_tight_as_those_of_scikit_learn() {
+        let cases = [
+            (2, 1984.097326, 3882.500986),
+            (3, 1505.76724, 2941.294674),
+            (5, 1156.127714, 2232.638465),
+            (8, 888.3849042, 1737.249514),
+        ];
+        for (clusters, plain, weighted) in cases {
+            for (inertia, is_weighted) in [(plain, false), (weighted, true)] {
+                let model: KMeans = params(&format!(
+                    "{{features: {CELL_FEATURES:?}, clusters: {clusters}, attempts: 20}}"
+                ));
+                let state = model
+                    .fit(&cells(is_weighted), None, &mut FitContext::quiet(1))
+                    .expect("a state");
+                let learned: Learned = state.data(VERSION).expect("data");
+                let ratio = learned.inertia / inertia;
+                assert!((ratio - 1.0).abs() < 0.01, "{clusters} clusters: {ratio}");
+            }
+        }
+    }
+
+    #[test]
+    fn fewer_different_rows_than_clusters_are_refused() {
+        let data = df!("size" => [1.0, 5.0, 1.0, 5.0, 5.0, 9.0], "times" => [1, 1, 1, 1, 1, 0])
+            .expect("a frame");
+        let train = with_roles(data.clone(), &[("times", Role::Ignore)]);
+        let three: KMeans = params("{clusters: 3}");
+        let outputs = predict(&three, &train, &train.data).expect("outputs");
+        assert_eq!(clusters(&outputs), [1, 0, 1, 0, 0, 2]);
+        // The row that counts nothing makes no cluster.
+        let train = with_roles(data, &[("times", Role::Weight)]);
+        let message = refusal(&three, &train);
+        assert!(
+            message.contains("hold only 2 different rows") && message.contains("at most 2"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn an_empty_cluster_starts_anew_each_in_its_own_place() {
+        let records = ndarray::array![[0.0], [0.1], [10.0], [10.1], [20.0]];
+        let weights = [1.0; 5];
+        // Three of the four means are the same: two of them get no row.
+        let mut means = ndarray::array![[0.0], [0.0], [0.0], [10.0]];
+        let found = full_round(&records, &weights, &mut means);
+        assert!(
+            found.sizes.iter().all(|size| *size > 0.0),
+            "{:?}",
+            found.sizes
+        );
+        assert_eq!(means.column(0).to_vec(), [0.0, 20.0, 0.1, 10.0]);
     }
 
     #[test]

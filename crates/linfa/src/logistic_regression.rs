@@ -2,17 +2,17 @@
 
 use linfa::traits::{Fit, Predict};
 use ndarray::{Array1, Array2, Axis};
-use polars::prelude::{Column as PolarsColumn, DataFrame, DataType};
+use polars::prelude::{Column as PolarsColumn, DataFrame};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    CheckContext, Classes, Error, FitContext, Frame, Label, Model, Predictor, ProgressEvent,
-    Result, Schema, Shape, Stage, State, TensorData, classifier, features, register_kind,
+    CheckContext, Error, FitContext, Frame, Label, Model, Predictor, ProgressEvent, Result, Schema,
+    Shape, Stage, State, TensorData, classifier, features, register_kind,
 };
 
 use crate::{
     class_weight::ClassWeight,
-    labels::{self, Labels},
+    labels::{Classifier, Labels},
     records::{Features, is_learned, matrix, numbers, row_weights, with_matrix},
     weighted_logistic::{FitError, FittedLogistic, TrainingSet, WeightedLogistic},
 };
@@ -74,25 +74,13 @@ register_kind! {
 
 impl Stage for LogisticRegression {
     fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
-        let Some(input) = inputs.first() else {
-            return Schema {
-                incomplete: true,
-                ..Schema::default()
-            };
-        };
-        let target = classifier::check_target(input, self.target.as_deref(), Classes::can_hold, cx);
-        features::check(
-            self.features.as_deref(),
-            target.map(|target| target.name.as_str()),
-            input,
-            is_learned,
-            cx,
-        );
-        classifier::check_weights(input, cx);
-        let classes = target.and_then(classifier::known_classes);
-        self.class_weight.check(classes.as_deref(), cx);
-        labels::check_positive(self.positive.as_ref(), classes.as_deref(), cx);
-        classifier::with_predictions(input, target, DataType::clone, self.positive.is_some(), cx)
+        Classifier {
+            features: self.features.as_deref(),
+            target: self.target.as_deref(),
+            class_weight: &self.class_weight,
+            positive: self.positive.as_ref(),
+        }
+        .check(inputs, cx)
     }
 
     fn shape(&self) -> Shape<'_> {
@@ -245,8 +233,8 @@ mod tests {
     use std::{path::Path, sync::Mutex};
 
     use polars::prelude::{
-        ChunkAgg, ChunkCompareEq, ChunkVar, CsvReader, IntoColumn, NamedFrom, ReshapeDimension,
-        SerReader, Series, df,
+        ChunkAgg, ChunkCompareEq, ChunkVar, CsvReader, DataType, IntoColumn, NamedFrom,
+        ReshapeDimension, SerReader, Series, df,
     };
     use taktline_core::{
         Cancellation, Capabilities, Column, NoCheckpoints, PARTITION, Problem, Progress, Registry,

@@ -60,7 +60,8 @@ struct RandomForest {
     #[serde(default = "one")]
     #[schemars(range(min = 1))]
     min_samples_leaf: usize,
-    /// Features that each cut chooses from. Default: for classes the root of their number, for numbers a third of it.
+    /// Features that each cut chooses from. Where none of those drawn can be cut, drawing goes on. Default: for classes
+    /// the root of their number, rounded down as in scikit-learn, for numbers a third of it, rounded up.
     #[schemars(range(min = 1))]
     max_features: Option<usize>,
     /// Decides samples and choices; the pipeline's seed, where not given.
@@ -78,7 +79,7 @@ fn one() -> usize {
 }
 
 register_kind! {
-    RandomForest, "model.linfa.random_forest", version: 1,
+    RandomForest, "model.linfa.random_forest", version: 2,
     example: "- model.linfa.random_forest: {trees: 200, min_samples_leaf: 3}",
 }
 
@@ -112,6 +113,8 @@ pub(crate) struct Shares {
     pub(crate) outputs: usize,
     pub(crate) sums: Vec<f64>,
     pub(crate) weights: Vec<f64>,
+    /// How much a row of each class counts; of numbers none.
+    pub(crate) of_classes: Vec<f64>,
 }
 
 impl Shares {
@@ -126,9 +129,9 @@ impl Shares {
             None | Some(2) => 1,
             Some(classes) => classes,
         };
+        let mut of_classes = Vec::new();
         if let Target::Classes(labels) = &truth.target {
-            let of_classes =
-                class_weight.of_each(&labels.classes, &truth.codes, of_rows.as_ref())?;
+            of_classes = class_weight.of_each(&labels.classes, &truth.codes, of_rows.as_ref())?;
             for (weight, code) in weights.iter_mut().zip(&truth.codes) {
                 *weight *= of_classes[*code as usize];
             }
@@ -145,6 +148,7 @@ impl Shares {
             outputs,
             sums,
             weights,
+            of_classes,
         })
     }
 
@@ -190,7 +194,7 @@ impl Model for RandomForest {
         drop(records);
         let count = binned.numbers();
         let chosen = self.max_features.unwrap_or_else(|| match truth.target {
-            Target::Classes(_) => (count as f64).sqrt().ceil() as usize,
+            Target::Classes(_) => count.isqrt().max(1),
             Target::Numbers(_) => count.div_ceil(3),
         });
         let numbers: Vec<usize> = (0..count).collect();
@@ -205,6 +209,7 @@ impl Model for RandomForest {
             numbers: &numbers,
             monotone: &[],
             in_parallel: false,
+            cancellation: cx.cancellation,
         };
         let goals = shares.goals();
         let seed = self.seed.unwrap_or(cx.seed);
@@ -221,7 +226,7 @@ impl Model for RandomForest {
                     (0..rows).map(|_| generator.random_range(0..rows)).collect();
                 // In the order of the rows, which the memory likes.
                 sample.sort_unstable();
-                let grown = tree::grow(&binned, &goals, sample, growth, &mut generator);
+                let grown = tree::grow(&binned, &goals, sample, growth, &mut generator)?;
                 cx.progress.event(ProgressEvent::Step {
                     done: done.fetch_add(1, Ordering::Relaxed) + 1,
                     total: self.trees as u64,
@@ -357,6 +362,10 @@ impl Predictor for Forest {
                     }
                 }
                 answer /= count;
+                if classes.is_some() {
+                    // Sums and differences of weights round: a share may come out a hair beyond.
+                    answer.mapv_inplace(|share| share.clamp(0.0, 1.0));
+                }
                 if classes == Some(2) {
                     answer[0] = 1.0 - answer[1];
                 }
@@ -442,6 +451,35 @@ mod tests {
             .collect();
         let area = crate::testing::roc_auc(&crate::testing::numbers_of(&outputs, "score"), &truth);
         assert!(area > 0.985, "{area}");
+    }
+
+    /// Weights that no binary number holds, so that sums and differences of them round.
+    #[test]
+    fn probabilities_never_leave_0_to_1() {
+        let rows = 3000_u32;
+        let noise = |row: u32| f64::from(row.wrapping_mul(2_654_435_761) >> 12) / 1_048_576.0;
+        for classes in [2, 3] {
+            let data = df!(
+                "size" => (0..rows).map(noise).collect::<Vec<_>>(),
+                "kind" => (0..rows).map(|row| ["a", "b", "c"][(row % classes) as usize]).collect::<Vec<_>>(),
+                "times" => (0..rows).map(|row| 0.1 + noise(row + 77) * 1e3).collect::<Vec<_>>(),
+            )
+            .expect("a frame");
+            let train = with_roles(data, &[("kind", Role::Target), ("times", Role::Weight)]);
+            let model: RandomForest = params("{trees: 5}");
+            let outputs = predict(&model, &train, &train.data).expect("outputs");
+            for column in &outputs[1..] {
+                let values = crate::testing::numbers_of(&outputs, column.name());
+                assert!(values.iter().all(|value| (0.0..=1.0).contains(value)));
+            }
+        }
+    }
+
+    #[test]
+    fn threads_do_not_change_a_bit() {
+        let train = with_roles(tumours(), &[("diagnosis", Role::Target)]);
+        let model: RandomForest = params("{trees: 12}");
+        crate::testing::same_on_any_threads(&model, &train);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use taktline_core::{
 };
 
 use crate::{
-    class_weight::ClassWeight,
+    class_weight::{ClassWeight, WeightRule},
     labels::{Classifier, Labels},
     linear::{check_total, weight_of},
     linear_regression,
@@ -56,9 +56,8 @@ struct Svm {
     /// The column to predict: classes for `classification`, numbers for `regression`. Default: the column with role `target`.
     target: Option<String>,
     /// For `classification`: how much the rows of each class count: `none` (all the same), `balanced` (each class as much as any
-    /// other), or a weight for each label, where labels that are not named count 1.
-    #[serde(default)]
-    class_weight: ClassWeight,
+    /// other), or a weight for each label, where labels that are not named count 1. Default: `none`.
+    class_weight: Option<ClassWeight>,
     /// Of two classes, the one whose probability is the `score`. Default: `true`, else `1`, else the last label.
     positive: Option<Label>,
     /// How alike two rows are.
@@ -74,22 +73,19 @@ struct Svm {
     /// For `polynomial`: what is added to the product. Default: 1.
     #[schemars(range(min = 0.0))]
     constant: Option<f64>,
-    /// For `classification` and `regression`: how much an error counts against a smooth border (C).
-    #[serde(default = "one")]
+    /// For `classification` and `regression`: how much an error counts against a smooth border (C). Default: 1.
     #[schemars(range(min = 1e-9))]
-    cost: f64,
-    /// For `regression`: errors up to this, in the target's unit, count nothing.
-    #[serde(default = "tenth")]
+    cost: Option<f64>,
+    /// For `regression`: errors up to this, in the target's unit, count nothing. Default: 0.1.
     #[schemars(range(min = 0.0))]
-    epsilon: f64,
-    /// For `anomaly`: the share of training rows that may lie outside of the border.
-    #[serde(default = "tenth")]
+    epsilon: Option<f64>,
+    /// For `anomaly`: the share of training rows that may lie outside of the border. Default: 0.1.
     #[schemars(range(min = 1e-6, max = 1.0))]
-    nu: f64,
+    nu: Option<f64>,
     /// For `anomaly`: the share of rows that are taken for anomalous: a row is where its score exceeds one minus this.
-    #[serde(default = "default_contamination")]
+    /// Default: 0.01.
     #[schemars(range(min = 0.0, max = 0.5))]
-    contamination: f64,
+    contamination: Option<f64>,
     /// Done when no pair of rows breaks the conditions of the optimum by more than this.
     #[serde(default = "thousandth")]
     #[schemars(range(min = 1e-10, max = 1.0))]
@@ -98,19 +94,13 @@ struct Svm {
     #[serde(default = "most_steps")]
     #[schemars(range(min = 1))]
     max_iterations: usize,
-    /// Decides the folds; the pipeline's seed, where not given.
+    /// For `classification`: decides the folds; the pipeline's seed, where not given.
     seed: Option<u64>,
     /// Whether features may hold personal data (role `pii`).
     #[serde(default)]
     allow_pii: bool,
 }
 
-fn one() -> f64 {
-    1.0
-}
-fn tenth() -> f64 {
-    0.1
-}
 fn thousandth() -> f64 {
     1e-3
 }
@@ -129,6 +119,16 @@ enum Task {
     Regression,
     /// Which rows are unusual; no target.
     Anomaly,
+}
+
+impl Task {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Classification => "`task: classification`",
+            Self::Regression => "`task: regression`",
+            Self::Anomaly => "`task: anomaly`",
+        }
+    }
 }
 
 /// How alike two rows are.
@@ -156,7 +156,7 @@ impl Stage for Svm {
             Task::Classification => Classifier {
                 features: self.features.as_deref(),
                 target: self.target.as_deref(),
-                class_weight: &self.class_weight,
+                class_weight: self.class_weight(),
                 positive: self.positive.as_ref(),
             }
             .check(inputs, cx),
@@ -208,16 +208,47 @@ impl Svm {
                 report(path!["constant"], "constant", "the kernel `polynomial`");
             }
         }
-        if self.positive.is_some() && self.task != Task::Classification {
-            report(path!["positive"], "positive", "`task: classification`");
-        }
-        if self.target.is_some() && self.task == Task::Anomaly {
-            report(
-                path!["target"],
+        let of_tasks: [(&str, bool, &[Task]); 8] = [
+            ("positive", self.positive.is_some(), &[Task::Classification]),
+            (
+                "class_weight",
+                self.class_weight.is_some(),
+                &[Task::Classification],
+            ),
+            ("seed", self.seed.is_some(), &[Task::Classification]),
+            (
                 "target",
-                "the tasks `classification` and `regression`",
-            );
+                self.target.is_some(),
+                &[Task::Classification, Task::Regression],
+            ),
+            (
+                "cost",
+                self.cost.is_some(),
+                &[Task::Classification, Task::Regression],
+            ),
+            ("epsilon", self.epsilon.is_some(), &[Task::Regression]),
+            ("nu", self.nu.is_some(), &[Task::Anomaly]),
+            (
+                "contamination",
+                self.contamination.is_some(),
+                &[Task::Anomaly],
+            ),
+        ];
+        for (name, is_given, tasks) in of_tasks {
+            if is_given && !tasks.contains(&self.task) {
+                let tasks: Vec<&str> = tasks.iter().map(|task| task.name()).collect();
+                report(path![name], name, &tasks.join(" and "));
+            }
         }
+    }
+
+    fn class_weight(&self) -> &ClassWeight {
+        const NONE: &ClassWeight = &ClassWeight::Rule(WeightRule::None);
+        self.class_weight.as_ref().unwrap_or(NONE)
+    }
+
+    fn cost(&self) -> f64 {
+        self.cost.unwrap_or(1.0)
     }
 
     fn kernel(&self, records: &Array2<f64>) -> Kernel {
@@ -342,9 +373,9 @@ impl Svm {
         let (labels, codes) =
             Labels::fit(train, self.target(&train.schema), self.positive.as_ref())?;
         let weights = row_weights(train)?;
-        let class_weights = self
-            .class_weight
-            .of_each(&labels.classes, &codes, weights.as_ref())?;
+        let class_weights =
+            self.class_weight()
+                .of_each(&labels.classes, &codes, weights.as_ref())?;
         let (features, records) = Features::fit(&train.data, self.features(&train.schema))?;
         let records = records.as_standard_layout().into_owned();
         let kernel = self.kernel(&records);
@@ -354,7 +385,7 @@ impl Svm {
         let costs: Vec<f64> = codes
             .iter()
             .zip(&own)
-            .map(|(code, weight)| self.cost * weight * class_weights[*code as usize])
+            .map(|(code, weight)| self.cost() * weight * class_weights[*code as usize])
             .collect();
         // Of two classes one machine tells the second from the first.
         let meant: Vec<usize> = match labels.classes.len() {
@@ -406,14 +437,15 @@ impl Svm {
         let kernel = self.kernel(&records);
         let rows = values.len();
         // Each row twice: for truths above what is predicted, and for truths below.
-        let costs = (0..rows).map(|row| self.cost * weight_of(weights.as_ref(), row));
+        let costs = (0..rows).map(|row| self.cost() * weight_of(weights.as_ref(), row));
+        let epsilon = self.epsilon.unwrap_or(0.1);
         let programme = Programme {
             rows: (0..rows).chain(0..rows).collect(),
             signs: [vec![1.0; rows], vec![-1.0; rows]].concat(),
             linear: values
                 .iter()
-                .map(|value| self.epsilon - value)
-                .chain(values.iter().map(|value| self.epsilon + value))
+                .map(|value| epsilon - value)
+                .chain(values.iter().map(|value| epsilon + value))
                 .collect(),
             bounds: costs.clone().chain(costs).collect(),
             start: vec![0.0; 2 * rows],
@@ -433,7 +465,7 @@ impl Svm {
         let records = records.as_standard_layout().into_owned();
         let kernel = self.kernel(&records);
         let rows = records.nrows();
-        let outside = self.nu * rows as f64;
+        let outside = self.nu.unwrap_or(0.1) * rows as f64;
         let programme = Programme {
             rows: (0..rows).collect(),
             signs: vec![1.0; rows],
@@ -451,7 +483,7 @@ impl Svm {
             sizes: vec![machine.vectors.nrows()],
             output: Output::Usual {
                 scale: Scale::learn(measures.collect())?,
-                contamination: self.contamination,
+                contamination: self.contamination.unwrap_or_else(default_contamination),
             },
         };
         store(&learned, &[machine])
@@ -675,37 +707,35 @@ impl Predictor for SvmPredictor {
 
 #[cfg(test)]
 mod tests {
-    use polars::prelude::{DataType, df};
+    use polars::prelude::{DataType, IdxCa, df};
     use taktline_core::{Cancellation, Column, NoCheckpoints, Role, Silent};
 
     use super::*;
     use crate::testing::*;
 
-    const FEATURES: [&str; 5] = [
-        "mean_texture",
-        "mean_smoothness",
-        "mean_symmetry",
-        "worst_texture",
-        "mean_compactness",
-    ];
-
-    fn cells(weighted: bool) -> Frame {
-        let data = standardised(tumours(), &FEATURES);
-        let weights = (0..data.height())
-            .map(|row| 1.0 + (row % 3) as f64)
-            .collect();
-        let role = if weighted { Role::Weight } else { Role::Ignore };
-        with_roles(with_column(data, "count", weights), &[("count", role)])
-    }
-
     fn model(more: &str) -> Svm {
-        params(&format!("{{features: {FEATURES:?}, {more}}}"))
+        params(&format!("{{features: {CELL_FEATURES:?}, {more}}}"))
     }
 
-    /// The decisions of the first machine on rows 0, 19, 100, 300 and 568.
+    /// Every third tumour.
+    fn third(weighted: bool) -> Frame {
+        let all = cells(weighted);
+        let rows: Vec<u32> = (0..all.data.height() as u32).step_by(3).collect();
+        let weights = (0..rows.len()).map(|row| 1.0 + (row % 3) as f64).collect();
+        let data = all
+            .data
+            .take(&IdxCa::from_vec("".into(), rows))
+            .expect("rows");
+        Frame {
+            data: with_column(data, "count", weights),
+            schema: all.schema,
+        }
+    }
+
+    /// The decisions of the first machine on rows 0, 7, 33, 100 and 189.
     fn decisions(more: &str, weighted: bool) -> Vec<f64> {
         let model = model(&format!("tolerance: 1e-5, {more}"));
-        let train = cells(weighted);
+        let train = third(weighted);
         let state = model
             .fit(&train, None, &mut FitContext::quiet(1))
             .expect("a fit");
@@ -724,7 +754,7 @@ mod tests {
         };
         let records = learned.features.matrix(&train.data).expect("records");
         let all = machine.decisions(&records.as_standard_layout().into_owned());
-        [0, 19, 100, 300, 568].map(|row| all[row]).to_vec()
+        [0, 7, 33, 100, 189].map(|row| all[row]).to_vec()
     }
 
     #[test]
@@ -734,32 +764,38 @@ mod tests {
             (
                 "target: diagnosis, cost: 2",
                 false,
-                [1.0000001, -1.4579165, 0.59948133, 1.4688506, -1.052649],
+                [0.99999999, -1.5722903, 1.0000002, 1.6005622, 1.0],
             ),
             (
                 "target: diagnosis, cost: 2, gamma: 0.3",
                 true,
-                [1.0000001, -1.4973861, 0.99999976, 0.86960481, -0.99999995],
+                [1.0, -1.9027878, 1.3194224, 2.066576, 0.99999996],
             ),
             (
                 "target: diagnosis, kernel: linear",
                 false,
-                [3.0683374, -1.9210634, 0.22018574, 1.1547864, -1.6835995],
+                [3.3604496, -2.5469889, 0.35296352, 1.4947021, 5.8212952],
             ),
             (
                 "target: diagnosis, kernel: polynomial, degree: 2, gamma: 0.5",
                 false,
-                [1.0000042, -1.9672927, 0.13023648, 1.9648382, -2.0522113],
+                [1.0000027, -3.1678576, 0.99606976, 2.9989627, 5.2724359],
             ),
             (
                 "task: regression, target: mean_radius, cost: 2, epsilon: 0.2",
                 false,
-                [16.248542, 12.135143, 14.793438, 16.328613, 12.529044],
+                [15.405007, 11.479387, 15.347769, 17.441005, 15.502688],
             ),
             (
                 "task: anomaly, gamma: 0.2",
                 false,
-                [-1.7902932, 1.4167728, 1.1320925, 1.0204105, -0.98732416],
+                [
+                    -0.31387828,
+                    0.066949943,
+                    0.22073947,
+                    0.069258512,
+                    1.7673276e-09,
+                ],
             ),
         ];
         for (more, weighted, expected) in cases {
@@ -888,6 +924,34 @@ mod tests {
         assert_eq!(
             added("{task: anomaly, features: [size]}", &input),
             ["prediction", "score"]
+        );
+        let unused = |yaml: &str| -> Vec<String> {
+            let (_, problems) = check(&params::<Svm>(yaml), &input);
+            let unused = problems
+                .iter()
+                .filter(|problem| problem.code == "unused-param");
+            unused.map(|problem| problem.message.clone()).collect()
+        };
+        assert_eq!(
+            unused("{degree: 2, epsilon: 0.2, nu: 0.2, contamination: 0.1}"),
+            [
+                "`degree` is for the kernel `polynomial`",
+                "`epsilon` is for `task: regression`",
+                "`nu` is for `task: anomaly`",
+                "`contamination` is for `task: anomaly`",
+            ]
+        );
+        assert_eq!(
+            unused("{task: anomaly, cost: 2, class_weight: balanced, seed: 1}"),
+            [
+                "`class_weight` is for `task: classification`",
+                "`seed` is for `task: classification`",
+                "`cost` is for `task: classification` and `task: regression`",
+            ]
+        );
+        assert!(
+            unused("{cost: 2, class_weight: balanced, seed: 1, kernel: polynomial, degree: 2}")
+                .is_empty()
         );
         let model: Svm = params(
             "{task: regression, kernel: linear, gamma: 1, degree: 2, constant: 0, positive: true, features: [siez]}",

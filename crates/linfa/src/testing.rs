@@ -79,6 +79,40 @@ pub(crate) fn with_column(mut data: DataFrame, name: &str, values: Vec<f64>) -> 
     data
 }
 
+/// Features of the tumours that peers in tests/peers learn from.
+pub(crate) const CELL_FEATURES: [&str; 5] = [
+    "mean_texture",
+    "mean_smoothness",
+    "mean_symmetry",
+    "worst_texture",
+    "mean_compactness",
+];
+
+/// The tumours with these features brought to one scale; `count`, which is 1, 2, 3, 1 and so on, is the weight or left alone.
+pub(crate) fn cells(weighted: bool) -> Frame {
+    let data = standardised(tumours(), &CELL_FEATURES);
+    let weights = (0..data.height())
+        .map(|row| 1.0 + (row % 3) as f64)
+        .collect();
+    let role = if weighted { Role::Weight } else { Role::Ignore };
+    with_roles(with_column(data, "count", weights), &[("count", role)])
+}
+
+/// Asserts that one thread learns the same bytes as four.
+pub(crate) fn same_on_any_threads(model: &(impl Model + Sync), train: &Frame) {
+    let bytes = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .expect("a pool");
+        pool.install(|| {
+            let state = model.fit(train, None, &mut FitContext::quiet(1));
+            state.expect("a state").to_bytes().expect("bytes")
+        })
+    };
+    assert!(bytes(1) == bytes(4), "four threads learned other bytes");
+}
+
 /// Fits, writes the state and predicts these rows with what is read back; fits again and holds the bytes side by side.
 pub(crate) fn predict(
     model: &impl Model,

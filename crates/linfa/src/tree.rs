@@ -11,7 +11,7 @@ use ndarray::{Array2, ArrayView1};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use taktline_core::{Error, Result, State, TensorData};
+use taktline_core::{Cancellation, Error, Result, State, TensorData};
 
 /// Bins of a number, not counting the one for missing values.
 const MOST_BINS: usize = 255;
@@ -180,7 +180,7 @@ pub(crate) struct Growth<'a> {
     pub(crate) min_gain: f64,
     /// Added to each leaf's weight, which draws its value to 0.
     pub(crate) l2: f64,
-    /// Numbers that each node looks at, chosen at random.
+    /// Numbers that each node looks at, chosen at random; more where none of these can be cut.
     pub(crate) max_features: usize,
     /// The numbers to choose from.
     pub(crate) numbers: &'a [usize],
@@ -188,6 +188,8 @@ pub(crate) struct Growth<'a> {
     pub(crate) monotone: &'a [i8],
     /// Whether numbers are looked at side by side; the tree is the same either way.
     pub(crate) in_parallel: bool,
+    /// Looked at before each node is cut.
+    pub(crate) cancellation: &'a Cancellation,
 }
 
 /// A node: a cut, or a leaf.
@@ -287,13 +289,16 @@ struct Grower<'a> {
 }
 
 /// Grows a tree on these rows; a row may be named more than once.
+///
+/// # Errors
+/// Only an interruption.
 pub(crate) fn grow(
     binned: &Binned,
     goals: &Goals<'_>,
     rows: Vec<u32>,
     growth: Growth<'_>,
     generator: &mut ChaCha8Rng,
-) -> Grown {
+) -> Result<Grown> {
     let mut grower = Grower {
         binned,
         goals,
@@ -303,13 +308,13 @@ pub(crate) fn grow(
         tree: Tree::default(),
         gains: vec![0.0; binned.numbers()],
     };
-    let leaves = grower.grow(generator);
-    Grown {
+    let leaves = grower.grow(generator)?;
+    Ok(Grown {
         tree: grower.tree,
         rows: grower.rows,
         leaves,
         gains: grower.gains,
-    }
+    })
 }
 
 impl Grower<'_> {
@@ -318,7 +323,7 @@ impl Grower<'_> {
         self.goals.outputs + 2
     }
 
-    fn grow(&mut self, generator: &mut ChaCha8Rng) -> Vec<(usize, usize, usize)> {
+    fn grow(&mut self, generator: &mut ChaCha8Rng) -> Result<Vec<(usize, usize, usize)>> {
         let totals = self.totals(0, self.rows.len());
         let root = self.open(
             0,
@@ -332,6 +337,7 @@ impl Grower<'_> {
         let mut open = vec![root];
         let mut leaves = Vec::new();
         while let Some(place) = next(&open, is_limited) {
+            self.growth.cancellation.check()?;
             let node = open.swap_remove(place);
             let may_cut = leaves.len() + open.len() + 1 < self.growth.max_leaves;
             match node.cut.filter(|_| may_cut) {
@@ -340,7 +346,7 @@ impl Grower<'_> {
             }
         }
         leaves.sort_unstable();
-        leaves
+        Ok(leaves)
     }
 
     /// Makes a node of these rows and finds its best cut.
@@ -411,25 +417,36 @@ impl Grower<'_> {
     ) -> Option<Cut> {
         let mut numbers = self.growth.numbers.to_vec();
         let wanted = self.growth.max_features.min(numbers.len());
-        if wanted < numbers.len() {
-            for place in 0..wanted {
-                let other = generator.random_range(place..numbers.len());
+        let all = numbers.len();
+        let mut draw = |numbers: &mut [usize], place: usize| {
+            if wanted < all {
+                let other = generator.random_range(place..all);
                 numbers.swap(place, other);
             }
-            numbers.truncate(wanted);
+        };
+        for place in 0..wanted {
+            draw(&mut numbers, place);
         }
         let find = |number: &usize| self.best_of(*number, start, end, totals, bounds);
+        let drawn = &numbers[..wanted];
         let cuts: Vec<Option<Cut>> =
-            if self.growth.in_parallel && (end - start) * numbers.len() > 4096 {
-                numbers.par_iter().map(find).collect()
+            if self.growth.in_parallel && (end - start) * drawn.len() > 4096 {
+                drawn.par_iter().map(find).collect()
             } else {
-                numbers.iter().map(find).collect()
+                drawn.iter().map(find).collect()
             };
         // Of equal gains the first number's, whatever order they were looked at in.
-        cuts.into_iter().flatten().reduce(|best, cut| {
+        let best = cuts.into_iter().flatten().reduce(|best, cut| {
             let is_better =
                 cut.gain > best.gain || (cut.gain == best.gain && cut.number < best.number);
             if is_better { cut } else { best }
+        });
+        // Where none that was drawn can be cut, drawing goes on until one can, as in scikit-learn.
+        best.or_else(|| {
+            (wanted..all).find_map(|place| {
+                draw(&mut numbers, place);
+                find(&numbers[place])
+            })
         })
     }
 
@@ -868,8 +885,12 @@ mod tests {
             numbers,
             monotone: &[],
             in_parallel: false,
+            cancellation: &NEVER,
         }
     }
+
+    static NEVER: std::sync::LazyLock<Cancellation> =
+        std::sync::LazyLock::new(Cancellation::default);
 
     fn grown(records: &Array2<f64>, values: &[f64], growth: Growth<'_>) -> Grown {
         let goals = Goals {
@@ -879,7 +900,50 @@ mod tests {
         };
         let rows = (0..values.len() as u32).collect();
         let mut generator = ChaCha8Rng::seed_from_u64(1);
-        grow(&Binned::new(records), &goals, rows, growth, &mut generator)
+        grow(&Binned::new(records), &goals, rows, growth, &mut generator).expect("a tree")
+    }
+
+    #[test]
+    fn drawing_goes_on_until_a_number_can_be_cut() {
+        // Of ten numbers only the last tells rows apart.
+        let records = Array2::from_shape_fn(
+            (40, 10),
+            |(row, number)| {
+                if number == 9 { row as f64 } else { 1.0 }
+            },
+        );
+        let values: Vec<f64> = (0..40).map(f64::from).collect();
+        let numbers: Vec<usize> = (0..10).collect();
+        let growth = Growth {
+            max_features: 1,
+            ..plain(&numbers)
+        };
+        assert_eq!(grown(&records, &values, growth).tree.leaves(), 40);
+    }
+
+    #[test]
+    fn growing_ends_when_asked() {
+        let cancellation = Cancellation::default();
+        cancellation.cancel();
+        let records = ndarray::array![[1.0], [2.0]];
+        let goals = Goals {
+            sums: &[1.0, 2.0],
+            weights: &[1.0, 1.0],
+            outputs: 1,
+        };
+        let growth = Growth {
+            cancellation: &cancellation,
+            ..plain(&[0])
+        };
+        let mut generator = ChaCha8Rng::seed_from_u64(1);
+        let grown = grow(
+            &Binned::new(&records),
+            &goals,
+            vec![0, 1],
+            growth,
+            &mut generator,
+        );
+        assert!(matches!(grown, Err(Error::Interrupted)));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! thread does it, so that trees are the same on any number of cores.
 
 use rayon::prelude::*;
+use taktline_core::{Cancellation, Result};
 
 use super::{Binned, Grown, MISSING, Node, Set, Tree};
 
@@ -54,6 +55,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) numbers: &'a [usize],
     /// For each number: 1 where the value may only rise with it, -1 where it may only fall; empty for no such rule.
     pub(crate) monotone: &'a [i8],
+    /// Looked at before each node is cut.
+    pub(crate) cancellation: &'a Cancellation,
 }
 
 /// Sums over rows.
@@ -158,7 +161,15 @@ struct Grower<'a> {
 }
 
 /// Grows a tree on these rows.
-pub(crate) fn grow(binned: &Binned, slopes: Slopes<'_>, rows: Vec<u32>, rules: Rules<'_>) -> Grown {
+///
+/// # Errors
+/// Only an interruption.
+pub(crate) fn grow(
+    binned: &Binned,
+    slopes: Slopes<'_>,
+    rows: Vec<u32>,
+    rules: Rules<'_>,
+) -> Result<Grown> {
     let widths: Vec<usize> = rules
         .numbers
         .iter()
@@ -180,13 +191,13 @@ pub(crate) fn grow(binned: &Binned, slopes: Slopes<'_>, rows: Vec<u32>, rules: R
         tree: Tree::default(),
         gains: vec![0.0; binned.numbers()],
     };
-    let leaves = grower.grow();
-    Grown {
+    let leaves = grower.grow()?;
+    Ok(Grown {
         tree: grower.tree,
         rows: grower.rows,
         leaves,
         gains: grower.gains,
-    }
+    })
 }
 
 /// Sums up the bins of some numbers of one node, or of two, and finds their best cuts.
@@ -200,7 +211,7 @@ struct Job<'a> {
 }
 
 impl Grower<'_> {
-    fn grow(&mut self) -> Vec<(usize, usize, usize)> {
+    fn grow(&mut self) -> Result<Vec<(usize, usize, usize)>> {
         let end = self.rows.len();
         let slopes = self.gather(0, end);
         let total = total(&slopes);
@@ -221,6 +232,7 @@ impl Grower<'_> {
         let mut open = vec![root];
         let mut leaves = Vec::new();
         while let Some(place) = next(&open) {
+            self.rules.cancellation.check()?;
             let mut node = open.swap_remove(place);
             let may_cut = leaves.len() + open.len() + 1 < self.rules.max_leaves;
             match node.cut.filter(|_| may_cut) {
@@ -236,7 +248,7 @@ impl Grower<'_> {
             }
         }
         leaves.sort_unstable();
-        leaves
+        Ok(leaves)
     }
 
     fn may_cut(&self, start: usize, end: usize, depth: usize) -> bool {
@@ -726,8 +738,12 @@ mod tests {
             l2: 0.0,
             numbers,
             monotone: &[],
+            cancellation: &NEVER,
         }
     }
+
+    static NEVER: std::sync::LazyLock<Cancellation> =
+        std::sync::LazyLock::new(Cancellation::default);
 
     fn grown(binned: &Binned, values: &[f64], rules: Rules<'_>) -> Grown {
         let slopes = Slopes {
@@ -736,7 +752,8 @@ mod tests {
             outputs: 1,
             output: 0,
         };
-        grow(binned, slopes, (0..values.len() as u32).collect(), rules)
+        let rows = (0..values.len() as u32).collect();
+        grow(binned, slopes, rows, rules).expect("a tree")
     }
 
     fn leaves(found: &Grown, records: &Array2<f64>) -> Vec<f64> {
@@ -785,10 +802,12 @@ mod tests {
             numbers: &numbers,
             monotone: &[],
             in_parallel: false,
+            cancellation: &NEVER,
         };
         let mut generator = rand_chacha::ChaCha8Rng::seed_from_u64(1);
         let plain =
-            super::super::grow(&binned, &goals, (0..3000).collect(), growth, &mut generator);
+            super::super::grow(&binned, &goals, (0..3000).collect(), growth, &mut generator)
+                .expect("a tree");
         crate::testing::close(&leaves(&found, &records), &leaves(&plain, &records), 1e-9);
         assert_eq!(found.tree.leaves(), 40);
     }

@@ -1,6 +1,5 @@
 //! `features.pca`.
 
-mod components;
 #[cfg(test)]
 mod tests;
 
@@ -15,10 +14,10 @@ use taktline_core::{
     Result, Schema, Shape, Stage, State, TensorData, path, register_kind,
 };
 
-use self::components::{Rotation, complete, components, covariance, mean};
 use super::{
     numbers,
     placement::{self, Made},
+    rotation::{Rotation, complete, components, covariance, mean},
 };
 use crate::columns::{self, Names};
 
@@ -78,6 +77,7 @@ struct Learned {
 }
 
 const WEIGHTS: &str = "weights";
+const WHAT: &str = "principal components";
 
 impl Pca {
     /// How many components hold the share of the variance that is asked for.
@@ -122,7 +122,7 @@ impl Pca {
             .iter()
             .map(|name| Ok(train.column(name)?.clone()))
             .collect::<Result<Vec<_>>>()?;
-        let columns = complete(&data)?;
+        let columns = complete(&data, WHAT)?;
         let means: Vec<f64> = columns.iter().map(|values| mean(values)).collect();
         let ones = vec![1.0; columns.len()];
         let raw = covariance(&columns, &means, &ones);
@@ -190,7 +190,7 @@ impl Pca {
             .map(|index| self.component_name(index))
             .collect();
         let made = Made {
-            name: "principal components",
+            name: WHAT,
             reads: learned.columns.clone(),
             columns: self.made(names, &sources),
             // An error names the row, which is the frame's only where it sees the whole column.
@@ -198,6 +198,7 @@ impl Pca {
             input,
         };
         let rotation = Arc::new(Rotation {
+            what: WHAT,
             means: learned.means,
             scales: learned.scales,
             weights,

@@ -1,7 +1,7 @@
-//! Directions of most variance, and rows seen along them.
+//! Directions of most variance, and rows seen along these or others: what principal and independent components share.
 
 use linfa_linalg::eigh::{EigSort, Eigh};
-use ndarray::{Array1, Array2, Axis};
+use ndarray::{Array1, Array2, Axis, s};
 use polars::prelude::{
     Column as PolarsColumn, DataType, IntoColumn, NamedFrom, PolarsResult, Series, polars_bail,
 };
@@ -10,8 +10,8 @@ use taktline_core::{Error, Result};
 /// Rows that are worked on at a time: so many fit into a core's cache.
 const BLOCK: usize = 2048;
 
-/// The columns as numbers; every value must be there.
-pub(super) fn complete(data: &[PolarsColumn]) -> PolarsResult<Vec<Vec<f64>>> {
+/// The columns as numbers; every value must be there. `what` is made of them, for the message.
+pub(super) fn complete(data: &[PolarsColumn], what: &str) -> PolarsResult<Vec<Vec<f64>>> {
     data.iter()
         .map(|column| {
             let numbers = column.cast(&DataType::Float64)?;
@@ -22,7 +22,7 @@ pub(super) fn complete(data: &[PolarsColumn]) -> PolarsResult<Vec<Vec<f64>>> {
                     other => {
                         let found = other.map_or_else(|| "null".to_owned(), |value| value.to_string());
                         polars_bail!(
-                            ComputeError: "`{}` is {found} in row {}: principal components need every value; fill it with `clean.fill_null`, or drop such rows first",
+                            ComputeError: "`{}` is {found} in row {}: {what} need every value; fill it with `clean.fill_null`, or drop such rows first",
                             column.name(), row + 1
                         );
                     }
@@ -35,6 +35,8 @@ pub(super) fn complete(data: &[PolarsColumn]) -> PolarsResult<Vec<Vec<f64>>> {
 
 /// What turns rows of the columns into rows of the components.
 pub(super) struct Rotation {
+    /// What is made, for messages.
+    pub(super) what: &'static str,
     pub(super) means: Vec<f64>,
     pub(super) scales: Vec<f64>,
     /// Columns by components.
@@ -55,8 +57,22 @@ impl Rotation {
         })
     }
 
+    /// All rows: rows by components.
+    pub(super) fn all(&self, columns: &[Vec<f64>]) -> Array2<f64> {
+        let rows = columns.first().map_or(0, Vec::len);
+        let mut found = Array2::zeros((rows, self.weights.ncols()));
+        for from in (0..rows).step_by(BLOCK) {
+            let to = rows.min(from + BLOCK);
+            let block = Self::centred(columns, &self.means, &self.scales, from, to);
+            found
+                .slice_mut(s![from..to, ..])
+                .assign(&block.dot(&self.weights));
+        }
+        found
+    }
+
     pub(super) fn apply(&self, data: &[PolarsColumn]) -> PolarsResult<Vec<PolarsColumn>> {
-        let columns = complete(data)?;
+        let columns = complete(data, self.what)?;
         let rows = columns.first().map_or(0, Vec::len);
         let mut components = vec![Vec::<f64>::with_capacity(rows); self.weights.ncols()];
         for from in (0..rows).step_by(BLOCK) {
@@ -101,6 +117,13 @@ pub(super) fn components(covariance: &Array2<f64>) -> Result<(Array1<f64>, Array
             ))
         })?
         .sort_eig_desc();
+    turn(&mut directions);
+    // Rounding makes a variance of nothing slightly negative.
+    Ok((variances.mapv(|variance| variance.max(0.0)), directions))
+}
+
+/// Turns each column so that the largest of its numbers is positive.
+pub(super) fn turn(directions: &mut Array2<f64>) {
     for mut direction in directions.columns_mut() {
         let largest = direction.iter().copied().reduce(|largest, weight| {
             if weight.abs() > largest.abs() + 1e-12 {
@@ -113,6 +136,4 @@ pub(super) fn components(covariance: &Array2<f64>) -> Result<(Array1<f64>, Array
             direction.mapv_inplace(|weight| -weight);
         }
     }
-    // Rounding makes a variance of nothing slightly negative.
-    Ok((variances.mapv(|variance| variance.max(0.0)), directions))
 }
