@@ -203,6 +203,11 @@ pub trait Model: Send + Sync {
     fn features(&self, input: &Schema) -> Vec<String>;
     /// The column it learns to say, if it is supervised.
     fn target(&self, input: &Schema) -> Option<String>;
+    /// Further columns that learning reads, and prediction does not: what groups rows.
+    fn fit_reads(&self, input: &Schema) -> Vec<String> {
+        let _ = input;
+        Vec::new()
+    }
     /// Whether features may hold personal data.
     fn allow_pii(&self) -> bool {
         false

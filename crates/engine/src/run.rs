@@ -1133,6 +1133,7 @@ impl<'a> Run<'a> {
         let wanted: Option<BTreeSet<String>> = read_below.map(|mut below| {
             below.extend(model.features(&schema));
             below.extend(model.target(&schema));
+            below.extend(model.fit_reads(&schema));
             below.insert(PARTITION.to_owned());
             below
         });

@@ -2,7 +2,9 @@
 
 use taktline_core::class_weight;
 
+mod categories;
 mod labels;
+mod lambda_rank;
 mod linear;
 mod neighbours;
 mod platt;

@@ -50,6 +50,17 @@ pub(crate) struct Named<'a> {
 
 /// Checks what such a model needs; answers with the columns that it adds.
 pub(crate) fn check(named: Named<'_>, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
+    check_with(named, is_learned, &[], inputs, cx)
+}
+
+/// As [`check`], for a model that learns from the columns that `accepts` takes, and of numbers has `others` for outputs too.
+pub(crate) fn check_with(
+    named: Named<'_>,
+    accepts: impl Fn(&Column) -> bool,
+    others: &[&str],
+    inputs: &[Schema],
+    cx: &mut CheckContext<'_>,
+) -> Schema {
     let Some(input) = inputs.first() else {
         return Schema {
             incomplete: true,
@@ -67,7 +78,7 @@ pub(crate) fn check(named: Named<'_>, inputs: &[Schema], cx: &mut CheckContext<'
         _ => classifier::check_target(input, named.target, Classes::can_hold, cx),
     };
     let name = target.map(|target| target.name.as_str());
-    features::check(named.features, name, input, is_learned, cx);
+    features::check(named.features, name, input, accepts, cx);
     classifier::check_weights(input, cx);
     if let (None, Some(target)) = (task, target) {
         let message = format!(
@@ -89,7 +100,7 @@ pub(crate) fn check(named: Named<'_>, inputs: &[Schema], cx: &mut CheckContext<'
                     "`positive` is for classes, and numbers are learned here",
                 ));
             }
-            regressor::with_predictions(input, target, &[], cx)
+            regressor::with_predictions(input, target, others, cx)
         }
         _ => {
             let classes = target.and_then(classifier::known_classes);

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use polars::prelude::{
-    ChunkAgg, ChunkVar, Column as PolarsColumn, CsvReader, DataFrame, NamedFrom, SerReader, Series,
+    ChunkAgg, ChunkVar, Column as PolarsColumn, CsvReader, DataFrame, IdxCa, NamedFrom, SerReader,
+    Series,
 };
 use serde::de::DeserializeOwned;
 use taktline_core::{
@@ -28,12 +29,25 @@ pub(crate) fn with_roles(data: DataFrame, roles: &[(&str, Role)]) -> Frame {
 
 /// The Wisconsin breast cancer data.
 pub(crate) fn tumours() -> DataFrame {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../datasets/medical/wdbc.csv"
-    );
-    let file = std::fs::File::open(path).expect("the data set");
+    shipped("medical/wdbc.csv")
+}
+
+/// A shipped data set.
+pub(crate) fn shipped(name: &str) -> DataFrame {
+    let datasets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets");
+    let file = std::fs::File::open(datasets.join(name)).expect("the data set");
     CsvReader::new(file).finish().expect("a frame")
+}
+
+/// The rows to learn from, and every third one to judge by.
+pub(crate) fn thirds(data: &DataFrame) -> (DataFrame, DataFrame) {
+    let part = |is_test: bool| {
+        let rows: Vec<u32> = (0..data.height() as u32)
+            .filter(|row| (row % 3 == 0) == is_test)
+            .collect();
+        data.take(&IdxCa::from_vec("".into(), rows)).expect("rows")
+    };
+    (part(false), part(true))
 }
 
 /// The column's numbers.

@@ -3,7 +3,9 @@
 //! Numbers become bins before training (at most 255, and one for missing values), so that the best cut of a node is found by adding up
 //! bins instead of sorting rows (Ke et al.: "LightGBM", 2017). A tree makes the weighted squared distance to one or more
 //! values small; of 0-and-1 values for classes that is the Gini criterion (Breiman et al., 1984), of gradients over curvatures the
-//! criterion of boosting (Chen and Guestrin: "XGBoost", 2016, equation 7).
+//! criterion of boosting (Chen and Guestrin: "XGBoost", 2016, equation 7), for which [`leafwise`] grows trees.
+
+pub(crate) mod leafwise;
 
 use ndarray::{Array2, ArrayView1};
 use rand::RngExt;
@@ -28,18 +30,35 @@ pub(crate) struct Binned {
     edges: Vec<Vec<f64>>,
     /// Whether a number is missing somewhere.
     has_missing: Vec<bool>,
+    /// For each number how many categories it stands for; 0 for amounts.
+    categories: Vec<usize>,
     rows: usize,
 }
+
+/// Categories that are told apart, at most: each is a bin.
+pub(crate) const MOST_CATEGORIES: usize = MOST_BINS;
 
 impl Binned {
     /// Bins of the records; a number that is none (NaN) is missing.
     pub(crate) fn new(records: &Array2<f64>) -> Self {
+        Self::with_categories(records, vec![0; records.ncols()])
+    }
+
+    /// As [`Self::new`], where some numbers are categories 0, 1, 2 and so on, of which there are so many (0: it is an amount).
+    pub(crate) fn with_categories(records: &Array2<f64>, categories: Vec<usize>) -> Self {
         let columns: Vec<ArrayView1<'_, f64>> = records.columns().into_iter().collect();
         let binned: Vec<(Vec<u8>, Vec<f64>, bool)> = columns
             .into_par_iter()
-            .map(|column| {
-                let edges = edges(column);
-                let codes: Vec<u8> = column.iter().map(|value| code(*value, &edges)).collect();
+            .zip(&categories)
+            .map(|(column, categories)| {
+                let edges = match categories {
+                    0 => edges(column),
+                    _ => Vec::new(),
+                };
+                let codes: Vec<u8> = match categories {
+                    0 => column.iter().map(|value| code(*value, &edges)).collect(),
+                    _ => column.iter().map(|value| category(*value)).collect(),
+                };
                 let has_missing = codes.contains(&MISSING);
                 (codes, edges, has_missing)
             })
@@ -48,6 +67,7 @@ impl Binned {
             codes: Vec::with_capacity(binned.len()),
             edges: Vec::with_capacity(binned.len()),
             has_missing: Vec::with_capacity(binned.len()),
+            categories,
             rows: records.nrows(),
         };
         for (codes, edges, has_missing) in binned {
@@ -65,6 +85,19 @@ impl Binned {
     pub(crate) fn rows(&self) -> usize {
         self.rows
     }
+
+    /// Bins of a number, not counting the one for missing values.
+    fn bins(&self, number: usize) -> usize {
+        match self.categories[number] {
+            0 => self.edges[number].len() + 1,
+            categories => categories,
+        }
+    }
+}
+
+/// The bin of a category.
+fn category(value: f64) -> u8 {
+    if value.is_nan() { MISSING } else { value as u8 }
 }
 
 /// The borders between bins: halfway between neighbouring values where these are few, else at quantiles.
@@ -166,6 +199,8 @@ struct Node {
     number: Option<u32>,
     /// Rows up to it go to the first child.
     cut: f64,
+    /// Of categories in the place of a cut: the place of the set whose members go to the first child.
+    set: Option<u32>,
     /// Where rows go whose number is missing.
     missing_first: bool,
     /// The two children.
@@ -178,6 +213,17 @@ pub(crate) struct Tree {
     nodes: Vec<Node>,
     /// The values of each node, output by output; those of leaves count.
     values: Vec<f64>,
+    /// Sets of categories that nodes name.
+    sets: Vec<Set>,
+}
+
+/// Categories, a bit for each.
+type Set = [u64; 4];
+
+/// Whether the set has this category.
+fn has(set: &Set, category: usize) -> bool {
+    set.get(category / 64)
+        .is_some_and(|bits| bits >> (category % 64) & 1 == 1)
 }
 
 /// A cut that a node could make.
@@ -317,6 +363,7 @@ impl Grower<'_> {
         self.tree.nodes.push(Node {
             number: None,
             cut: 0.0,
+            set: None,
             missing_first: false,
             children: [0; 2],
         });
@@ -437,6 +484,7 @@ impl Grower<'_> {
             missing: vec![0.0; width],
             first: vec![0.0; width],
             side: vec![0.0; width],
+            rest: vec![0.0; width],
             best: None,
         };
         if rows.len() < FEW_ROWS {
@@ -529,6 +577,7 @@ impl Grower<'_> {
                 .get(cut.bin as usize)
                 .copied()
                 .unwrap_or(f64::INFINITY),
+            set: None,
             missing_first: cut.missing_first,
             children: [first.node as u32, second.node as u32],
         };
@@ -559,7 +608,9 @@ struct Scan<'a> {
     missing: Vec<f64>,
     /// The rows up to the bin under way.
     first: Vec<f64>,
+    /// The first part of the cut under way, and the other.
     side: Vec<f64>,
+    rest: Vec<f64>,
     best: Option<Cut>,
 }
 
@@ -600,22 +651,19 @@ impl Scan<'_> {
     }
 
     /// What the cut with `side` as its first part gains; none where it is not allowed.
-    fn gain(&self) -> Option<f64> {
+    fn gain(&mut self) -> Option<f64> {
         let growth = &self.grower.growth;
         let outputs = self.grower.goals.outputs;
         let least = growth.min_samples_leaf.max(1) as f64;
-        let rest: Vec<f64> = self
-            .totals
-            .iter()
-            .zip(&self.side)
-            .map(|(all, first)| all - first)
-            .collect();
+        for (rest, (all, first)) in self.rest.iter_mut().zip(self.totals.iter().zip(&self.side)) {
+            *rest = all - first;
+        }
         let is_full = |sums: &[f64]| {
             sums[outputs + 1] >= least
                 && sums[outputs] >= growth.min_weight_leaf
                 && sums[outputs] > 0.0
         };
-        if !is_full(&self.side) || !is_full(&rest) {
+        if !is_full(&self.side) || !is_full(&self.rest) {
             return None;
         }
         let direction = growth.monotone.get(self.number).copied().unwrap_or(0);
@@ -623,11 +671,11 @@ impl Scan<'_> {
             let value = |sums: &[f64]| {
                 (sums[0] / (sums[1] + growth.l2)).clamp(self.bounds.0, self.bounds.1)
             };
-            if (value(&rest) - value(&self.side)) * f64::from(direction) < 0.0 {
+            if (value(&self.rest) - value(&self.side)) * f64::from(direction) < 0.0 {
                 return None;
             }
         }
-        let gain = self.grower.score(&self.side) + self.grower.score(&rest) - self.parent;
+        let gain = self.grower.score(&self.side) + self.grower.score(&self.rest) - self.parent;
         // What rounding alone may gain is nothing.
         let least_gain = growth.min_gain.max(1e-12 * self.parent.abs());
         (gain > least_gain).then_some(gain)
@@ -642,10 +690,10 @@ impl Tree {
         while let Some(number) = self.nodes[place].number {
             let node = &self.nodes[place];
             let value = row[number as usize];
-            let is_first = if value.is_nan() {
-                node.missing_first
-            } else {
-                value <= node.cut
+            let is_first = match node.set {
+                _ if value.is_nan() => node.missing_first,
+                Some(set) => has(&self.sets[set as usize], value as usize),
+                None => value <= node.cut,
             };
             place = node.children[usize::from(!is_first)] as usize;
         }
@@ -673,7 +721,7 @@ pub(crate) fn store(trees: &[Tree], state: State) -> State {
         .copied()
         .collect();
     let sizes = trees.iter().map(|tree| tree.nodes.len() as i64).collect();
-    state
+    let state = state
         .with_tensor("sizes", vec![trees.len()], TensorData::I64(sizes))
         .with_tensor(
             "numbers",
@@ -700,7 +748,22 @@ pub(crate) fn store(trees: &[Tree], state: State) -> State {
             count,
             whole(&|node| i64::from(node.children[1])),
         )
-        .with_tensor("values", vec![values.len()], TensorData::F64(values))
+        .with_tensor("values", vec![values.len()], TensorData::F64(values));
+    // Most trees have none.
+    if trees.iter().all(|tree| tree.sets.is_empty()) {
+        return state;
+    }
+    let places = whole(&|node| node.set.map_or(-1, i64::from));
+    let counts = trees.iter().map(|tree| tree.sets.len() as i64).collect();
+    let sets: Vec<i64> = trees
+        .iter()
+        .flat_map(|tree| tree.sets.iter().flatten())
+        .map(|bits| bits.cast_signed())
+        .collect();
+    state
+        .with_tensor("sets_of_nodes", vec![nodes().count()], places)
+        .with_tensor("sets_of_trees", vec![trees.len()], TensorData::I64(counts))
+        .with_tensor("sets", vec![sets.len()], TensorData::I64(sets))
 }
 
 /// The trees of a state; a row gives so many numbers, a leaf so many outputs.
@@ -735,15 +798,43 @@ pub(crate) fn read(state: &State, numbers: usize, outputs: usize) -> Result<Vec<
     {
         return Err(damaged());
     }
+    let has_sets = state.tensors.contains_key("sets");
+    let (set_places, set_counts, sets) = match has_sets {
+        true => (
+            whole("sets_of_nodes")?.clone(),
+            whole("sets_of_trees")?.clone(),
+            whole("sets")?.clone(),
+        ),
+        false => (vec![-1; count], vec![0; sizes.len()], Vec::new()),
+    };
+    if set_places.len() != count
+        || set_counts.len() != sizes.len()
+        || set_counts.iter().any(|count| *count < 0)
+        || set_counts
+            .iter()
+            .try_fold(0_i64, |sum, count| sum.checked_add(*count))
+            != Some(sets.len() as i64 / 4)
+        || sets.len() % 4 != 0
+    {
+        return Err(damaged());
+    }
+    let mut sets = sets.chunks_exact(4).map(|bits| {
+        let mut set = Set::default();
+        for (part, bits) in set.iter_mut().zip(bits) {
+            *part = bits.cast_unsigned();
+        }
+        set
+    });
     let mut start = 0;
     let mut trees = Vec::with_capacity(sizes.len());
-    for size in sizes {
+    for (size, set_count) in sizes.iter().zip(set_counts) {
         let size = *size as usize;
         let mut nodes = Vec::with_capacity(size);
         for place in 0..size {
             let at = start + place;
             let number = u32::try_from(places[at]).ok();
             let [first, second] = [children[0][at], children[1][at]];
+            let set = u32::try_from(set_places[at]).ok();
             // Children come after their parent, so that every walk ends.
             let is_child = |child: i64| child > place as i64 && child < size as i64;
             if number.is_some_and(|number| {
@@ -751,6 +842,7 @@ pub(crate) fn read(state: &State, numbers: usize, outputs: usize) -> Result<Vec<
                     || !is_child(first)
                     || !is_child(second)
                     || cuts[at].is_nan()
+                    || set.is_some_and(|set| i64::from(set) >= set_count)
             }) {
                 return Err(damaged());
             }
@@ -758,12 +850,18 @@ pub(crate) fn read(state: &State, numbers: usize, outputs: usize) -> Result<Vec<
             nodes.push(Node {
                 number,
                 cut: cuts[at],
+                set,
                 missing_first: missing[at] != 0,
                 children: [narrow(first)?, narrow(second)?],
             });
         }
         let values = values[start * outputs..(start + size) * outputs].to_vec();
-        trees.push(Tree { nodes, values });
+        let sets = sets.by_ref().take(set_count as usize).collect();
+        trees.push(Tree {
+            nodes,
+            values,
+            sets,
+        });
         start += size;
     }
     Ok(trees)
