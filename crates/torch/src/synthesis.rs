@@ -389,7 +389,7 @@ impl Line {
         (value - self.mean) / self.deviation
     }
 
-    fn from_standard(self, number: f64) -> f64 {
+    fn value_at(self, number: f64) -> f64 {
         (number * self.deviation + self.mean).clamp(self.least, self.most)
     }
 }
@@ -440,7 +440,7 @@ impl Distribution {
     }
 
     /// The value at that place.
-    fn from_normal(&self, number: f64) -> f64 {
+    fn value_at(&self, number: f64) -> f64 {
         let share = Normal::cdf(number, 0.0, 1.0);
         let above = self.0.partition_point(|(_, point)| *point < share);
         between(&self.0, above, share, |(value, share)| (share, value))
@@ -549,13 +549,13 @@ impl Material {
             match translation {
                 Translation::Line(line) => {
                     let values = own()
-                        .map(|row| line.from_standard(f64::from(row[0])))
+                        .map(|row| line.value_at(f64::from(row[0])))
                         .collect();
                     keep(name, Kept::Numbers, vec![rows], TensorData::F64(values));
                 }
                 Translation::Number(distribution) => {
                     let values = own()
-                        .map(|row| distribution.from_normal(f64::from(row[0])))
+                        .map(|row| distribution.value_at(f64::from(row[0])))
                         .collect();
                     keep(name, Kept::Numbers, vec![rows], TensorData::F64(values));
                 }
@@ -727,15 +727,15 @@ mod tests {
         let distribution = Distribution::of(&values, &shares);
         assert!(distribution.to_normal(values[500]).abs() < 0.01);
         for value in [0.0, 400.0, 250_000.0, 998_001.0] {
-            let back = distribution.from_normal(distribution.to_normal(value));
+            let back = distribution.value_at(distribution.to_normal(value));
             assert!(
                 (back - value).abs() < 1e-6 * value.max(1.0),
                 "{value}: {back}"
             );
         }
         // Nothing lies outside of what was seen.
-        assert_eq!(distribution.from_normal(-9.0), 0.0);
-        assert_eq!(distribution.from_normal(9.0), 998_001.0);
+        assert_eq!(distribution.value_at(-9.0), 0.0);
+        assert_eq!(distribution.value_at(9.0), 998_001.0);
     }
 
     #[test]
@@ -743,12 +743,12 @@ mod tests {
         let values = [0.0, 0.0, 0.0, 1.0, 1.0, 5.0];
         let distribution = Distribution::of(&values, &[1.0 / 6.0; 6]);
         for number in [-3.0, -0.5, -0.01, 0.2, 0.5, 1.5, 3.0] {
-            let value = distribution.from_normal(number);
+            let value = distribution.value_at(number);
             assert!([0.0, 1.0, 5.0].contains(&value), "{number}: {value}");
         }
         // Half of all are 0.
-        assert_eq!(distribution.from_normal(-0.01), 0.0);
-        assert_eq!(distribution.from_normal(0.01), 1.0);
+        assert_eq!(distribution.value_at(-0.01), 0.0);
+        assert_eq!(distribution.value_at(0.01), 1.0);
     }
 
     #[test]
@@ -756,8 +756,8 @@ mod tests {
         let values: Vec<f64> = (0..1000).map(f64::from).collect();
         let line = Line::of(&values, &vec![1e-3; 1000]).expect("plain");
         assert!((line.to_standard(499.5)).abs() < 1e-12);
-        assert!((line.from_standard(line.to_standard(10.0)) - 10.0).abs() < 1e-9);
-        assert_eq!(line.from_standard(99.0), 999.0);
+        assert!((line.value_at(line.to_standard(10.0)) - 10.0).abs() < 1e-9);
+        assert_eq!(line.value_at(99.0), 999.0);
         let common: Vec<f64> = (0..1000).map(|row| f64::from(row % 10)).collect();
         assert_eq!(Line::of(&common, &vec![1e-3; 1000]), None);
         let heavy: Vec<f64> = (0..1000).map(|row| f64::from(row).powi(9)).collect();
