@@ -153,7 +153,10 @@ fn write_report(
     for (stage, evaluation) in &summary.evaluations {
         for plot in &evaluation.plots {
             let write = |ending: &str, bytes: &[u8]| {
-                write_atomically(&folder.join(format!("{stage}-{}.{ending}", plot.name)), bytes)
+                write_atomically(
+                    &folder.join(format!("{stage}-{}.{ending}", plot.name)),
+                    bytes,
+                )
             };
             if pictures != Pictures::Png {
                 write("svg", plot.svg.as_bytes())?;
