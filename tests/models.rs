@@ -399,7 +399,7 @@ fn runs_and_scores(project: &Project) -> RunReport {
         let [run, scored] = [&said, &scored].map(|table| table.column(name).expect("a column"));
         assert!(
             run.equals_missing(scored),
-            "`{name}` is {run} in the run and {scored} when scored"
+            "`{name}` is {run:?} in the run and {scored:?} when scored"
         );
         assert!(run.null_count() < run.len(), "`{name}` is null everywhere");
     }
