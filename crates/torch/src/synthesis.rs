@@ -548,9 +548,7 @@ impl Material {
             };
             match translation {
                 Translation::Line(line) => {
-                    let values = own()
-                        .map(|row| line.value_at(f64::from(row[0])))
-                        .collect();
+                    let values = own().map(|row| line.value_at(f64::from(row[0]))).collect();
                     keep(name, Kept::Numbers, vec![rows], TensorData::F64(values));
                 }
                 Translation::Number(distribution) => {
