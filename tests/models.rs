@@ -159,6 +159,13 @@ cases! {
         metric: "r2",
         bounds: 0.85..=1.0,
     };
+    shallow_trees_tell_tumours_apart: Case {
+        rows: TUMOURS,
+        model: "model.linfa.adaboost: {positive: M}",
+        judge: TELLS_TUMOURS,
+        metric: "roc_auc",
+        bounds: 0.97..=1.0,
+    };
     bayes_tells_tumours_apart: Case {
         rows: TUMOURS,
         model: "model.linfa.naive_bayes: {positive: M}",
@@ -421,6 +428,10 @@ fn every_kind_of_model_is_used() {
     let mut texts = vec![pipeline(DIGITS, PUZZLES, None), READER.pipeline()];
     texts.extend(cases().iter().map(Case::pipeline));
     visit(&repository().join("pipelines"), &mut texts);
+    // Tests of their own.
+    for file in ["tests/groups.rs", "tests/torchscript.rs"] {
+        texts.push(fs::read_to_string(repository().join(file)).expect("a file"));
+    }
     let kinds = Project::new()
         .takt(["stages", "--format", "json"])
         .run()
@@ -441,6 +452,6 @@ fn every_kind_of_model_is_used() {
     let unused: Vec<_> = kinds.iter().filter(|kind| !is_used(kind)).collect();
     assert!(
         unused.is_empty(),
-        "no pipeline uses {unused:?}: give each a case in tests/models.rs or a file under pipelines/"
+        "no pipeline uses {unused:?}: give each a case here or a file under pipelines/"
     );
 }

@@ -1419,7 +1419,6 @@ mod tests {
             ("{loss: absolute}", &["loss-of-other-task"][..]),
             ("{loss: {quantile: 0.9}}", &["loss-of-other-task"]),
             ("{}", &[]),
-            ("{loss: absolute, target: size}", &[]),
         ] {
             let (_, problems) = check(&params::<Trees>(yaml), &train.schema);
             let found: Vec<&str> = problems.iter().map(|problem| problem.code).collect();
@@ -1552,7 +1551,7 @@ mod tests {
         assert_eq!(codes("{task: regression, group: query}"), ["unused-param"]);
         assert_eq!(
             codes("{loss: ranking, group: query, interval: 0.9, task: classification}"),
-            ["unused-param", "unused-param"]
+            ["loss-of-other-task", "unused-param", "unused-param"]
         );
         assert_eq!(codes("{task: regression, interval: 1.0}"), ["out-of-range"]);
         assert_eq!(

@@ -348,9 +348,7 @@ fn weights(frame: &Frame) -> Result<Vec<f64>> {
     let weights = row_weights(frame)?;
     check_total(weights.as_ref())?;
     let rows = 0..frame.data.height();
-    Ok(rows
-        .map(|row| f64::from(weight_of(weights.as_ref(), row)))
-        .collect())
+    Ok(rows.map(|row| weight_of(weights.as_ref(), row)).collect())
 }
 
 /// The classes of validation rows, as the training rows have numbered them.

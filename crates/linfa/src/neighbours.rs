@@ -244,7 +244,7 @@ mod tests {
                     near.push((square, other));
                     true
                 });
-                near.sort_by(|left, right| left.1.cmp(&right.1));
+                near.sort_by_key(|own| own.1);
                 let expected: Vec<(f64, usize)> = squares
                     .iter()
                     .copied()

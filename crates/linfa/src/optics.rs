@@ -288,7 +288,7 @@ impl Optics {
                 continue;
             }
             let done = order.rows.len();
-            if done % ROWS_BETWEEN_LOOKS == 0 {
+            if done.is_multiple_of(ROWS_BETWEEN_LOOKS) {
                 cx.cancellation.check()?;
                 cx.progress.event(ProgressEvent::Step {
                     done: done as u64,

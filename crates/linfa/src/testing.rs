@@ -99,7 +99,7 @@ pub(crate) fn cells(weighted: bool) -> Frame {
 }
 
 /// Asserts that one thread learns the same bytes as four.
-pub(crate) fn same_on_any_threads(model: &(impl Model + Sync), train: &Frame) {
+pub(crate) fn same_on_any_threads(model: &impl Model, train: &Frame) {
     let bytes = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)

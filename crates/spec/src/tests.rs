@@ -690,7 +690,7 @@ fn gates_need_metrics_and_bundles_a_model() {
     assert_stage_findings(
         &format!("{above}  - model.line:\n  - deploy.bundle:\n"),
         &[
-            "two-models 8:5 [deploy.bundle] stage `bundle` has two models above it: `line` and `line-2` | a bundle holds one model: give each model its own branch with `from`",
+            "two-models 8:5 [deploy.bundle] stage `bundle` has two models above it: `line` and `line-2` | a bundle holds one model, and those that it learns from: give each model its own branch with `from`",
         ],
     );
 }

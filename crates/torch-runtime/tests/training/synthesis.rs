@@ -125,7 +125,6 @@ fn a_generator_visits_every_place_of_a_rare_class() {
     assert!(rare.iter().all(|rare| rare == Some(true)));
     let (near, visited) = on_the_ring(&rows);
     let sides = fitting_sides(&rows);
-    println!("near a place {near:.3}, places {visited}, sides {sides:.3}");
     assert!(near > 0.75, "{near}");
     assert_eq!(visited, 8);
     assert!(sides > 0.95, "{sides}");
@@ -240,7 +239,6 @@ fn images_are_made_up_by_convolutions() {
         half(true) > half(false) + 4.0
     });
     let right = halves.filter(|is_right| *is_right).count();
-    println!("{right} of 80 images are bright on the right");
     assert!(right >= 72, "{right}");
 }
 
@@ -306,14 +304,13 @@ fn autoencoders_draw_rows_of_a_rare_class() {
         (*x - 3.0).abs() < 0.3 || *side == Some(if **x > 3.0 { "right" } else { "left" })
     });
     let sides = fits.count() as f64 / x.len() as f64;
-    println!(
-        "x {across:.2} ± {wide:.2}, y {along:.2} ± {long:.2}, correlation {correlation:.2}, sides {sides:.3}"
-    );
     // In truth 3 ± 1, 0 ± 2.06, and 0.97.
-    assert!((across - 3.0).abs() < 0.3 && (wide - 1.0).abs() < 0.25);
-    assert!(along.abs() < 0.5 && (long - 2.06).abs() < 0.5);
-    assert!(correlation > 0.85);
-    assert!(sides > 0.85);
+    assert!((across - 3.0).abs() < 0.3, "{across}");
+    assert!((wide - 1.0).abs() < 0.25, "{wide}");
+    assert!(along.abs() < 0.5, "{along}");
+    assert!((long - 2.06).abs() < 0.5, "{long}");
+    assert!(correlation > 0.85, "{correlation}");
+    assert!(sides > 0.85, "{sides}");
     let again = learned("balance.vae", params, &frame, &mut FitContext::quiet(9)).expect("learned");
     assert_eq!(again, state);
 
