@@ -2,7 +2,8 @@
 //!
 //! A bundle is a folder: `manifest.json` (the scoring plan, the input schema, the metrics), `states/*.safetensors` (what the
 //! fitted stages learned) and `SHA256SUMS` over all of it, in the format that `sha256sum -c` reads. It is data, never code (but
-//! for a TorchScript file that the user brought), holds no times and no paths, and the same plan, data and seed give the same bytes. Its id is the hash of its sums.
+//! for a TorchScript file that the user brought), holds no times and no paths, and the same plan, data and seed give the same
+//! bytes. Its id is the hash of its sums.
 //!
 //! The scoring plan is every stage from the model upwards to the last one that drops, joins or makes rows: above that, rows
 //! are still being chosen; below it, each row keeps its place, so that one input row is one scored row. Splits,
