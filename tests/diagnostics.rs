@@ -201,6 +201,7 @@ golden! {
     unknown_layer
     unknown_layer_param
     unknown_activation
+    batch_norm_of_one_row
     two_layers_in_one
     unknown_optimizer
     zero_epochs

@@ -428,7 +428,8 @@ impl Lift {
     /// baseline, below 0 worse. `None` where the baseline itself is perfect.
     pub(crate) fn skill(&self) -> Option<f64> {
         let distance = self.best - self.baseline;
-        (distance != 0.0).then(|| (self.model - self.baseline) / distance)
+        // No better is 0, not -0.
+        (distance != 0.0).then(|| (self.model - self.baseline) / distance + 0.0)
     }
 }
 

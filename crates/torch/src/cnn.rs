@@ -2,13 +2,13 @@
 
 use taktline_core::{
     CheckContext, FitContext, Frame, Model, ParamPath, Predictor, Problem, Result, Schema, Shape,
-    Stage, State, class_weight::ClassWeight, classifier::target_name, register_kind,
+    Stage, State, class_weight::ClassWeight, classifier::target_name, path, register_kind,
 };
 
 use crate::{
     arrays::{Input, Wanted, image_shape},
     initial,
-    layers::{Ending, Layer, ends, small_cnn, walk},
+    layers::{Ending, Layer, ends, parameters, small_cnn, walk},
     lesson::{check_library, layer_problem},
     protocol::{Augmentation, Network},
     settings::{AnyLoss, Task, network_params},
@@ -154,6 +154,18 @@ impl Stage for Cnn {
                 }
                 for fault in ends(layers, walk.output(), subject.ending.clone()) {
                     cx.report(layer_problem(&fault, &walk, layers));
+                }
+                // Running statistics are what is kept of batches.
+                let own = parameters(shape.as_deref().unwrap_or_default(), layers);
+                if self.batch_size == 1 && own.iter().any(|parameter| !parameter.is_trained) {
+                    cx.report(
+                        Problem::error(
+                            "batch-too-small",
+                            path!["batch_size"],
+                            "`batch_norm` needs the variance of a batch, and one row has none",
+                        )
+                        .help("use a `batch_size` of 8 or more, or leave `batch_norm` out"),
+                    );
                 }
             }
             None => self.check_default_layers(shape.as_deref(), &subject, cx),
