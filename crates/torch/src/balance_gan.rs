@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Estimator, FitContext, Frame, Operation, ParamPath, Problem, Result, Schema,
     Shape, Stage, State, path, register_kind,
@@ -92,7 +92,7 @@ struct Gan {
 }
 
 /// What the networks are made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Form {
     /// Of convolutions, where one image column is the only feature and its height and width are multiples of 4; else of dense

@@ -98,7 +98,7 @@ struct ScriptInput {
 }
 
 /// The order of an array's sides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Layout {
     /// Arrays of three sides are images, whose channels go first: channels × height × width, as PyTorch has them. All others are
@@ -112,7 +112,7 @@ enum Layout {
 }
 
 /// The type of an argument's numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Item {
     /// 32-bit floats.
