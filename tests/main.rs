@@ -3,6 +3,8 @@
 //! Every test has a directory of its own and an environment with nothing in it but `PATH` and `HOME`. Golden files are
 //! insta snapshots: review a change with `cargo insta review`, or run the tests with `INSTA_UPDATE=always` and read the diff.
 
+#[cfg(feature = "torch")]
+mod balance;
 mod bundle;
 mod cache;
 mod catalogue;

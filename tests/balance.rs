@@ -1,0 +1,65 @@
+//! Rows that networks make up: training sees them, evaluation and scoring do not.
+
+use crate::{
+    bundle::{assert_same_outputs, read_table},
+    digits::turn,
+    harness::Project,
+    tumours::tumours,
+};
+
+const SPEC: &str = "\
+pipeline: balanced
+columns:
+  diagnosis: {role: target}
+stages:
+  - source.csv: {path: data/tumours.csv}
+    id: tumours
+  - clean.select: {columns: [mean_radius, mean_texture, worst_area, diagnosis]}
+    id: chosen
+  - split.stratified: {test: 0.25}
+    id: parts
+  - BALANCE
+    id: balanced
+  - features.standardize: {columns: [mean_radius, mean_texture, worst_area]}
+  - model.linfa.logistic_regression: {positive: M}
+    id: classifier
+  - evaluate.classification: {positive: M}
+    id: quality
+  - deploy.bundle: {}
+  - sink.parquet: {path: told.parquet}
+    from: classifier
+  - sink.parquet: {path: rows.parquet}
+    from: chosen
+";
+
+#[test]
+fn made_up_rows_are_for_training_alone() {
+    let _turn = turn();
+    for balance in [
+        "balance.gan: {steps: 60, hidden: [16], batch_size: 32}",
+        "balance.vae: {epochs: 20, hidden: [16], bottleneck: 2}",
+    ] {
+        let project = Project::with(&SPEC.replace("BALANCE", balance));
+        project.write("data/tumours.csv", tumours());
+        let report = project.run_pipeline(&[]);
+        // 212 of the 569 are malignant, three quarters of both are for training: 268 benign and 159 malignant.
+        assert_eq!(report.rows_out("parts"), Some(569), "{balance}");
+        assert_eq!(
+            report.rows_out("balanced"),
+            Some(569 + 268 - 159),
+            "{balance}"
+        );
+        let area = report.metrics("quality")["roc_auc"];
+        assert!(area > 0.9, "{balance}: {area}");
+        let bundle = report.bundle();
+        project
+            .score(&bundle, "rows.parquet", "scored.parquet")
+            .succeeded();
+        let told = read_table(&project.path("told.parquet")).head(Some(569));
+        let scored = read_table(&project.path("scored.parquet"));
+        assert_same_outputs(&told, &scored, balance);
+        let again = project.run_pipeline(&[]).worked();
+        let learns = |stage: &String| matches!(stage.as_str(), "balanced" | "classifier");
+        assert!(!again.iter().any(learns), "{balance}: {again:?}");
+    }
+}
