@@ -3,21 +3,22 @@
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use ndarray::Array2;
-use polars::prelude::{DataFrame, DataType};
+use polars::prelude::DataFrame;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    CheckContext, Column, Error, Estimator, FitContext, Frame, Operation, Problem, ProgressEvent,
-    Result, Schema, Shape, Stage, State, TensorData, path, register_kind,
+    CheckContext, Error, Estimator, FitContext, Frame, Operation, Problem, ProgressEvent, Result,
+    Schema, Shape, Stage, State, path, register_kind,
 };
 
 use super::{
     numbers,
-    placement::{self, Made},
-    rotation::{Rotation, complete, components, covariance, mean},
+    rotation::{
+        Rotation, complete, components, covariance, mean, weights, with_components, with_weights,
+    },
 };
 use crate::columns::{self, Names};
 
@@ -76,7 +77,6 @@ struct Learned {
     shares: Vec<f64>,
 }
 
-const WEIGHTS: &str = "weights";
 const WHAT: &str = "principal components";
 
 impl Pca {
@@ -102,13 +102,6 @@ impl Pca {
             Some(_) => format!("{}_{}", self.name, index + 1),
             None => format!("{}={}", self.name, index + 1),
         }
-    }
-
-    fn made(&self, names: Vec<String>, sources: &[&Column]) -> Vec<Column> {
-        names
-            .into_iter()
-            .map(|name| placement::heir(name, DataType::Float64, sources.iter().copied()))
-            .collect()
     }
 
     fn learned(&self, names: Vec<String>, train: &DataFrame) -> Result<(Learned, Array2<f64>)> {
@@ -176,42 +169,6 @@ impl Pca {
         Ok((learned, weights))
     }
 
-    fn operations(&self, learned: Learned, weights: Array2<f64>, input: &Schema) -> Vec<Operation> {
-        let sources: Vec<&Column> = learned
-            .columns
-            .iter()
-            .filter_map(|name| input.column(name))
-            .collect();
-        // Scoring brings all columns or, where the model needs no component, maybe not.
-        if sources.len() < learned.columns.len() {
-            return Vec::new();
-        }
-        let names = (0..weights.ncols())
-            .map(|index| self.component_name(index))
-            .collect();
-        let made = Made {
-            name: WHAT,
-            reads: learned.columns.clone(),
-            columns: self.made(names, &sources),
-            // An error names the row, which is the frame's only where it sees the whole column.
-            by_place: true,
-            input,
-        };
-        let rotation = Arc::new(Rotation {
-            what: WHAT,
-            means: learned.means,
-            scales: learned.scales,
-            weights,
-        });
-        // A product of matrices: as expressions it would have a term for each column and component.
-        let operation = made.by(move |columns| rotation.apply(columns));
-        if self.keep {
-            return vec![operation];
-        }
-        let dropped: BTreeSet<&str> = learned.columns.iter().map(String::as_str).collect();
-        placement::instead(vec![operation], &dropped, input)
-    }
-
     fn check_size(&self, columns: usize, cx: &mut CheckContext<'_>) {
         match (self.components, self.variance) {
             (None, None) => cx.report(
@@ -254,31 +211,7 @@ impl Stage for Pca {
                 .collect(),
             None => vec![format!("{}=*", self.name)],
         };
-        for name in &names {
-            if !columns::is_free(input, name, path!["name"], cx) {
-                return input.clone();
-            }
-        }
-        let sources: Vec<&Column> = chosen
-            .iter()
-            .filter_map(|name| input.column(name))
-            .collect();
-        let made = self.made(names, &sources);
-        let mut output = input.clone();
-        if self.keep || chosen.is_empty() {
-            output.columns.extend(made);
-            return output;
-        }
-        let first = output
-            .columns
-            .iter()
-            .position(|column| chosen.contains(&column.name));
-        output
-            .columns
-            .retain(|column| !chosen.contains(&column.name));
-        let place = first.unwrap_or_default();
-        output.columns.splice(place..place, made);
-        output
+        with_components(names, &chosen, self.keep, input, cx)
     }
 
     fn shape(&self) -> Shape<'_> {
@@ -300,26 +233,19 @@ impl Estimator for Pca {
             learned.columns.len(),
             100.0 * learned.shares.iter().sum::<f64>()
         )));
-        let shape = vec![weights.nrows(), weights.ncols()];
-        let numbers = TensorData::F64(weights.iter().copied().collect());
-        Ok(State::from_data(VERSION, &learned)?.with_tensor(WEIGHTS, shape, numbers))
+        Ok(with_weights(State::from_data(VERSION, &learned)?, &weights))
     }
 
     fn lower(&self, state: &State, inputs: &[Schema]) -> Result<Vec<Operation>> {
         let learned: Learned = state.data(VERSION)?;
-        let tensor = state.tensor(WEIGHTS)?;
-        let (TensorData::F64(numbers), [rows, columns]) = (&tensor.data, tensor.shape.as_slice())
-        else {
-            return Err(Error::State(
-                "its weights are not a matrix of 64-bit numbers".to_owned(),
-            ));
+        let weights = weights(state, &learned.columns, &learned.means)?;
+        let rotation = Rotation {
+            what: WHAT,
+            scales: learned.scales,
+            means: learned.means,
+            weights,
         };
-        let weights = Array2::from_shape_vec((*rows, *columns), numbers.clone())
-            .ok()
-            .filter(|weights| weights.nrows() == learned.columns.len())
-            .ok_or_else(|| {
-                Error::State("its weights have another size than its columns".to_owned())
-            })?;
-        Ok(self.operations(learned, weights, columns::input(inputs)))
+        let name = |index| self.component_name(index);
+        Ok(rotation.operations(learned.columns, name, self.keep, columns::input(inputs)))
     }
 }

@@ -1,11 +1,20 @@
 //! Directions of most variance, and rows seen along these or others: what principal and independent components share.
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use linfa_linalg::eigh::{EigSort, Eigh};
 use ndarray::{Array1, Array2, Axis, s};
 use polars::prelude::{
     Column as PolarsColumn, DataType, IntoColumn, NamedFrom, PolarsResult, Series, polars_bail,
 };
-use taktline_core::{Error, Result};
+use taktline_core::{
+    CheckContext, Column, Error, Operation, Result, Schema, State, TensorData, path,
+};
+
+use super::placement::{self, Made};
+use crate::columns;
+
+const WEIGHTS: &str = "weights";
 
 /// Rows that are worked on at a time: so many fit into a core's cache.
 const BLOCK: usize = 2048;
@@ -33,6 +42,70 @@ pub(super) fn complete(data: &[PolarsColumn], what: &str) -> PolarsResult<Vec<Ve
         .collect()
 }
 
+/// The state with the weights beside it: a tensor, columns by components.
+pub(super) fn with_weights(state: State, weights: &Array2<f64>) -> State {
+    let shape = vec![weights.nrows(), weights.ncols()];
+    let numbers = TensorData::F64(weights.iter().copied().collect());
+    state.with_tensor(WEIGHTS, shape, numbers)
+}
+
+/// The weights of a state, for components of these columns around these means.
+pub(super) fn weights(state: &State, columns: &[String], means: &[f64]) -> Result<Array2<f64>> {
+    let tensor = state.tensor(WEIGHTS)?;
+    let (TensorData::F64(numbers), [rows, count]) = (&tensor.data, tensor.shape.as_slice()) else {
+        return Err(Error::State(
+            "its weights are not a matrix of 64-bit numbers".to_owned(),
+        ));
+    };
+    Array2::from_shape_vec((*rows, *count), numbers.clone())
+        .ok()
+        .filter(|weights| [weights.nrows(), means.len()] == [columns.len(); 2])
+        .ok_or_else(|| Error::State("its weights have another size than its columns".to_owned()))
+}
+
+fn made(names: Vec<String>, sources: &[&Column]) -> Vec<Column> {
+    names
+        .into_iter()
+        .map(|name| placement::heir(name, DataType::Float64, sources.iter().copied()))
+        .collect()
+}
+
+/// The schema with components of these names in the place of the columns that they are made of, or behind all where those are kept.
+/// Reports names that are taken.
+pub(super) fn with_components(
+    names: Vec<String>,
+    chosen: &[String],
+    keep: bool,
+    input: &Schema,
+    cx: &mut CheckContext<'_>,
+) -> Schema {
+    for name in &names {
+        if !columns::is_free(input, name, path!["name"], cx) {
+            return input.clone();
+        }
+    }
+    let sources: Vec<&Column> = chosen
+        .iter()
+        .filter_map(|name| input.column(name))
+        .collect();
+    let made = made(names, &sources);
+    let mut output = input.clone();
+    if keep || chosen.is_empty() {
+        output.columns.extend(made);
+        return output;
+    }
+    let first = output
+        .columns
+        .iter()
+        .position(|column| chosen.contains(&column.name));
+    output
+        .columns
+        .retain(|column| !chosen.contains(&column.name));
+    let place = first.unwrap_or_default();
+    output.columns.splice(place..place, made);
+    output
+}
+
 /// What turns rows of the columns into rows of the components.
 pub(super) struct Rotation {
     /// What is made, for messages.
@@ -44,6 +117,38 @@ pub(super) struct Rotation {
 }
 
 impl Rotation {
+    /// The operations that make components of these columns, each with the name that `name` gives its place.
+    pub(super) fn operations(
+        self,
+        reads: Vec<String>,
+        name: impl Fn(usize) -> String,
+        keep: bool,
+        input: &Schema,
+    ) -> Vec<Operation> {
+        let sources: Vec<&Column> = reads.iter().filter_map(|name| input.column(name)).collect();
+        // Scoring brings all columns or, where the model needs no component, maybe not.
+        if sources.len() < reads.len() {
+            return Vec::new();
+        }
+        let names = (0..self.weights.ncols()).map(name).collect();
+        let made = Made {
+            name: self.what,
+            reads: reads.clone(),
+            columns: made(names, &sources),
+            // An error names the row, which is the frame's only where it sees the whole column.
+            by_place: true,
+            input,
+        };
+        let rotation = Arc::new(self);
+        // A product of matrices: as expressions it would have a term for each column and component.
+        let operation = made.by(move |columns| rotation.apply(columns));
+        if keep {
+            return vec![operation];
+        }
+        let dropped: BTreeSet<&str> = reads.iter().map(String::as_str).collect();
+        placement::instead(vec![operation], &dropped, input)
+    }
+
     /// Rows `from` to `to`, around the mean and scaled: rows by columns.
     fn centred(
         columns: &[Vec<f64>],

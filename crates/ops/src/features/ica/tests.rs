@@ -1,6 +1,6 @@
 use polars::{
     df,
-    prelude::{CsvReader, SerReader},
+    prelude::{CsvReader, DataType, SerReader},
 };
 
 use super::*;

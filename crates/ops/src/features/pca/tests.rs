@@ -1,4 +1,4 @@
-use polars::df;
+use polars::{df, prelude::DataType};
 use taktline_core::Role;
 
 use super::*;
