@@ -2,7 +2,9 @@
 
 use std::ops::Deref;
 
-use polars::prelude::{Column, DataFrame, DataType};
+use polars::prelude::{
+    Column, DataFrame, DataType, IntoColumn, NamedFrom, ReshapeDimension, Series,
+};
 use polars_arrow::array::{FixedSizeListArray, PrimitiveArray};
 use serde::{Deserialize, Serialize};
 use taktline_core::{
@@ -136,6 +138,14 @@ impl Wanted<'_> {
         }
         Some((column, shape))
     }
+}
+
+/// A column of arrays of so many numbers each, from the numbers of all rows.
+pub(crate) fn array_column(name: &str, numbers: &[f64], length: usize) -> Result<Column> {
+    let rows = numbers.len().checked_div(length).unwrap_or_default();
+    let shape = [rows, length].map(|side| ReshapeDimension::new(side as i64));
+    let series = Series::new(name.into(), numbers);
+    Ok(series.reshape_array(&shape)?.into_column())
 }
 
 /// An image's height, width and channels; two sides mean one channel.
@@ -539,7 +549,6 @@ fn put_numbers(column: &Column, rows: &mut [f32], start: usize, row_length: usiz
 
 #[cfg(test)]
 mod tests {
-    use polars::prelude::{IntoColumn, NamedFrom, ReshapeDimension, Series};
 
     use super::*;
 

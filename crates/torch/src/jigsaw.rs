@@ -1,8 +1,6 @@
 //! `model.torch.jigsaw`: a network that learns what images are made of, without labels.
 
-use polars::prelude::{
-    Column as PolarsColumn, DataFrame, DataType, IntoColumn, NamedFrom, ReshapeDimension, Series,
-};
+use polars::prelude::{Column as PolarsColumn, DataFrame, DataType};
 use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Column, Error, FitContext, Frame, Model, ParamPath, Predictor, Problem, Result,
@@ -10,7 +8,7 @@ use taktline_core::{
 };
 
 use crate::{
-    arrays::{Input, Wanted, image_shape},
+    arrays::{Input, Wanted, array_column, image_shape},
     bridge,
     layers::{Activation, Conv, Dense, Layer, Padding, Pool, Tiles, tile, walk},
     lesson::{self, Rows, Truth, check_library, row_weights, with_tensors},
@@ -344,8 +342,6 @@ impl Predictor for Viewer {
         let rows = batch.height();
         let answers = lesson::answers(&self.model, &self.learned.input, batch)?;
         let code = lesson::numbers(&answers, "outputs", rows * length)?;
-        let shape = [rows, length].map(|side| ReshapeDimension::new(side as i64));
-        let series = Series::new(CODE.into(), code.to_vec()).reshape_array(&shape)?;
-        Ok(vec![series.into_column()])
+        Ok(vec![array_column(CODE, code, length)?])
     }
 }

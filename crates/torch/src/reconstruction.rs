@@ -1,8 +1,6 @@
 //! Networks that say a row again from fewer numbers: how well they manage tells how usual the row is.
 
-use polars::prelude::{
-    Column as PolarsColumn, DataFrame, DataType, IntoColumn, NamedFrom, ReshapeDimension, Series,
-};
+use polars::prelude::{Column as PolarsColumn, DataFrame, DataType};
 use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Column, Error, FitContext, Frame, Predictor, Result, Schema, State,
@@ -10,7 +8,7 @@ use taktline_core::{
 };
 
 use crate::{
-    arrays::Input,
+    arrays::{Input, array_column},
     bridge,
     lesson::{self, Rows, Truth, row_weights, with_tensors},
     protocol::{Device, Epoch, Load, Loss, Network},
@@ -196,9 +194,7 @@ impl Predictor for Reconstructor {
             let rows = batch.height();
             let answers = lesson::answers(encoder, &self.learned.input, batch)?;
             let code = lesson::numbers(&answers, "outputs", rows * length)?;
-            let shape = [rows, *length].map(|side| ReshapeDimension::new(side as i64));
-            let series = Series::new(CODE.into(), code.to_vec());
-            columns.push(series.reshape_array(&shape)?.into_column());
+            columns.push(array_column(CODE, code, *length)?);
         }
         Ok(columns)
     }

@@ -6,9 +6,7 @@ use std::{
     path::Path,
 };
 
-use polars::prelude::{
-    Column as PolarsColumn, DataFrame, DataType, IntoColumn, NamedFrom, ReshapeDimension, Series,
-};
+use polars::prelude::{Column as PolarsColumn, DataFrame, DataType};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
@@ -19,7 +17,7 @@ use taktline_core::{
 };
 
 use crate::{
-    arrays::{Input, Table, image_shape},
+    arrays::{Input, Table, array_column, image_shape},
     bridge,
     labels::{Labels, can_label},
     layers::Activation,
@@ -644,11 +642,7 @@ impl Predictor for Served {
                 class_columns(labels, outputs)
             }
             Answer::Number => Ok(vec![PolarsColumn::new(PREDICTION.into(), outputs)]),
-            Answer::Code(length) => {
-                let shape = [rows, *length].map(|side| ReshapeDimension::new(side as i64));
-                let series = Series::new(CODE.into(), outputs).reshape_array(&shape)?;
-                Ok(vec![series.into_column()])
-            }
+            Answer::Code(length) => Ok(vec![array_column(CODE, outputs, *length)?]),
         }
     }
 }
