@@ -14,10 +14,11 @@ rounds=${ROUNDS:-3} epochs=${EPOCHS:-3}
 results=$(mktemp)
 trap 'rm -f "$results"' EXIT
 
-cargo build --release --quiet -p taktline-torch-runtime --examples
+cargo build --release --quiet --workspace --examples
+built=${CARGO_TARGET_DIR:-target}/release/examples
 for ((round = 1; round <= rounds; round++)); do
-    target/release/examples/digits "$images" "$labels" 8000 "$epochs" "$round" | tee -a "$results"
-    target/release/examples/bare_loop "$images" "$labels" 8000 "$epochs" "$round" | tee -a "$results"
+    "$built/digits" "$images" "$labels" 8000 "$epochs" "$round" | tee -a "$results"
+    "$built/bare_loop" "$images" "$labels" 8000 "$epochs" "$round" | tee -a "$results"
     if [[ -n ${PYTHON:-} ]]; then
         "$PYTHON" benches/peers/cnn_pytorch.py --images "$images" --labels "$labels" --epochs "$epochs" --seed "$round" | tee -a "$results"
     fi

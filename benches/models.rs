@@ -103,7 +103,8 @@ const TASKS: &[Task] = &[
     Task {
         name: "logistic_regression",
         kind: "model.linfa.logistic_regression",
-        params: "{penalty: 1}",
+        // scikit-learn's own bound of the gradient.
+        params: "{penalty: 1, tolerance: 1e-4}",
         family: Family::Model,
         data: linear_classes,
         sizes: [200_000, 50_000, 50],

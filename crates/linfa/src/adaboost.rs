@@ -17,8 +17,8 @@ use crate::{
     labels::{Classifier, Labels},
     linear::{check_total, weight_of},
     random_forest::importance,
-    records::{Features, Missing, is_learned, numbers, row_weights},
-    tree::{self, Binned, Goals, Growth, Tree},
+    records::{Features, Missing, Rows, is_learned, numbers, row_weights},
+    tree::{self, Binned, Goals, Growth, Tree, Walk},
 };
 
 const VERSION: u32 = 1;
@@ -165,7 +165,7 @@ impl Model for AdaBoost {
             settings: self,
             binned: Binned::new(&records),
             // Rows side by side: a tree walks along rows.
-            records: records.as_standard_layout().into_owned(),
+            records: Rows::of(&records),
             classes: labels.classes.len(),
             codes,
             cx,
@@ -204,7 +204,7 @@ impl Model for AdaBoost {
         }
         Ok(Box::new(AdaBoostPredictor {
             learned,
-            trees,
+            trees: trees.iter().map(Walk::of).collect(),
             votes,
         }))
     }
@@ -226,22 +226,17 @@ struct Learned {
 
 struct AdaBoostPredictor {
     learned: Learned,
-    trees: Vec<Tree>,
+    trees: Vec<Walk>,
     /// How much each tree's vote counts.
     votes: Vec<f64>,
 }
 
 impl Predictor for AdaBoostPredictor {
     fn predict(&self, batch: &DataFrame) -> Result<Vec<PolarsColumn>> {
-        let records = self
-            .learned
-            .features
-            .matrix_where(batch, Missing::Allowed)?
-            .as_standard_layout()
-            .into_owned();
+        let records = self.learned.features.rows_where(batch, Missing::Allowed)?;
         let classes = self.learned.labels.classes.len();
         let total: f64 = self.votes.iter().sum();
-        let mut found = Array2::<f64>::zeros((records.nrows(), classes));
+        let mut found = Array2::<f64>::zeros((records.len(), classes));
         found
             .axis_iter_mut(Axis(0))
             .into_par_iter()
@@ -316,7 +311,7 @@ fn say(algorithm: Algorithm, shares: &mut [f64]) {
 struct Booster<'a> {
     settings: &'a AdaBoost,
     binned: Binned,
-    records: Array2<f64>,
+    records: Rows,
     classes: usize,
     codes: Vec<u32>,
     cx: &'a FitContext<'a>,
@@ -345,11 +340,12 @@ impl Booster<'_> {
             let total: f64 = weights.iter().sum();
             weights.iter_mut().for_each(|weight| *weight /= total);
             let (tree, gains) = self.tree(&weights)?;
+            let walk = Walk::of(&tree);
             let said: Vec<Vec<f64>> = (0..self.binned.rows())
                 .into_par_iter()
                 .map(|row| {
                     let mut shares = vec![0.0; self.classes];
-                    spread(tree.leaf(self.records.row(row)), &mut shares);
+                    spread(walk.leaf(self.records.row(row)), &mut shares);
                     shares
                 })
                 .collect();

@@ -18,10 +18,10 @@ use crate::{
     class_weight::ClassWeight,
     lambda_rank::{Gain, Groups, Names},
     random_forest::{Shares, importance},
-    records::{Features, Missing, row_weights},
+    records::{Features, Missing, Rows, row_weights},
     task::{self, Named, Target, Task, Truth},
     tree::{
-        self, Binned, Grown, Tree,
+        self, Binned, Grown, Tree, Walk,
         leafwise::{self, Rules, Slopes},
     },
 };
@@ -386,14 +386,14 @@ impl Model for Trees {
             settings: self,
             task,
             binned: Binned::with_categories(&records, categories.counts(&features)),
-            // Rows side by side: a tree walks along rows.
-            records: records.as_standard_layout().into_owned(),
+            rows: Rows::of(&records),
             truth: goals,
             weights: shares.weights,
             outputs: shares.outputs,
             monotone: self.directions(&features, &truth.target)?,
             groups: self.groups(&train.data, &truth.values)?,
             held_out,
+            of_what: "",
             cx,
         };
         let Boosted {
@@ -441,7 +441,7 @@ impl Model for Trees {
         }
         let mut trees = trees;
         let of_ends = match &learned.ends {
-            None => Default::default(),
+            None => [Vec::new(), Vec::new()],
             Some(ends) => {
                 let lower = trees.len().checked_sub(ends.trees.iter().sum());
                 match lower {
@@ -454,10 +454,11 @@ impl Model for Trees {
                 }
             }
         };
+        let walks = |trees: Vec<Tree>| trees.iter().map(Walk::of).collect();
         Ok(Box::new(BoostedPredictor {
             learned,
-            trees,
-            of_ends,
+            trees: walks(trees),
+            of_ends: of_ends.map(walks),
         }))
     }
 }
@@ -558,64 +559,51 @@ impl Ends {
 struct BoostedPredictor {
     learned: Learned,
     /// Round by round, in each the trees of the outputs.
-    trees: Vec<Tree>,
-    of_ends: [Vec<Tree>; 2],
-}
-
-/// What a start and the trees after it say of a row.
-fn add_up(start: f64, trees: &[Tree], row: ndarray::ArrayView1<'_, f64>) -> f64 {
-    trees
-        .iter()
-        .fold(start, |sum, tree| sum + tree.leaf(row)[0])
+    trees: Vec<Walk>,
+    of_ends: [Vec<Walk>; 2],
 }
 
 impl Predictor for BoostedPredictor {
     fn predict(&self, batch: &DataFrame) -> Result<Vec<PolarsColumn>> {
         let encoded = self.learned.categories.encode(batch)?;
-        let records = self
-            .learned
-            .features
-            .matrix_where(&encoded, Missing::Allowed)?
-            .as_standard_layout()
-            .into_owned();
-        let outputs = self.learned.start.len();
-        let classes = self.learned.target.classes();
-        let mut found = Array2::<f64>::zeros((records.nrows(), classes.unwrap_or(1)));
-        found
-            .axis_iter_mut(ndarray::Axis(0))
-            .into_par_iter()
-            .enumerate()
-            .for_each(|(row, mut answer)| {
-                let mut sums = self.learned.start.clone();
-                for (place, tree) in self.trees.iter().enumerate() {
-                    sums[place % outputs] += tree.leaf(records.row(row))[0];
-                }
-                match classes {
-                    None => answer[0] = sums[0],
-                    Some(2) => {
-                        answer[1] = sigmoid(sums[0]);
-                        answer[0] = sigmoid(-sums[0]);
-                    }
-                    Some(_) => {
-                        softmax(&mut sums);
-                        answer
-                            .iter_mut()
-                            .zip(sums)
-                            .for_each(|(share, value)| *share = value);
-                    }
-                }
+        let features = &self.learned.features;
+        let rows = features.rows_where(&encoded, Missing::Allowed)?;
+        let sums = |start: &[f64], trees: &[Walk]| {
+            let outputs = start.len();
+            let mut sums: Vec<f64> = start
+                .iter()
+                .copied()
+                .cycle()
+                .take(batch.height() * outputs)
+                .collect();
+            tree::add_leaves(trees, &rows, &mut sums, outputs, |sums, place, leaf| {
+                sums[place % outputs] += leaf[0];
             });
+            sums
+        };
+        let mut scores = sums(&self.learned.start, &self.trees);
+        let answers = match self.learned.target.classes() {
+            None => scores,
+            Some(2) => scores
+                .iter()
+                .flat_map(|score| [sigmoid(-score), sigmoid(*score)])
+                .collect(),
+            Some(classes) => {
+                scores.par_chunks_mut(classes).for_each(softmax);
+                scores
+            }
+        };
+        let width = self.learned.target.classes().unwrap_or(1);
+        let found = Array2::from_shape_vec((batch.height(), width), answers)
+            .map_err(|error| Error::Model(error.to_string()))?;
         let mut columns = self.learned.target.columns(&found)?;
         if let Some(ends) = self.learned.ends {
-            let found: Vec<[f64; 2]> =
-                (0..records.nrows())
-                    .into_par_iter()
-                    .map(|row| {
-                        ends.between([0, 1].map(|end| {
-                            add_up(ends.start[end], &self.of_ends[end], records.row(row))
-                        }))
-                    })
-                    .collect();
+            let [lower, upper] = [0, 1].map(|end| sums(&[ends.start[end]], &self.of_ends[end]));
+            let found: Vec<[f64; 2]> = lower
+                .into_iter()
+                .zip(upper)
+                .map(|(lower, upper)| ends.between([lower, upper]))
+                .collect();
             for (end, name) in [LOWER, UPPER].into_iter().enumerate() {
                 let values: Vec<f64> = found.iter().map(|ends| ends[end]).collect();
                 columns.push(PolarsColumn::new(name.into(), values));
@@ -623,6 +611,22 @@ impl Predictor for BoostedPredictor {
         }
         Ok(columns)
     }
+}
+
+/// The value that weighted values do not exceed with this chance, of one more that is drawn as they were: split conformal prediction
+/// (Lei and others, 2018), where each row counts by its weight.
+fn reach_of(weighted: &mut [(f64, f64)], level: f64) -> f64 {
+    weighted.sort_unstable_by(|left, right| left.0.total_cmp(&right.0));
+    let counted = weighted.iter().filter(|(_, weight)| *weight > 0.0).count();
+    let total: f64 = weighted.iter().map(|(_, weight)| weight).sum();
+    // The one more weighs as they do on average. Sums of weights round.
+    let wanted = level * (total + total / counted.max(1) as f64) * (1.0 - 1e-12);
+    let mut sum = 0.0;
+    let reached = weighted.iter().find(|(_, weight)| {
+        sum += weight;
+        sum >= wanted
+    });
+    reached.or(weighted.last()).map_or(0.0, |(value, _)| *value)
 }
 
 fn sigmoid(value: f64) -> f64 {
@@ -651,7 +655,7 @@ enum Objective {
 
 /// The validation part.
 struct HeldOut {
-    records: Array2<f64>,
+    rows: Rows,
     /// Of classes the share of each output (0 or 1), of numbers the value.
     truth: Vec<f64>,
     weights: Vec<f64>,
@@ -665,10 +669,7 @@ impl HeldOut {
     /// # Errors
     /// Rows that do not fit the training rows, and rows of which none counts.
     fn of(target: &Target, features: &Features, frame: &Frame, of_classes: &[f64]) -> Result<Self> {
-        let records = features
-            .matrix_where(&frame.data, Missing::Allowed)?
-            .as_standard_layout()
-            .into_owned();
+        let rows = features.rows_where(&frame.data, Missing::Allowed)?;
         let mut weights: Vec<f64> = match row_weights(frame)? {
             Some(weights) => weights.iter().map(|weight| f64::from(*weight)).collect(),
             None => vec![1.0; frame.data.height()],
@@ -708,11 +709,11 @@ impl HeldOut {
         };
         if weights.iter().sum::<f64>() <= 0.0 {
             return Err(Error::data(
-                "every validation row has the weight 0, so `early_stopping` has nothing to stop by; leave it out, or give such rows a weight",
+                "every validation row has the weight 0, so there is nothing that `early_stopping` or `interval` could go by; give such rows a weight",
             ));
         }
         Ok(Self {
-            records,
+            rows,
             truth,
             weights,
             groups: None,
@@ -724,7 +725,7 @@ struct Booster<'a> {
     settings: &'a Trees,
     task: Objective,
     binned: Binned,
-    records: Array2<f64>,
+    rows: Rows,
     /// Of classes weight times share, output by output in each row; of numbers the value.
     truth: Vec<f64>,
     weights: Vec<f64>,
@@ -733,6 +734,8 @@ struct Booster<'a> {
     /// Of a ranking.
     groups: Option<Groups>,
     held_out: Option<HeldOut>,
+    /// What is boosted, for messages; nothing for the prediction itself.
+    of_what: &'static str,
     cx: &'a FitContext<'a>,
 }
 
@@ -755,7 +758,7 @@ impl Booster<'_> {
                 .iter()
                 .copied()
                 .cycle()
-                .take(held.records.nrows() * outputs)
+                .take(held.rows.len() * outputs)
                 .collect(),
             None => Vec::new(),
         };
@@ -794,7 +797,7 @@ impl Booster<'_> {
                 has_grown |= grown.gains.iter().any(|gain| *gain > 0.0);
                 self.advance_training(&grown, output, &mut scores);
                 if let Some(held) = &self.held_out {
-                    self.advance(&grown.tree, &held.records, output, &mut held_scores);
+                    self.advance(&grown.tree, &held.rows, output, &mut held_scores);
                 }
                 trees.push(grown.tree);
                 gains.push(grown.gains);
@@ -834,9 +837,10 @@ impl Booster<'_> {
             trees.truncate(best.1 * outputs);
             gains.truncate(best.1 * outputs);
             self.cx.progress.event(ProgressEvent::Message(format!(
-                "`{}` keeps {}: the validation loss was least there ({:.6})",
+                "`{}` keeps {}{}: the validation loss was least there ({:.6})",
                 self.cx.stage,
                 counted(best.1, "round"),
+                self.of_what,
                 best.0
             )));
         }
@@ -903,6 +907,7 @@ impl Booster<'_> {
             .enumerate()
         {
             self.task = Objective::Numbers(Loss::Quantile(share));
+            self.of_what = [" for its lower end", " for its upper end"][end];
             // A rule about the middle is none about how far off the ends are.
             self.monotone.clear();
             let boosted = self.boost()?;
@@ -912,22 +917,25 @@ impl Booster<'_> {
         }
         if let Some(held) = held_out {
             let (lower, upper) = trees.split_at(ends.trees[0]);
-            let mut beyond: Vec<f64> = held
-                .records
-                .rows()
+            let [lower, upper] = [(0, lower), (1, upper)].map(|(end, trees)| {
+                let mut sums = vec![ends.start[end]; held.rows.len()];
+                let trees: Vec<Walk> = trees.iter().map(Walk::of).collect();
+                tree::add_leaves(&trees, &held.rows, &mut sums, 1, |sums, _, leaf| {
+                    sums[0] += leaf[0]
+                });
+                sums
+            });
+            let mut beyond: Vec<(f64, f64)> = lower
                 .into_iter()
+                .zip(upper)
                 .zip(&held.truth)
-                .map(|(row, truth)| {
-                    let [low, high] = ends.between([
-                        add_up(ends.start[0], lower, row),
-                        add_up(ends.start[1], upper, row),
-                    ]);
+                .map(|((lower, upper), truth)| {
+                    let [low, high] = ends.between([lower, upper]);
                     (low - truth).max(truth - high)
                 })
+                .zip(held.weights.iter().copied())
                 .collect();
-            beyond.sort_unstable_by(f64::total_cmp);
-            let place = ((beyond.len() as f64 + 1.0) * level).ceil() as usize;
-            ends.reach = beyond[place.clamp(1, beyond.len()) - 1];
+            ends.reach = reach_of(&mut beyond, level);
         }
         Ok((ends, trees))
     }
@@ -1042,7 +1050,7 @@ impl Booster<'_> {
     /// Adds what the tree says of the training rows; those that it learned from are in its leaves.
     fn advance_training(&self, grown: &Grown, output: usize, scores: &mut [f64]) {
         if self.settings.row_share < 1.0 {
-            return self.advance(&grown.tree, &self.records, output, scores);
+            return self.advance(&grown.tree, &self.rows, output, scores);
         }
         for (node, rows) in grown.leaves() {
             let value = grown.value(node);
@@ -1052,11 +1060,16 @@ impl Booster<'_> {
         }
     }
 
-    fn advance(&self, tree: &Tree, records: &Array2<f64>, output: usize, scores: &mut [f64]) {
-        scores
-            .par_chunks_mut(self.outputs)
-            .enumerate()
-            .for_each(|(row, of_row)| of_row[output] += tree.leaf(records.row(row))[0]);
+    fn advance(&self, tree: &Tree, rows: &Rows, output: usize, scores: &mut [f64]) {
+        tree::add_leaves(
+            &[Walk::of(tree)],
+            rows,
+            scores,
+            self.outputs,
+            |scores, _, leaf| {
+                scores[output] += leaf[0];
+            },
+        );
     }
 
     /// The weighted mean loss.

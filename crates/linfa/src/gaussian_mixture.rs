@@ -16,9 +16,9 @@ use taktline_core::{
 };
 
 use crate::{
-    k_means::{Lloyd, nearest},
+    k_means::{Lloyd, Nearest},
     linear::{check_total, weight_of},
-    records::{Features, is_learned, matrix, numbers, row_weights, with_matrix},
+    records::{Features, Rows, is_learned, matrix, numbers, row_weights, with_matrix},
 };
 
 const VERSION: u32 = 1;
@@ -589,19 +589,21 @@ impl GaussianMixture {
         generator: &mut ChaCha8Rng,
         cx: &FitContext<'_>,
     ) -> Result<Attempt> {
+        let rows = Rows::of(records);
         let first = Lloyd {
             clusters: self.clusters,
             max_iterations: 300,
             tolerance: 1e-4,
         }
-        .attempt(records, weights, generator, cx)?;
+        .attempt(&rows, weights, generator, cx)?;
+        let nearest = Nearest::of(&first.means);
         let mut shares = Array2::zeros((records.nrows(), self.clusters));
         shares
             .axis_iter_mut(Axis(0))
             .into_par_iter()
             .enumerate()
             .for_each(|(row, mut shares)| {
-                shares[nearest(records.row(row), first.means.view()).0] = weights[row];
+                shares[nearest.to(rows.row(row)).0] = weights[row];
             });
         let mut mixture = self.likeliest(records, &shares)?;
         let mut likelihoods: Vec<f64> = Vec::new();

@@ -1,6 +1,6 @@
 //! `model.linfa.k_means`
 
-use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
+use ndarray::{Array2, Axis};
 use polars::prelude::{Column as PolarsColumn, DataFrame, DataType};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -14,7 +14,7 @@ use taktline_core::{
 
 use crate::{
     linear::{check_total, weight_of},
-    records::{Features, is_learned, matrix, row_weights, with_matrix},
+    records::{Features, Missing, Rows, is_learned, matrix, row_weights, with_matrix},
 };
 
 const VERSION: u32 = 1;
@@ -121,15 +121,15 @@ impl Model for KMeans {
         check_total(weights.as_ref())?;
         let (features, records) = Features::fit(&train.data, self.features(&train.schema))?;
         // Rows side by side: distances are of rows.
-        let records = records.as_standard_layout().into_owned();
-        if records.nrows() < self.clusters {
+        let rows = Rows::of(&records);
+        if rows.len() < self.clusters {
             return Err(Error::data(format!(
                 "{} cannot make {}",
-                counted(records.nrows(), "training row"),
+                counted(rows.len(), "training row"),
                 counted(self.clusters, "cluster")
             )));
         }
-        let weights: Vec<f64> = (0..records.nrows())
+        let weights: Vec<f64> = (0..rows.len())
             .map(|row| weight_of(weights.as_ref(), row))
             .collect();
         let mut best: Option<Means> = None;
@@ -141,7 +141,7 @@ impl Model for KMeans {
         for attempt in 0..self.attempts {
             let mut generator = ChaCha8Rng::seed_from_u64(self.seed.unwrap_or(cx.seed));
             generator.set_stream(attempt as u64);
-            let means = lloyd.attempt(&records, &weights, &mut generator, cx)?;
+            let means = lloyd.attempt(&rows, &weights, &mut generator, cx)?;
             if best
                 .as_ref()
                 .is_none_or(|best| means.inertia < best.inertia)
@@ -191,12 +191,13 @@ struct KMeansPredictor {
 
 impl Predictor for KMeansPredictor {
     fn predict(&self, batch: &DataFrame) -> Result<Vec<PolarsColumn>> {
-        let records = self.learned.features.matrix(batch)?;
-        let records = records.as_standard_layout().into_owned();
-        let (clusters, distances): (Vec<i64>, Vec<f64>) = (0..records.nrows())
+        let rows = self.learned.features.rows_where(batch, Missing::Refused)?;
+        let nearest = Nearest::of(&self.means);
+        let (clusters, distances): (Vec<i64>, Vec<f64>) = (0..rows.len())
             .into_par_iter()
+            .with_min_len(FEW_ROWS)
             .map(|row| {
-                let (cluster, square) = nearest(records.row(row), self.means.view());
+                let (cluster, square) = nearest.to(rows.row(row));
                 (cluster as i64, square.sqrt())
             })
             .unzip();
@@ -207,28 +208,68 @@ impl Predictor for KMeansPredictor {
     }
 }
 
-/// The nearest mean, the first of equally near ones, and its squared distance.
-pub(crate) fn nearest(row: ArrayView1<'_, f64>, means: ArrayView2<'_, f64>) -> (usize, f64) {
-    means
-        .rows()
-        .into_iter()
-        .map(|mean| square_distance(row, mean))
-        .enumerate()
-        .fold((0, f64::INFINITY), |best, (place, square)| {
-            if square < best.1 {
-                (place, square)
-            } else {
-                best
-            }
-        })
+/// Rows that one thread looks at, at least.
+const FEW_ROWS: usize = 4096;
+
+/// Means whose distances to a row are found at once.
+const LANES: usize = 8;
+
+/// Finds the nearest of some means.
+pub(crate) struct Nearest {
+    /// `LANES` means a group, number by number; infinity fills up the last.
+    groups: Vec<Vec<[f64; LANES]>>,
 }
 
-fn square_distance(left: ArrayView1<'_, f64>, right: ArrayView1<'_, f64>) -> f64 {
+impl Nearest {
+    pub(crate) fn of(means: &Array2<f64>) -> Self {
+        let group = |first: usize| {
+            let lane = |number: usize, lane: usize| {
+                means
+                    .get([first + lane, number])
+                    .copied()
+                    .unwrap_or(f64::INFINITY)
+            };
+            (0..means.ncols())
+                .map(|number| std::array::from_fn(|place| lane(number, place)))
+                .collect()
+        };
+        Self {
+            groups: (0..means.nrows()).step_by(LANES).map(group).collect(),
+        }
+    }
+
+    /// The nearest mean, the first of equally near ones, and its squared distance.
+    pub(crate) fn to(&self, row: &[f64]) -> (usize, f64) {
+        let mut best = (0, f64::INFINITY);
+        for (place, group) in self.groups.iter().enumerate() {
+            let mut squares = [0.0; LANES];
+            for (value, means) in row.iter().zip(group) {
+                for (square, mean) in squares.iter_mut().zip(means) {
+                    *square += (value - mean) * (value - mean);
+                }
+            }
+            for (lane, square) in squares.into_iter().enumerate() {
+                if square < best.1 {
+                    best = (place * LANES + lane, square);
+                }
+            }
+        }
+        best
+    }
+}
+
+fn square_distance(left: &[f64], right: &[f64]) -> f64 {
     let squares = left
         .iter()
         .zip(right)
         .map(|(left, right)| (left - right) * (left - right));
     squares.sum()
+}
+
+fn set_row(means: &mut Array2<f64>, cluster: usize, numbers: &[f64]) {
+    for (mean, number) in means.row_mut(cluster).iter_mut().zip(numbers) {
+        *mean = *number;
+    }
 }
 
 /// What an attempt came to.
@@ -271,16 +312,16 @@ impl Lloyd {
     /// Fewer different rows than clusters, and an interruption.
     pub(crate) fn attempt(
         &self,
-        records: &Array2<f64>,
+        rows: &Rows,
         weights: &[f64],
         generator: &mut ChaCha8Rng,
         cx: &FitContext<'_>,
     ) -> Result<Means> {
-        let mut means = first_means(records, weights, self.clusters, generator)?;
+        let mut means = first_means(rows, weights, self.clusters, generator)?;
         let mut before = f64::INFINITY;
         for _ in 0..self.max_iterations {
             cx.cancellation.check()?;
-            let found = full_round(records, weights, &mut means);
+            let found = full_round(rows, weights, &mut means);
             move_means(&mut means, &found);
             let gain = before - found.inertia;
             before = found.inertia;
@@ -288,7 +329,7 @@ impl Lloyd {
                 break;
             }
         }
-        let last = full_round(records, weights, &mut means);
+        let last = full_round(rows, weights, &mut means);
         Ok(Means {
             means,
             sizes: last.sizes,
@@ -309,28 +350,29 @@ fn move_means(means: &mut Array2<f64>, round: &Round) {
 
 /// A round after which no cluster is empty: one without rows starts anew where the fit is worst, one after the other, so that no
 /// two begin in the same place. There is such a place: first means are different rows, so that there are as many of these as clusters.
-fn full_round(records: &Array2<f64>, weights: &[f64], means: &mut Array2<f64>) -> Round {
-    let mut found = round(records, weights, means);
+fn full_round(rows: &Rows, weights: &[f64], means: &mut Array2<f64>) -> Round {
+    let mut found = round(rows, weights, means);
     while let Some(empty) = found.sizes.iter().position(|size| *size <= 0.0)
         && found.farthest.1 > 0.0
     {
-        means.row_mut(empty).assign(&records.row(found.farthest.0));
-        found = round(records, weights, means);
+        set_row(means, empty, rows.row(found.farthest.0));
+        found = round(rows, weights, means);
     }
     found
 }
 
 /// Assigns every row to its mean and adds up.
-fn round(records: &Array2<f64>, weights: &[f64], means: &Array2<f64>) -> Round {
-    let rows = records.nrows();
+fn round(rows: &Rows, weights: &[f64], means: &Array2<f64>) -> Round {
+    let nearest = Nearest::of(means);
+    let count = rows.len();
     let empty = || Round {
         sums: Array2::zeros(means.dim()),
         sizes: vec![0.0; means.nrows()],
         inertia: 0.0,
         farthest: (0, -1.0),
     };
-    let length = rows.div_ceil(SEGMENTS).max(1);
-    let parts: Vec<Round> = (0..rows)
+    let length = count.div_ceil(SEGMENTS).max(1);
+    let parts: Vec<Round> = (0..count)
         .step_by(length)
         .collect::<Vec<_>>()
         .into_par_iter()
@@ -338,10 +380,11 @@ fn round(records: &Array2<f64>, weights: &[f64], means: &Array2<f64>) -> Round {
             let mut part = empty();
             let of_part = weights.iter().enumerate().skip(first).take(length);
             for (row, weight) in of_part {
-                let (cluster, square) = nearest(records.row(row), means.view());
-                part.sums
-                    .row_mut(cluster)
-                    .scaled_add(*weight, &records.row(row));
+                let numbers = rows.row(row);
+                let (cluster, square) = nearest.to(numbers);
+                for (sum, number) in part.sums.row_mut(cluster).iter_mut().zip(numbers) {
+                    *sum += weight * number;
+                }
                 part.sizes[cluster] += weight;
                 part.inertia += weight * square;
                 if square > part.farthest.1 && *weight > 0.0 {
@@ -369,20 +412,20 @@ fn round(records: &Array2<f64>, weights: &[f64], means: &Array2<f64>) -> Round {
 /// # Errors
 /// Fewer different rows than clusters.
 fn first_means(
-    records: &Array2<f64>,
+    rows: &Rows,
     weights: &[f64],
     clusters: usize,
     generator: &mut ChaCha8Rng,
 ) -> Result<Array2<f64>> {
     let mut chances = weights.to_vec();
-    let mut squares = vec![f64::INFINITY; records.nrows()];
-    let mut means = Array2::zeros((clusters, records.ncols()));
+    let mut squares = vec![f64::INFINITY; rows.len()];
+    let mut means = Array2::zeros((clusters, rows.width()));
     for cluster in 0..clusters {
         let total: f64 = chances.iter().sum();
         if total <= 0.0 {
             return Err(Error::data(format!(
                 "the {} hold only {} in these features, which cannot make {}; ask for at most {cluster}, or look at more features",
-                counted(records.nrows(), "training row"),
+                counted(rows.len(), "training row"),
                 counted(cluster, "different row"),
                 counted(clusters, "cluster"),
             )));
@@ -397,13 +440,13 @@ fn first_means(
                 break;
             }
         }
-        means.row_mut(cluster).assign(&records.row(chosen));
+        set_row(&mut means, cluster, rows.row(chosen));
         squares
             .par_iter_mut()
             .zip(chances.par_iter_mut())
             .enumerate()
             .for_each(|(row, (square, chance))| {
-                *square = square.min(square_distance(records.row(row), records.row(chosen)));
+                *square = square.min(square_distance(rows.row(row), rows.row(chosen)));
                 *chance = weights[row] * *square;
             });
     }
@@ -529,7 +572,7 @@ mod tests {
         let weights = [1.0; 5];
         // Three of the four means are the same: two of them get no row.
         let mut means = ndarray::array![[0.0], [0.0], [0.0], [10.0]];
-        let found = full_round(&records, &weights, &mut means);
+        let found = full_round(&Rows::of(&records), &weights, &mut means);
         assert!(
             found.sizes.iter().all(|size| *size > 0.0),
             "{:?}",

@@ -10,15 +10,15 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    CheckContext, FitContext, Frame, Label, Model, Predictor, ProgressEvent, Result, Schema, Shape,
-    Stage, State, classifier, features, register_kind,
+    CheckContext, Error, FitContext, Frame, Label, Model, Predictor, ProgressEvent, Result, Schema,
+    Shape, Stage, State, classifier, features, register_kind,
 };
 
 use crate::{
     class_weight::ClassWeight,
     records::{Features, Missing, is_learned, row_weights},
     task::{self, Named, Target, Task, Truth},
-    tree::{self, Binned, Goals, Grown, Growth, Tree},
+    tree::{self, Binned, Goals, Grown, Growth, Tree, Walk},
 };
 
 const VERSION: u32 = 1;
@@ -322,7 +322,8 @@ impl Forest {
         ))
     }
 
-    pub(crate) fn read(version: u32, state: &State) -> Result<Self> {
+    /// What predicts with such a state.
+    pub(crate) fn read(version: u32, state: &State) -> Result<impl Predictor + use<>> {
         let learned: Learned = state.data(version)?;
         learned.target.check()?;
         let outputs = match learned.target.classes() {
@@ -333,43 +334,45 @@ impl Forest {
         if trees.is_empty() {
             return Err(taktline_core::Error::State("there are no trees".into()));
         }
-        Ok(Self { learned, trees })
+        Ok(ForestPredictor {
+            learned,
+            trees: trees.iter().map(Walk::of).collect(),
+        })
     }
 }
 
-impl Predictor for Forest {
+struct ForestPredictor {
+    learned: Learned,
+    trees: Vec<Walk>,
+}
+
+impl Predictor for ForestPredictor {
     fn predict(&self, batch: &DataFrame) -> Result<Vec<PolarsColumn>> {
-        let records = self
-            .learned
-            .features
-            .matrix_where(batch, Missing::Allowed)?
-            .as_standard_layout()
-            .into_owned();
+        let rows = self.learned.features.rows_where(batch, Missing::Allowed)?;
         let count = self.trees.len() as f64;
         let classes = self.learned.target.classes();
         let width = classes.unwrap_or(1);
-        let mut found = Array2::<f64>::zeros((records.nrows(), width));
-        found
-            .axis_iter_mut(ndarray::Axis(0))
-            .into_par_iter()
-            .enumerate()
-            .for_each(|(row, mut answer)| {
-                for tree in &self.trees {
-                    let leaf = tree.leaf(records.row(row));
-                    let start = usize::from(classes == Some(2));
-                    for (sum, value) in answer.iter_mut().skip(start).zip(leaf) {
-                        *sum += value;
-                    }
-                }
-                answer /= count;
+        let start = usize::from(classes == Some(2));
+        let mut sums = vec![0.0; batch.height() * width];
+        tree::add_leaves(&self.trees, &rows, &mut sums, width, |sums, _, leaf| {
+            for (sum, value) in sums[start..].iter_mut().zip(leaf) {
+                *sum += value;
+            }
+        });
+        for answer in sums.chunks_exact_mut(width) {
+            for share in answer.iter_mut() {
+                *share /= count;
                 if classes.is_some() {
                     // Sums and differences of weights round: a share may come out a hair beyond.
-                    answer.mapv_inplace(|share| share.clamp(0.0, 1.0));
+                    *share = share.clamp(0.0, 1.0);
                 }
-                if classes == Some(2) {
-                    answer[0] = 1.0 - answer[1];
-                }
-            });
+            }
+            if classes == Some(2) {
+                answer[0] = 1.0 - answer[1];
+            }
+        }
+        let found = Array2::from_shape_vec((batch.height(), width), sums)
+            .map_err(|error| Error::Model(error.to_string()))?;
         self.learned.target.columns(&found)
     }
 }

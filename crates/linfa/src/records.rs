@@ -1,6 +1,6 @@
 //! Frames to linfa's records: one copy, column by column.
 
-use ndarray::{Array1, Array2, ShapeBuilder};
+use ndarray::{Array1, Array2, ShapeBuilder, s};
 use polars::prelude::{Column, DataFrame, DataType};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -70,6 +70,11 @@ impl Features {
         Ok(records)
     }
 
+    /// As [`Self::matrix_where`], row after row.
+    pub(crate) fn rows_where(&self, batch: &DataFrame, missing: Missing) -> Result<Rows> {
+        Ok(Rows::of(&self.matrix_where(batch, missing)?))
+    }
+
     /// How many numbers a row gives.
     pub(crate) fn numbers(&self) -> usize {
         match &self.widths {
@@ -93,6 +98,55 @@ impl Features {
             .as_ref()
             .and_then(|widths| widths.get(place).copied())
             .unwrap_or(1)
+    }
+}
+
+/// Rows that are turned from columns at a time: so many of a few dozen columns fit into a core's cache.
+const TURNED: usize = 512;
+
+/// Numbers row after row, for what walks along rows.
+pub(crate) struct Rows {
+    numbers: Vec<f64>,
+    width: usize,
+    count: usize,
+}
+
+impl Rows {
+    /// Those of records whose columns are contiguous.
+    pub(crate) fn of(records: &Array2<f64>) -> Self {
+        let (count, width) = records.dim();
+        let mut numbers = vec![0.0; count * width];
+        numbers
+            .par_chunks_mut((TURNED * width).max(1))
+            .enumerate()
+            .for_each(|(block, turned)| {
+                let start = block * TURNED;
+                let part = records.slice(s![start..count.min(start + TURNED), ..]);
+                for (number, column) in part.columns().into_iter().enumerate() {
+                    for (place, value) in turned.iter_mut().skip(number).step_by(width).zip(column)
+                    {
+                        *place = *value;
+                    }
+                }
+            });
+        Self {
+            numbers,
+            width,
+            count,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Numbers of a row.
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    pub(crate) fn row(&self, row: usize) -> &[f64] {
+        &self.numbers[row * self.width..(row + 1) * self.width]
     }
 }
 

@@ -13,6 +13,8 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use taktline_core::{Cancellation, Error, Result, State, TensorData};
 
+use crate::records::Rows;
+
 /// Bins of a number, not counting the one for missing values.
 const MOST_BINS: usize = 255;
 /// The bin of missing values.
@@ -682,22 +684,133 @@ impl Scan<'_> {
     }
 }
 
+/// Rows that go through a tree together: it stays in the cache for them, and they for the next tree.
+const TOGETHER: usize = 256;
+
+/// Set in a step's number where missing values go to the first child.
+const MISSING_FIRST: u32 = 1 << 31;
+/// Set in a step's number where a set of categories takes the place of a cut.
+const BY_SET: u32 = 1 << 30;
+/// The number of a leaf.
+const LEAF: u32 = u32::MAX;
+
+/// A node on the way down; its first child is the next one.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    /// Of a set of categories its place.
+    cut: f64,
+    number: u32,
+    /// The second child, or where a leaf's values begin.
+    other: u32,
+}
+
+/// A tree to go through: small nodes, each beside its first child, so that a row's way meets few cache lines.
+#[derive(Debug, Clone)]
+pub(crate) struct Walk {
+    steps: Vec<Step>,
+    values: Vec<f64>,
+    outputs: usize,
+    sets: Vec<Set>,
+}
+
+impl Walk {
+    pub(crate) fn of(tree: &Tree) -> Self {
+        let outputs = tree.values.len() / tree.nodes.len().max(1);
+        let mut walk = Self {
+            steps: Vec::with_capacity(tree.nodes.len()),
+            values: Vec::new(),
+            outputs,
+            sets: tree.sets.clone(),
+        };
+        // Nodes to come, each with the step whose second child it is.
+        let mut open = vec![(0, None)];
+        while let Some((place, parent)) = open.pop() {
+            let here = walk.steps.len();
+            if let Some(parent) = parent {
+                let parent: &mut Step = &mut walk.steps[parent];
+                parent.other = here as u32;
+            }
+            let node: &Node = &tree.nodes[place];
+            let step = match node.number {
+                None => {
+                    let start = walk.values.len() as u32;
+                    walk.values
+                        .extend(&tree.values[place * outputs..(place + 1) * outputs]);
+                    Step {
+                        cut: 0.0,
+                        number: LEAF,
+                        other: start,
+                    }
+                }
+                Some(number) => {
+                    open.push((node.children[1] as usize, Some(here)));
+                    open.push((node.children[0] as usize, None));
+                    let missing = if node.missing_first { MISSING_FIRST } else { 0 };
+                    let by_set = if node.set.is_some() { BY_SET } else { 0 };
+                    Step {
+                        cut: node.set.map_or(node.cut, f64::from),
+                        number: number | missing | by_set,
+                        other: 0,
+                    }
+                }
+            };
+            walk.steps.push(step);
+        }
+        walk
+    }
+
+    /// The values of the leaf that the row comes to.
+    pub(crate) fn leaf(&self, row: &[f64]) -> &[f64] {
+        let mut place = 0;
+        loop {
+            let step = self.steps[place];
+            if step.number == LEAF {
+                let start = step.other as usize;
+                return &self.values[start..start + self.outputs];
+            }
+            let value = row[(step.number & !(MISSING_FIRST | BY_SET)) as usize];
+            let is_first = if value.is_nan() {
+                step.number & MISSING_FIRST != 0
+            } else if step.number & BY_SET != 0 {
+                has(&self.sets[step.cut as usize], value as usize)
+            } else {
+                value <= step.cut
+            };
+            place = if is_first {
+                place + 1
+            } else {
+                step.other as usize
+            };
+        }
+    }
+}
+
+/// Adds up what the leaves of trees say of rows: for each row and tree, in the order of the trees, `add` gets the row's sums (so many
+/// `outputs` a row), the tree's place and its leaf's values.
+pub(crate) fn add_leaves<'t>(
+    trees: &'t [Walk],
+    rows: &Rows,
+    sums: &mut [f64],
+    outputs: usize,
+    add: impl Fn(&mut [f64], usize, &'t [f64]) + Sync,
+) {
+    sums.par_chunks_mut(TOGETHER * outputs)
+        .enumerate()
+        .for_each(|(block, sums)| {
+            for (place, tree) in trees.iter().enumerate() {
+                for (index, sums) in sums.chunks_exact_mut(outputs).enumerate() {
+                    let leaf = tree.leaf(rows.row(block * TOGETHER + index));
+                    add(sums, place, leaf);
+                }
+            }
+        });
+}
+
 impl Tree {
     /// The values of the leaf that the row comes to.
-    pub(crate) fn leaf(&self, row: ArrayView1<'_, f64>) -> &[f64] {
-        let outputs = self.values.len() / self.nodes.len();
-        let mut place = 0;
-        while let Some(number) = self.nodes[place].number {
-            let node = &self.nodes[place];
-            let value = row[number as usize];
-            let is_first = match node.set {
-                _ if value.is_nan() => node.missing_first,
-                Some(set) => has(&self.sets[set as usize], value as usize),
-                None => value <= node.cut,
-            };
-            place = node.children[usize::from(!is_first)] as usize;
-        }
-        &self.values[place * outputs..(place + 1) * outputs]
+    #[cfg(test)]
+    pub(crate) fn leaf(&self, row: &[f64]) -> Vec<f64> {
+        Walk::of(self).leaf(row).to_vec()
     }
 
     /// Leaves of the tree.
@@ -951,7 +1064,7 @@ mod tests {
         let records = ndarray::array![[1.0], [2.0], [4.0], [5.0]];
         let found = grown(&records, &[0.0, 0.0, 6.0, 6.0], plain(&[0]));
         assert_eq!(found.tree.leaves(), 2);
-        let at = |value: f64| found.tree.leaf(ndarray::array![value].view())[0];
+        let at = |value: f64| found.tree.leaf(&[value])[0];
         assert_eq!((at(2.9), at(3.0), at(3.1), at(-9.0)), (0.0, 0.0, 6.0, 0.0));
         // 4 rows of variance 9.
         assert_eq!(found.gains, [36.0]);
@@ -962,9 +1075,9 @@ mod tests {
         let records = ndarray::array![[1.0], [2.0], [4.0], [5.0], [f64::NAN], [f64::NAN]];
         let found = grown(&records, &[0.0, 0.0, 6.0, 6.0, 0.0, 0.0], plain(&[0]));
         assert_eq!(found.tree.leaves(), 2);
-        assert_eq!(found.tree.leaf(ndarray::array![f64::NAN].view()), [0.0]);
+        assert_eq!(found.tree.leaf(&[f64::NAN]), [0.0]);
         let found = grown(&records, &[0.0, 0.0, 6.0, 6.0, 6.0, 6.0], plain(&[0]));
-        assert_eq!(found.tree.leaf(ndarray::array![f64::NAN].view()), [6.0]);
+        assert_eq!(found.tree.leaf(&[f64::NAN]), [6.0]);
     }
 
     #[test]
@@ -977,7 +1090,7 @@ mod tests {
         };
         let found = grown(&records, &values, growth);
         let leaves: Vec<f64> = (0..8)
-            .map(|row| found.tree.leaf(records.row(row))[0])
+            .map(|row| found.tree.leaf(&records.row(row).to_vec())[0])
             .collect();
         assert_eq!(leaves, [0.5, 0.5, 0.5, 0.5, 10.0, 10.0, 90.0, 90.0]);
     }
@@ -995,7 +1108,7 @@ mod tests {
         };
         let found = grown(&records, &values, growth);
         let leaves: Vec<f64> = (0..300)
-            .map(|row| found.tree.leaf(records.row(row))[0])
+            .map(|row| found.tree.leaf(&records.row(row).to_vec())[0])
             .collect();
         assert!(
             leaves.is_sorted() && leaves[299] > leaves[0] + 100.0,
@@ -1010,7 +1123,7 @@ mod tests {
             },
         );
         let leaves: Vec<f64> = (0..300)
-            .map(|row| free.tree.leaf(records.row(row))[0])
+            .map(|row| free.tree.leaf(&records.row(row).to_vec())[0])
             .collect();
         assert!(!leaves.is_sorted());
     }

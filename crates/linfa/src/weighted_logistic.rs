@@ -29,6 +29,10 @@ const BLOCK_ROWS: usize = 1024;
 const SEGMENTS: usize = 64;
 /// Up to this many parameters the Hessian is stored and factorised.
 const DIRECT_PARAMETERS: usize = 256;
+/// Rows for each parameter that a sample has, to begin with.
+const SAMPLE_ROWS: usize = 200;
+/// A sample takes every so manieth row: primes, so that rows in a rhythm (of classes in turn, of hours and weekdays) are all met.
+const STRIDES: [usize; 12] = [11, 13, 17, 23, 31, 43, 61, 83, 113, 151, 211, 293];
 const SUFFICIENT_DECREASE: f64 = 1e-4;
 const MOST_HALVINGS: usize = 30;
 /// Conjugate-gradient steps for one Newton step.
@@ -93,7 +97,8 @@ impl Fit<Array2<f64>, Array1<usize>, FitError> for WeightedLogistic<'_> {
         training: &DatasetBase<Array2<f64>, Array1<usize>>,
     ) -> Result<FittedLogistic, FitError> {
         let problem = Problem::new(self, training)?;
-        let (parameters, iterations, converged) = problem.minimise(self)?;
+        let start = problem.first_parameters(self)?;
+        let (parameters, iterations, converged) = problem.minimise(self, start, self.on_step)?;
         Ok(problem.in_original_units(&parameters, iterations, converged))
     }
 }
@@ -173,6 +178,8 @@ struct Problem<'a> {
     /// Linear predictors: 1 for two classes, else one for each class. Parameters are an array (outputs, features + 1).
     outputs: usize,
     segment_rows: usize,
+    /// Every so manieth row counts; 1 for all.
+    stride: usize,
 }
 
 /// The loss at some parameters and, where wanted, its derivatives.
@@ -230,6 +237,7 @@ impl<'a> Problem<'a> {
                 .div_ceil(SEGMENTS)
                 .next_multiple_of(BLOCK_ROWS)
                 .max(BLOCK_ROWS),
+            stride: 1,
         };
         problem.total_weight = (0..rows).map(|row| problem.weight(row)).sum();
         if problem.total_weight <= 0.0 {
@@ -259,6 +267,45 @@ impl<'a> Problem<'a> {
         Ok(problem)
     }
 
+    /// The same over a sample: every so manieth row, the penalties as much smaller as the rows are fewer.
+    fn sample(&self, stride: usize) -> Self {
+        let rows = self.records.nrows().div_ceil(stride);
+        Self {
+            records: self.records,
+            targets: self.targets,
+            weights: self.weights,
+            class_weights: self.class_weights,
+            total_weight: (0..rows).map(|row| self.weight(row * stride)).sum(),
+            means: self.means.clone(),
+            scales: self.scales.clone(),
+            penalties: &self.penalties / stride as f64,
+            outputs: self.outputs,
+            segment_rows: rows
+                .div_ceil(SEGMENTS)
+                .next_multiple_of(BLOCK_ROWS)
+                .max(BLOCK_ROWS),
+            stride,
+        }
+    }
+
+    /// Where to begin: near the end, where rows are so many that the best parameters of a sample cost next to nothing.
+    fn first_parameters(&self, settings: &WeightedLogistic<'_>) -> Result<Array2<f64>, FitError> {
+        let zeros = Array2::zeros((self.outputs, self.width()));
+        let most = self.records.nrows() / (SAMPLE_ROWS * self.width()).max(SAMPLE_ROWS * 32);
+        let Some(stride) = STRIDES.into_iter().rfind(|stride| *stride <= most) else {
+            return Ok(zeros);
+        };
+        let sample = self.sample(stride);
+        if sample.total_weight <= 0.0 {
+            return Ok(zeros);
+        }
+        let (parameters, ..) = sample.minimise(settings, zeros.clone(), |_, _| {})?;
+        // A sample may happen to be told apart perfectly, and its parameters know no bounds.
+        let of_nothing = self.total_weight * (self.outputs.max(2) as f64).ln();
+        let is_better = self.expand(&parameters, Wanted::Loss).loss < of_nothing;
+        Ok(if is_better { parameters } else { zeros })
+    }
+
     fn weight(&self, row: usize) -> f64 {
         let row_weight = self.weights.map_or(1.0, |weights| f64::from(weights[row]));
         row_weight * self.class_weights[self.targets[row]]
@@ -273,8 +320,10 @@ impl<'a> Problem<'a> {
     fn minimise(
         &self,
         settings: &WeightedLogistic<'_>,
+        start: Array2<f64>,
+        on_step: impl Fn(usize, f64),
     ) -> Result<(Array2<f64>, usize, bool), FitError> {
-        let mut parameters = Array2::<f64>::zeros((self.outputs, self.width()));
+        let mut parameters = start;
         let wanted = if parameters.len() <= DIRECT_PARAMETERS {
             Wanted::Hessian
         } else {
@@ -299,7 +348,7 @@ impl<'a> Problem<'a> {
             if steps == settings.max_iterations {
                 return Ok((parameters, steps, false));
             }
-            (settings.on_step)(steps, here.loss / self.total_weight);
+            on_step(steps, here.loss / self.total_weight);
             let direction = match wanted {
                 Wanted::Hessian => {
                     self.newton_direction(std::mem::take(&mut here.hessian), &here.gradient)
@@ -511,7 +560,7 @@ impl<'a> Problem<'a> {
         work: impl Fn(&mut Block, &mut T) + Sync,
         add: impl Fn(&mut T, T),
     ) -> T {
-        let rows = self.records.nrows();
+        let rows = self.records.nrows().div_ceil(self.stride);
         let segments: Vec<T> = (0..rows.div_ceil(self.segment_rows))
             .into_par_iter()
             .map(|segment| {
@@ -536,9 +585,10 @@ impl<'a> Problem<'a> {
 
     fn read(&self, range: Range<usize>, block: &mut Block) {
         block.count = range.len();
+        let rows = range.start * self.stride..(range.end * self.stride).min(self.records.nrows());
         for (feature, values) in self
             .records
-            .slice(s![range.clone(), ..])
+            .slice(s![rows;self.stride, ..])
             .columns()
             .into_iter()
             .enumerate()
@@ -552,7 +602,7 @@ impl<'a> Problem<'a> {
         block.weights.clear();
         block
             .weights
-            .extend(range.clone().map(|row| self.weight(row)));
+            .extend(range.clone().map(|row| self.weight(row * self.stride)));
         block.targets.clear();
         block.targets.extend(range.map(|row| self.targets[row]));
     }
@@ -906,7 +956,10 @@ mod tests {
             let training = clouds(400, classes, 6);
             let settings = settings(classes);
             let problem = Problem::new(&settings, &training).expect("a problem");
-            let (direct, _, converged) = problem.minimise(&settings).expect("a minimum");
+            let zeros = Array2::zeros((problem.outputs, problem.width()));
+            let (direct, _, converged) = problem
+                .minimise(&settings, zeros, |_, _| {})
+                .expect("a minimum");
             assert!(converged);
             let mut parameters = Array2::zeros(direct.dim());
             for _ in 0..30 {
@@ -924,6 +977,29 @@ mod tests {
                 "{parameters} and {direct}"
             );
         }
+    }
+
+    #[test]
+    fn a_start_from_a_sample_ends_in_the_same_place() {
+        let training = clouds(100_000, 3, 4);
+        let settings = settings(3);
+        let problem = Problem::new(&settings, &training).expect("a problem");
+        let zeros = Array2::zeros((problem.outputs, problem.width()));
+        let steps = |start: &Array2<f64>| {
+            let found = problem.minimise(&settings, start.clone(), |_, _| {});
+            found.expect("a minimum")
+        };
+        let (from_nothing, many, _) = steps(&zeros);
+        let start = problem.first_parameters(&settings).expect("a start");
+        assert_ne!(start, zeros, "so many rows are worth a sample");
+        let (from_sample, few, converged) = steps(&start);
+        assert!(converged && few < many, "{few} and {many} steps");
+        assert!(
+            (&from_sample - &from_nothing)
+                .iter()
+                .all(|gap| gap.abs() < 1e-4),
+            "{from_sample} and {from_nothing}"
+        );
     }
 
     #[test]

@@ -13,6 +13,10 @@ use super::{Binned, Grown, MISSING, Node, Set, Tree};
 const BLOCK: usize = 1024;
 /// Sums that one thread adds up at least.
 const FEW_SUMS: usize = 16_384;
+/// Sums of a number: one for each bin that a code can name, so that none has to be looked for.
+const WIDTH: usize = MISSING as usize + 1;
+/// Rows whose slopes one thread brings together, at least.
+const FEW_ROWS: usize = 16_384;
 /// Bytes of the sums that open nodes keep, at most; a node without its own adds up its rows once more.
 const KEPT_BYTES: usize = 1 << 29;
 
@@ -59,8 +63,9 @@ pub(crate) struct Rules<'a> {
     pub(crate) cancellation: &'a Cancellation,
 }
 
-/// Sums over rows.
+/// Sums over rows. Aligned so that none lies in two cache lines.
 #[derive(Debug, Clone, Copy, Default)]
+#[repr(align(32))]
 struct Sum {
     gradient: f64,
     weight: f64,
@@ -130,7 +135,7 @@ struct Open {
     /// Between which values its own must lie.
     bounds: (f64, f64),
     /// The sums of its bins, where they are kept.
-    sums: Option<Vec<Sum>>,
+    sums: Option<Vec<Bins>>,
 }
 
 /// What a search needs to know of a node.
@@ -148,12 +153,8 @@ struct Grower<'a> {
     rows: Vec<u32>,
     /// Where a stable partition keeps the second child's rows.
     spare: Vec<u32>,
-    /// For each of the tree's numbers how many sums it has, the last of them for missing values where there are any.
-    widths: Vec<usize>,
-    /// Of all numbers.
-    width: usize,
     /// Sums of nodes that are done, to be used again.
-    pool: Vec<Vec<Sum>>,
+    pool: Vec<Vec<Bins>>,
     /// Nodes that keep theirs.
     kept: usize,
     tree: Tree,
@@ -170,22 +171,12 @@ pub(crate) fn grow(
     rows: Vec<u32>,
     rules: Rules<'_>,
 ) -> Result<Grown> {
-    let widths: Vec<usize> = rules
-        .numbers
-        .iter()
-        .map(|number| match binned.has_missing[*number] {
-            true => MISSING as usize + 1,
-            false => binned.bins(*number),
-        })
-        .collect();
     let mut grower = Grower {
         binned,
         slopes,
         rules,
         spare: Vec::with_capacity(rows.len()),
         rows,
-        width: widths.iter().sum(),
-        widths,
         pool: Vec::new(),
         kept: 0,
         tree: Tree::default(),
@@ -200,14 +191,17 @@ pub(crate) fn grow(
     })
 }
 
+/// The sums of a number's bins, the last of them for missing values.
+type Bins = [Sum; WIDTH];
+
 /// Sums up the bins of some numbers of one node, or of two, and finds their best cuts.
 struct Job<'a> {
     /// Their places among the tree's numbers.
     places: std::ops::Range<usize>,
     /// The sums of the node whose rows are added up.
-    added: &'a mut [Sum],
+    added: &'a mut [Bins],
     /// Those of its parent, which become its sibling's.
-    rest: Option<&'a mut [Sum]>,
+    rest: Option<&'a mut [Bins]>,
 }
 
 impl Grower<'_> {
@@ -263,24 +257,26 @@ impl Grower<'_> {
             outputs,
             output,
         } = self.slopes;
+        let of_row = |row: &u32| {
+            let place = *row as usize * outputs + output;
+            [gradients[place], curvatures[place]]
+        };
         self.rows[start..end]
-            .iter()
-            .map(|row| {
-                let place = *row as usize * outputs + output;
-                [gradients[place], curvatures[place]]
-            })
+            .par_iter()
+            .with_min_len(FEW_ROWS)
+            .map(of_row)
             .collect()
     }
 
     /// Room for the sums of a node.
-    fn sums(&mut self) -> Vec<Sum> {
+    fn sums(&mut self) -> Vec<Bins> {
         self.kept += 1;
         self.pool
             .pop()
-            .unwrap_or_else(|| vec![Sum::default(); self.width])
+            .unwrap_or_else(|| vec![[Sum::default(); WIDTH]; self.rules.numbers.len()])
     }
 
-    fn keep_for_later(&mut self, sums: Option<Vec<Sum>>) {
+    fn keep_for_later(&mut self, sums: Option<Vec<Bins>>) {
         if let Some(sums) = sums {
             self.kept -= 1;
             self.pool.push(sums);
@@ -293,7 +289,7 @@ impl Grower<'_> {
         depth: usize,
         place: Place,
         cut: Option<Cut>,
-        mut sums: Option<Vec<Sum>>,
+        mut sums: Option<Vec<Bins>>,
     ) -> Open {
         let node = self.tree.nodes.len();
         self.tree.nodes.push(Node {
@@ -307,7 +303,7 @@ impl Grower<'_> {
         self.tree
             .values
             .push(value.clamp(place.bounds.0, place.bounds.1));
-        let bytes = self.width * size_of::<Sum>();
+        let bytes = self.rules.numbers.len() * size_of::<Bins>();
         if cut.is_none() || self.kept * bytes > KEPT_BYTES {
             let sums = sums.take();
             self.keep_for_later(sums);
@@ -330,13 +326,13 @@ impl Grower<'_> {
         start: usize,
         end: usize,
         slopes: &[[f64; 2]],
-        added: &mut [Sum],
-        rest: Option<&mut [Sum]>,
+        added: &mut [Bins],
+        rest: Option<&mut [Bins]>,
         nodes: [Place; 2],
     ) -> [Option<Cut>; 2] {
-        let numbers = self.widths.len();
+        let numbers = self.rules.numbers.len();
         let rows = &self.rows[start..end];
-        let work = rows.len() * numbers + 2 * self.width;
+        let work = (rows.len() + 2 * WIDTH) * numbers;
         let parts = match work > FEW_SUMS {
             true => numbers.min(2 * rayon::current_num_threads()),
             false => 1,
@@ -346,12 +342,11 @@ impl Grower<'_> {
         let mut first = 0;
         for part in 0..parts {
             let last = numbers * (part + 1) / parts;
-            let width: usize = self.widths[first..last].iter().sum();
-            let (mine, others) = added.split_at_mut(width);
+            let (mine, others) = added.split_at_mut(last - first);
             added = others;
             let rest_of_mine = match rest.take() {
                 Some(all) => {
-                    let (mine, others) = all.split_at_mut(width);
+                    let (mine, others) = all.split_at_mut(last - first);
                     rest = Some(others);
                     Some(mine)
                 }
@@ -387,13 +382,10 @@ impl Grower<'_> {
             added,
             mut rest,
         } = job;
-        added.fill(Sum::default());
+        added.fill([Sum::default(); WIDTH]);
         for (rows, slopes) in rows.chunks(BLOCK).zip(slopes.chunks(BLOCK)) {
-            let mut start = 0;
-            for place in places.clone() {
-                let codes = &self.binned.codes[self.rules.numbers[place]];
-                let sums = &mut added[start..start + self.widths[place]];
-                start += self.widths[place];
+            for (place, sums) in places.clone().zip(added.iter_mut()) {
+                let codes = self.binned.codes[self.rules.numbers[place]].as_slice();
                 for (row, slope) in rows.iter().zip(slopes) {
                     let sum = &mut sums[codes[*row as usize] as usize];
                     sum.gradient += slope[0];
@@ -403,30 +395,27 @@ impl Grower<'_> {
             }
         }
         if let Some(rest) = rest.as_deref_mut() {
-            for (rest, added) in rest.iter_mut().zip(added.iter()) {
+            for (rest, added) in rest.as_flattened_mut().iter_mut().zip(added.as_flattened()) {
                 *rest = rest.less(added);
             }
         }
         let mut best = [None, None];
-        let mut start = 0;
-        for place in places {
-            let end = start + self.widths[place];
+        for (index, place) in places.enumerate() {
             let number = self.rules.numbers[place];
             if nodes[0].may_cut {
-                best[0] = better(best[0], self.best_of(number, &added[start..end], nodes[0]));
+                best[0] = better(best[0], self.best_of(number, &added[index], nodes[0]));
             }
             if let Some(rest) = rest.as_deref()
                 && nodes[1].may_cut
             {
-                best[1] = better(best[1], self.best_of(number, &rest[start..end], nodes[1]));
+                best[1] = better(best[1], self.best_of(number, &rest[index], nodes[1]));
             }
-            start = end;
         }
         best
     }
 
     /// The best cut of one number.
-    fn best_of(&self, number: usize, sums: &[Sum], node: Place) -> Option<Cut> {
+    fn best_of(&self, number: usize, sums: &Bins, node: Place) -> Option<Cut> {
         let bins = self.binned.bins(number);
         let missing = match self.binned.has_missing[number] {
             true => sums[MISSING as usize],
@@ -760,7 +749,7 @@ mod tests {
         records
             .rows()
             .into_iter()
-            .map(|row| found.tree.leaf(row)[0])
+            .map(|row| found.tree.leaf(&row.to_vec())[0])
             .collect()
     }
 
@@ -849,11 +838,11 @@ mod tests {
         };
         let found = grown(&Binned::with_categories(&records, vec![12]), &values, rules);
         // Means of 0, 2, 4 … and of 1, 3, 5 … hundredths.
-        let even = found.tree.leaf(ndarray::array![4.0].view())[0];
-        let odd = found.tree.leaf(ndarray::array![7.0].view())[0];
+        let even = found.tree.leaf(&[4.0])[0];
+        let odd = found.tree.leaf(&[7.0])[0];
         crate::testing::close(&[even, odd], &[1.05, -0.94], 1e-9);
         for category in 0..12 {
-            let value = found.tree.leaf(ndarray::array![f64::from(category)].view())[0];
+            let value = found.tree.leaf(&[f64::from(category)])[0];
             assert_eq!(value, if category % 2 == 0 { even } else { odd });
         }
         // A threshold would need more leaves.

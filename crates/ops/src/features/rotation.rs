@@ -3,10 +3,11 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use linfa_linalg::eigh::{EigSort, Eigh};
-use ndarray::{Array1, Array2, Axis, s};
+use ndarray::{Array1, Array2, Axis, linalg::general_mat_mul};
 use polars::prelude::{
     Column as PolarsColumn, DataType, IntoColumn, NamedFrom, PolarsResult, Series, polars_bail,
 };
+use rayon::prelude::*;
 use taktline_core::{
     CheckContext, Column, Error, Operation, Result, Schema, State, TensorData, path,
 };
@@ -18,28 +19,37 @@ const WEIGHTS: &str = "weights";
 
 /// Rows that are worked on at a time: so many fit into a core's cache.
 const BLOCK: usize = 2048;
+/// Parts that are summed side by side; fixed, so that threads do not change a bit.
+const SEGMENTS: usize = 64;
 
 /// The columns as numbers; every value must be there. `what` is made of them, for the message.
 pub(super) fn complete(data: &[PolarsColumn], what: &str) -> PolarsResult<Vec<Vec<f64>>> {
-    data.iter()
-        .map(|column| {
-            let numbers = column.cast(&DataType::Float64)?;
-            let mut values = Vec::with_capacity(numbers.len());
-            for (row, value) in numbers.f64()?.iter().enumerate() {
-                match value {
-                    Some(value) if value.is_finite() => values.push(value),
-                    other => {
-                        let found = other.map_or_else(|| "null".to_owned(), |value| value.to_string());
-                        polars_bail!(
-                            ComputeError: "`{}` is {found} in row {}: {what} need every value; fill it with `clean.fill_null`, or drop such rows first",
-                            column.name(), row + 1
-                        );
-                    }
-                }
-            }
-            Ok(values)
-        })
-        .collect()
+    let numbers = |column: &PolarsColumn| {
+        let numbers = column
+            .cast(&DataType::Float64)?
+            .take_materialized_series()
+            .rechunk();
+        let numbers = numbers.f64()?;
+        if let Ok(values) = numbers.cont_slice()
+            && values.iter().all(|value| value.is_finite())
+        {
+            return Ok(values.to_vec());
+        }
+        let odd = numbers
+            .iter()
+            .position(|value| !value.is_some_and(f64::is_finite));
+        let row = odd.unwrap_or_default();
+        let found = numbers
+            .get(row)
+            .map_or_else(|| "null".to_owned(), |value| value.to_string());
+        polars_bail!(
+            ComputeError: "`{}` is {found} in row {}: {what} need every value; fill it with `clean.fill_null`, or drop such rows first",
+            column.name(), row + 1
+        );
+    };
+    // Of several columns with gaps the first is named, whoever finds its own first.
+    let columns: Vec<PolarsResult<Vec<f64>>> = data.par_iter().map(numbers).collect();
+    columns.into_iter().collect()
 }
 
 /// The state with the weights beside it: a tensor, columns by components.
@@ -149,7 +159,7 @@ impl Rotation {
         placement::instead(vec![operation], &dropped, input)
     }
 
-    /// Rows `from` to `to`, around the mean and scaled: rows by columns.
+    /// Rows `from` to `to`, around the mean and scaled: columns by rows, as they lie in memory.
     fn centred(
         columns: &[Vec<f64>],
         means: &[f64],
@@ -157,21 +167,42 @@ impl Rotation {
         from: usize,
         to: usize,
     ) -> Array2<f64> {
-        Array2::from_shape_fn((to - from, columns.len()), |(row, column)| {
-            (columns[column][from + row] - means[column]) / scales[column]
-        })
+        let mut block = Array2::zeros((columns.len(), to - from));
+        for (((mut scaled, column), mean), scale) in block
+            .rows_mut()
+            .into_iter()
+            .zip(columns)
+            .zip(means)
+            .zip(scales)
+        {
+            for (scaled, value) in scaled.iter_mut().zip(&column[from..to]) {
+                *scaled = (value - mean) / scale;
+            }
+        }
+        block
+    }
+
+    /// All rows: components by rows.
+    fn rotated(&self, columns: &[Vec<f64>]) -> Vec<Array2<f64>> {
+        blocks(columns.first().map_or(0, Vec::len))
+            .into_par_iter()
+            .map(|(from, to)| {
+                let block = Self::centred(columns, &self.means, &self.scales, from, to);
+                self.weights.t().dot(&block)
+            })
+            .collect()
     }
 
     /// All rows: rows by components.
     pub(super) fn all(&self, columns: &[Vec<f64>]) -> Array2<f64> {
         let rows = columns.first().map_or(0, Vec::len);
         let mut found = Array2::zeros((rows, self.weights.ncols()));
-        for from in (0..rows).step_by(BLOCK) {
-            let to = rows.min(from + BLOCK);
-            let block = Self::centred(columns, &self.means, &self.scales, from, to);
-            found
-                .slice_mut(s![from..to, ..])
-                .assign(&block.dot(&self.weights));
+        for (block, rotated) in found
+            .axis_chunks_iter_mut(Axis(0), BLOCK)
+            .zip(self.rotated(columns))
+        {
+            let mut block = block;
+            block.assign(&rotated.t());
         }
         found
     }
@@ -179,37 +210,68 @@ impl Rotation {
     pub(super) fn apply(&self, data: &[PolarsColumn]) -> PolarsResult<Vec<PolarsColumn>> {
         let columns = complete(data, self.what)?;
         let rows = columns.first().map_or(0, Vec::len);
-        let mut components = vec![Vec::<f64>::with_capacity(rows); self.weights.ncols()];
-        for from in (0..rows).step_by(BLOCK) {
-            let to = rows.min(from + BLOCK);
-            let block = Self::centred(&columns, &self.means, &self.scales, from, to);
-            let rotated = block.dot(&self.weights);
-            for (component, column) in components.iter_mut().zip(rotated.axis_iter(Axis(1))) {
-                component.extend(column.iter());
+        let rotated = self.rotated(&columns);
+        let component = |place: usize| {
+            let mut component = Vec::<f64>::with_capacity(rows);
+            for block in &rotated {
+                component.extend(block.row(place).iter());
             }
-        }
-        Ok(components
-            .into_iter()
-            .map(|component| Series::new("".into(), component).into_column())
+            Series::new("".into(), component).into_column()
+        };
+        Ok((0..self.weights.ncols())
+            .into_par_iter()
+            .map(component)
             .collect())
     }
 }
 
-pub(super) fn mean(values: &[f64]) -> f64 {
-    let rough = values.iter().sum::<f64>() / values.len() as f64;
-    // A second pass takes back what the first lost by rounding.
-    rough + values.iter().map(|value| value - rough).sum::<f64>() / values.len() as f64
+/// Where the blocks of so many rows begin and end.
+fn blocks(rows: usize) -> Vec<(usize, usize)> {
+    (0..rows)
+        .step_by(BLOCK)
+        .map(|from| (from, rows.min(from + BLOCK)))
+        .collect()
 }
 
-/// Divided by n - 1, summed block by block in row order.
+pub(super) fn mean(values: &[f64]) -> f64 {
+    let rough = sum(values, 0.0) / values.len() as f64;
+    // A second pass takes back what the first lost by rounding.
+    rough + sum(values, rough) / values.len() as f64
+}
+
+/// The sum of the values' distances from another, in lanes whose order is fixed: one after the other, each addition would wait for
+/// the one before.
+fn sum(values: &[f64], from: f64) -> f64 {
+    const LANES: usize = 8;
+    let mut sums = [0.0; LANES];
+    let (whole, rest) = values.as_chunks::<LANES>();
+    for values in whole {
+        for (sum, value) in sums.iter_mut().zip(values) {
+            *sum += value - from;
+        }
+    }
+    sums.into_iter().sum::<f64>() + rest.iter().map(|value| value - from).sum::<f64>()
+}
+
+/// Divided by n - 1; each segment's blocks are summed in row order, and then the segments.
 pub(super) fn covariance(columns: &[Vec<f64>], means: &[f64], scales: &[f64]) -> Array2<f64> {
     let (rows, width) = (columns.first().map_or(0, Vec::len), columns.len());
-    let mut sums = Array2::zeros((width, width));
-    for from in (0..rows).step_by(BLOCK) {
-        let block = Rotation::centred(columns, means, scales, from, rows.min(from + BLOCK));
-        sums += &block.t().dot(&block);
-    }
-    sums / (rows - 1) as f64
+    let blocks = blocks(rows);
+    let sums: Vec<Array2<f64>> = blocks
+        .par_chunks(blocks.len().div_ceil(SEGMENTS).max(1))
+        .map(|blocks| {
+            let mut sums = Array2::zeros((width, width));
+            for (from, to) in blocks {
+                let block = Rotation::centred(columns, means, scales, *from, *to);
+                general_mat_mul(1.0, &block, &block.t(), 1.0, &mut sums);
+            }
+            sums
+        })
+        .collect();
+    let total = sums
+        .into_iter()
+        .fold(Array2::zeros((width, width)), |total, sums| total + sums);
+    total / (rows - 1) as f64
 }
 
 /// The variances and the directions of the components, the largest first.
