@@ -57,6 +57,8 @@ pub(crate) struct Output {
 /// Batches on their way.
 struct Passage {
     mode: Mode,
+    /// Whether products are made in bfloat16.
+    is_mixed: bool,
     divergence: Option<Tensor>,
     penalty: Option<Tensor>,
 }
@@ -196,7 +198,9 @@ const CACHE_LINE: usize = 16;
 pub(crate) enum Purpose {
     /// Its weights change, by gradient.
     Training,
-    /// The same, and its gradient by its input is part of the loss, so that each step must have a second derivative.
+    /// The same, with products in bfloat16.
+    MixedTraining,
+    /// As training, and its gradient by its input is part of the loss, so that each step must have a second derivative.
     Criticism,
     /// Its weights stay.
     Prediction,
@@ -368,7 +372,7 @@ impl Model {
             streams: 0,
         };
         let mut steps = lowering.steps(&network.input, &network.layers, true)?;
-        if device == Device::Cpu && purpose != Purpose::Criticism {
+        if device == Device::Cpu && matches!(purpose, Purpose::Training | Purpose::Prediction) {
             block(&mut steps);
         }
         Ok(Self {
@@ -467,6 +471,7 @@ impl Model {
     pub(crate) fn forward(&self, batch: Tensor, mode: Mode) -> Result<Output, TchError> {
         let mut passage = Passage {
             mode,
+            is_mixed: self.purpose == Purpose::MixedTraining,
             divergence: None,
             penalty: None,
         };
@@ -566,6 +571,23 @@ impl Passage {
             .try_fold(batch, |batch, step| self.apply(step, batch))
     }
 
+    /// A product of a batch with weights. In mixed precision its factors are rounded to bfloat16, which has the range of single
+    /// precision and needs no scaling of the loss (Kalamkar and others, 2019); what comes out, weights and gradients are single.
+    fn product(
+        &self,
+        batch: &Tensor,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        multiply: impl Fn(&Tensor, &Tensor, Option<&Tensor>) -> Result<Tensor, TchError>,
+    ) -> Result<Tensor, TchError> {
+        if !self.is_mixed {
+            return multiply(batch, weight, bias);
+        }
+        let rounded = |tensor: &Tensor| tensor.f_to_kind(Kind::BFloat16);
+        let bias = bias.map(rounded).transpose()?;
+        multiply(&rounded(batch)?, &rounded(weight)?, bias.as_ref())?.f_to_kind(Kind::Float)
+    }
+
     /// A mask for rows of a batch, or for all of them alike; none where nothing is dropped.
     fn dropped(&self, size: &[i64], rate: f64, stream: u64) -> Result<Option<Tensor>, TchError> {
         let draw = match self.mode {
@@ -592,7 +614,9 @@ impl Passage {
                 bias,
                 stride,
                 padding,
-            } => batch.f_conv2d(weight, bias.as_ref(), stride, padding, [1, 1], 1),
+            } => self.product(&batch, weight, bias.as_ref(), |batch, weight, bias| {
+                batch.f_conv2d(weight, bias, stride, padding, [1, 1], 1)
+            }),
             Step::MaxPool { size, stride } => {
                 batch.f_max_pool2d(size, stride, [0, 0], [1, 1], false)
             }
@@ -627,7 +651,12 @@ impl Passage {
                 weight,
                 bias,
                 zeros,
-            } => padded(batch, *zeros)?.f_linear(weight, bias.as_ref()),
+            } => self.product(
+                &padded(batch, *zeros)?,
+                weight,
+                bias.as_ref(),
+                |batch, weight, bias| batch.f_linear(weight, bias),
+            ),
             Step::Recurrent(memory) => self.remember(memory, batch),
             Step::Activate(activation) => activate(*activation, batch),
             Step::Residual { steps, way_around } => {
@@ -758,7 +787,13 @@ impl Passage {
         };
         let batch = padded(batch, memory.zeros)?;
         let units = memory.padded_units;
-        let nothing = || Tensor::f_zeros([1, rows, units], (Kind::Float, device));
+        let kind = match self.is_mixed {
+            true => Kind::BFloat16,
+            false => Kind::Float,
+        };
+        let batch = batch.f_to_kind(kind)?;
+        let memory = &memory.of_kind(kind)?;
+        let nothing = || Tensor::f_zeros([1, rows, units], (kind, device));
         let weights = [
             &memory.weight_input,
             &memory.weight_recurrent,
@@ -787,11 +822,14 @@ impl Passage {
                     .0
             }
             (Some(mask), cell) => {
-                let mask = padded(mask.f_to_device(device)?, units - memory.units)?;
+                let mask =
+                    padded(mask.f_to_device(device)?, units - memory.units)?.f_to_kind(kind)?;
                 memory.step_by_step(cell, &batch, steps, &mask)?
             }
         };
-        let output = output.f_narrow(2, 0, memory.units)?;
+        let output = output
+            .f_narrow(2, 0, memory.units)?
+            .f_to_kind(Kind::Float)?;
         match memory.returns_sequences {
             true => output.f_contiguous(),
             false => output.f_select(1, steps - 1)?.f_contiguous(),
@@ -800,6 +838,17 @@ impl Passage {
 }
 
 impl Memory {
+    /// With weights of that kind; gradients find their way back.
+    fn of_kind(&self, kind: Kind) -> Result<Self, TchError> {
+        Ok(Self {
+            weight_input: self.weight_input.f_to_kind(kind)?,
+            weight_recurrent: self.weight_recurrent.f_to_kind(kind)?,
+            bias_input: self.bias_input.f_to_kind(kind)?,
+            bias_recurrent: self.bias_recurrent.f_to_kind(kind)?,
+            ..*self
+        })
+    }
+
     /// As libtorch's own layers compute it, but with dropout between the steps, which those do not have.
     fn step_by_step(
         &self,
@@ -811,7 +860,7 @@ impl Memory {
         let units = self.padded_units;
         let inputs = batch.f_linear(&self.weight_input, Some(&self.bias_input))?;
         let rows = batch.size()[0];
-        let mut hidden = Tensor::f_zeros([rows, units], (Kind::Float, batch.device()))?;
+        let mut hidden = Tensor::f_zeros([rows, units], (batch.kind(), batch.device()))?;
         let mut kept = hidden.shallow_clone();
         let mut outputs = Vec::with_capacity(steps.max(0).unsigned_abs() as usize);
         for step in 0..steps {
@@ -939,7 +988,7 @@ impl Lowering<'_> {
     fn zeros_after(&self, length: usize) -> i64 {
         match self.purpose {
             Purpose::Prediction => (length.next_multiple_of(CACHE_LINE) - length) as i64,
-            Purpose::Training | Purpose::Criticism => 0,
+            Purpose::Training | Purpose::MixedTraining | Purpose::Criticism => 0,
         }
     }
 

@@ -488,6 +488,18 @@ pub enum Flip {
     Both,
 }
 
+/// In which numbers a network learns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Single precision throughout.
+    #[default]
+    Single,
+    /// Products of dense, convolutional and recurrent layers in bfloat16, everything else in single precision. Faster where the
+    /// hardware multiplies such numbers: graphics cards from compute capability 8 on, processors with AMX.
+    Mixed,
+}
+
 /// Where a network computes: `auto`, `cpu`, or `cuda:0` for the first graphics card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Device {
@@ -577,6 +589,9 @@ pub struct Course {
     pub threads: usize,
     /// Where it is computed.
     pub device: Device,
+    /// In which numbers.
+    #[serde(default)]
+    pub precision: Precision,
 }
 
 /// Training asked for. Beside it go the arrays `inputs` (f32, rows × input); what is true of each row, which is `labels` (i64) for

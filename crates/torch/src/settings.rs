@@ -6,7 +6,7 @@ use taktline_core::{CheckContext, ParamPath, Problem, path};
 
 use crate::protocol::{
     Augmentation, ClassLoss, Course, Device, EarlyStopping, Focal, Huber, Keep, Loss, NumberLoss,
-    Optimizer, Quantile, Schedule,
+    Optimizer, Precision, Quantile, Schedule,
 };
 
 /// A network's params: its own, then those of its training. `epochs` and `batch_size` are the defaults' functions.
@@ -44,6 +44,9 @@ macro_rules! network_params {
             /// Where it computes: `auto` (a graphics card, where there is one), `cpu`, `cuda:0`.
             #[serde(default)]
             device: $crate::protocol::Device,
+            /// In which numbers it learns; predictions are always made in single precision.
+            #[serde(default)]
+            precision: $crate::protocol::Precision,
             /// Decides first weights, order of rows and what is dropped; the pipeline's seed, where not given.
             seed: Option<u64>,
             /// Whether features may be personal data.
@@ -64,6 +67,7 @@ macro_rules! network_params {
                     clip_norm: self.clip_norm,
                     batch_size: self.batch_size,
                     device: self.device,
+                    precision: self.precision,
                     seed: self.seed,
                 }
             }
@@ -104,6 +108,7 @@ pub(crate) struct Settings {
     pub(crate) clip_norm: Option<f64>,
     pub(crate) batch_size: usize,
     pub(crate) device: Device,
+    pub(crate) precision: Precision,
     pub(crate) seed: Option<u64>,
 }
 
@@ -164,6 +169,7 @@ impl Settings {
             seed: self.seed.unwrap_or(seed),
             threads,
             device: self.device,
+            precision: self.precision,
         }
     }
 }

@@ -20,8 +20,8 @@ use crate::{
     network::{Mode, Model, Purpose, device_of},
     optimizer::{Descent, flat, restore},
     protocol::{
-        Array, Arrays, Course, Epoch, Event, Failure, Keep, Learning, Listener, Loss, Schedule,
-        Standing, Trained, Training,
+        Array, Arrays, Course, Epoch, Event, Failure, Keep, Learning, Listener, Loss, Precision,
+        Schedule, Standing, Trained, Training,
     },
     puzzle::Puzzle,
 };
@@ -263,7 +263,10 @@ fn run(
     let device = device_of(course.device)?;
     let mut model = Model::start(
         &request.network,
-        Purpose::Training,
+        match course.precision {
+            Precision::Single => Purpose::Training,
+            Precision::Mixed => Purpose::MixedTraining,
+        },
         course.seed,
         arrays,
         device,

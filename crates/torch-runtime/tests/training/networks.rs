@@ -203,6 +203,39 @@ fn a_recurrent_network_remembers_and_knows_how_sure_it_is() {
 }
 
 #[test]
+fn products_in_bfloat16_teach_as_much() {
+    let (train, test) = (bars(600, 1), bars(300, 2));
+    let network = |precision: &str| {
+        format!(
+            "{{layers: [{{conv: {{filters: 6, kernel: 3, activation: relu}}}}, batch_norm, flatten, \
+             {{dense: {{units: 3, activation: softmax}}}}], epochs: 12, batch_size: 16, precision: {precision}}}"
+        )
+    };
+    let single = learn("model.torch.cnn", &network("single"), &train, None);
+    let mixed = learn("model.torch.cnn", &network("mixed"), &train, None);
+    let apart = length(&weights(&single), &weights(&mixed));
+    assert!(apart > 1e-4, "rounded products end in other weights");
+    assert!(accuracy(&mixed, &test) > 0.97);
+    assert_eq!(
+        weights(&mixed),
+        weights(&learn("model.torch.cnn", &network("mixed"), &train, None))
+    );
+
+    let (train, test) = (sequences(600, 1), sequences(400, 3));
+    let truth = floats(test.data.column("load").expect("load"));
+    for recurrent_dropout in [0.0, 0.05] {
+        let params = format!(
+            "{{units: [16], recurrent_dropout: {recurrent_dropout}, epochs: 25, precision: mixed, \
+             optimizer: {{adam: {{learning_rate: 0.02}}}}, schedule: cosine}}"
+        );
+        let state = learn("model.torch.rnn", &params, &train, None);
+        let found = answers("model.torch.rnn", &params, &state, &test.data);
+        let explained = determination(&floats(&found[0]), &truth);
+        assert!(explained > 0.9, "R² {explained}");
+    }
+}
+
+#[test]
 fn a_sequence_is_said_step_by_step() {
     let mut noise = Noise(5);
     let numbers: Vec<f32> = (0..300 * 6).map(|_| noise.next()).collect();
