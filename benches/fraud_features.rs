@@ -160,6 +160,7 @@ fn checked(spec: &Path, params: &[(String, String)]) -> Fallible<taktline_spec::
         directory: Path::new("."),
         capabilities: Capabilities::default(),
         environment: &|_| None,
+        occurrence: taktline_spec::Occurrence::now(),
         registry: &registry,
     };
     let checked = taktline_spec::check(source, &options);

@@ -2,7 +2,7 @@
 #![cfg(unix)]
 
 mod reading;
-mod servers;
+pub(crate) mod servers;
 mod types;
 mod writing;
 

@@ -113,6 +113,12 @@ golden! {
     bad_seed
     schedule_unknown_key
     schedule_bad_span
+    schedule_bad_cron
+    schedule_bad_zone
+    schedule_two_triggers
+    schedule_bad_bounds
+    schedule_unknown_param
+    schedule_two_targets
     tests_unknown_stage
     tests_that_cannot_be
     sql_syntax

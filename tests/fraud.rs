@@ -193,8 +193,8 @@ fn trained() -> (Project, PathBuf, DataFrame, DataFrame) {
         ("{rows: \"${rows}\"", "{fraud_rate: 0.02, rows: \"${rows}\""),
         (">= 0.7", ">= 0"),
         (
-            "\ntests:",
-            "  - sink.parquet: {path: predictions.parquet}\n    from: classifier\n  - sink.parquet: {path: rows.parquet}\n    from: payments\n\ntests:",
+            "\nschedule:",
+            "  - sink.parquet: {path: predictions.parquet}\n    from: classifier\n  - sink.parquet: {path: rows.parquet}\n    from: payments\n\nschedule:",
         ),
     ] {
         project.edit("pipeline.yaml", from, to);

@@ -478,7 +478,7 @@ pub(crate) fn golden_settings() -> insta::Settings {
     let mut settings = insta::Settings::clone_current();
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
-    settings.add_filter(r"\b\d{8}T\d{9}-\d{5}\b", "[run]");
+    settings.add_filter(r"\b\d{8}T\d{9}-[0-9a-z]{5}\b", "[run]");
     settings.add_filter(r"\b\d+ min \d\d s\b|\b\d+(\.\d+)? s\b", "[time]");
     settings.add_filter(r"(bundles/[\w-]+/)[0-9a-f]{12}", "$1[bundle]");
     settings

@@ -26,7 +26,9 @@ mod models;
 mod object_store;
 mod pipeline_tests;
 mod profile;
+mod schedules;
 mod schema;
+mod store;
 mod streaming;
 mod templates;
 #[cfg(feature = "torch")]

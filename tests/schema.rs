@@ -135,9 +135,12 @@ fn shipped_pipelines_fit_it_and_name_it() {
 fn shipped_pipelines_pass_check() {
     let project = Project::new();
     for path in shipped_pipelines() {
-        let needs_torch = fs::read_to_string(&path)
-            .expect("a pipeline")
-            .contains("model.torch.");
+        let text = fs::read_to_string(&path).expect("a pipeline");
+        let needs_torch = text.contains("model.torch.");
+        // Only where a model is registered: tests/schedules.rs registers one.
+        if text.contains("model.registered:") {
+            continue;
+        }
         let outcome = project
             .takt_in(
                 repository(),

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use taktline_spec::TimeSpan;
+use taktline_spec::{ByteSize, TimeSpan};
 
 /// Declared analytics pipelines: YAML to a trusted decision, every night.
 #[derive(Debug, Parser)]
@@ -60,6 +60,18 @@ pub(crate) enum Command {
     Score(ScoreArguments),
     /// Look at rows: types, figures, frequent values, correlations, and expectations that would hold.
     Profile(ProfileArguments),
+    /// Run declared schedules, unattended: queue what is due, and work on it.
+    Scheduler(SchedulerArguments),
+    /// Work on queued jobs, on this machine or another that shares the run store.
+    Worker(WorkerArguments),
+    /// List the schedules that schedulers know, stop one, let it go on.
+    Schedules(SchedulesArguments),
+    /// Run a schedule for past times.
+    Backfill(BackfillArguments),
+    /// Look at runs: what ran, how it ended, what it measured; cancel one.
+    Runs(RunsArguments),
+    /// Look at registered models, say which version counts.
+    Models(ModelsArguments),
     /// Remove cached results, old runs and leftovers that are not needed any more.
     Gc(GcArguments),
     /// List the stage kinds, or explain one.
@@ -121,12 +133,24 @@ pub(crate) struct RunArguments {
     /// Make everything again, whatever is cached.
     #[arg(long)]
     pub(crate) fresh: bool,
-    /// Name this run's work: what a sink appended under the same key is not appended again
+    /// Name this run's work: what a sink appended under the same key is not appended again.
     #[arg(long, value_name = "KEY")]
     pub(crate) run_key: Option<String>,
     /// How the pictures of the evaluations are written beside the report, which shows them in any case.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Pictures::Svg)]
     pub(crate) plots: Pictures,
+    /// Stand for this time, which `${schedule.time}` and `${schedule.date}` give: RFC 3339. Now, where none is given.
+    #[arg(long, value_name = "TIME", value_parser = schedule_time)]
+    pub(crate) schedule_time: Option<chrono::DateTime<chrono::FixedOffset>>,
+    /// The file that arrived, which `${schedule.file}` gives.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) schedule_file: Option<String>,
+    /// The run's id, given by whoever watches it.
+    #[arg(long, hide = true)]
+    pub(crate) run_id: Option<String>,
+    /// A worker watches this run and writes it down; it ends when its standard input closes.
+    #[arg(long, hide = true)]
+    pub(crate) attended: bool,
     #[command(flatten)]
     pub(crate) spec: SpecArguments,
 }
@@ -239,6 +263,219 @@ pub(crate) struct CompletionsArguments {
     pub(crate) shell: clap_complete::Shell,
 }
 
+/// With `--format json`, log lines are JSON too. TAKT_STORE says where the run store is (`postgres://user@host/database` or a file);
+/// without it, it is `.taktline/store.db`.
+#[derive(Debug, Args)]
+pub(crate) struct SchedulerArguments {
+    /// Pipeline files, or folders of them.
+    #[arg(required = true, value_name = "FILE|DIR")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Only check the files and the run store, and show when each schedule is due next.
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Serve `/metrics` for Prometheus and `/healthz` there.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Option<String>,
+    /// Only queue; workers elsewhere do the work.
+    #[arg(long)]
+    pub(crate) no_worker: bool,
+    #[command(flatten)]
+    pub(crate) capacity: CapacityArguments,
+}
+
+/// TAKT_STORE says where the run store is; workers on several machines share one in PostgreSQL.
+#[derive(Debug, Args)]
+pub(crate) struct WorkerArguments {
+    /// Serve `/metrics` for Prometheus and `/healthz` there.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Option<String>,
+    /// End when there is nothing left to do.
+    #[arg(long)]
+    pub(crate) until_idle: bool,
+    #[command(flatten)]
+    pub(crate) capacity: CapacityArguments,
+}
+
+/// What a worker has to give.
+#[derive(Debug, Args)]
+pub(crate) struct CapacityArguments {
+    /// Runs at once.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub(crate) slots: u32,
+    /// Memory for all of them together, held against what schedules say they need (`needs: {memory: 4GB}`).
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) memory: Option<u64>,
+    /// A named resource and how much of it; may be given several times.
+    #[arg(long = "resource", value_name = "NAME=N", value_parser = name_and_number)]
+    pub(crate) resources: Vec<(String, u32)>,
+    /// A worker that gives no sign of life for so long counts as gone, and others take up its jobs.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = lease)]
+    pub(crate) lease: Duration,
+    /// A run that is asked to end (cancelled, over its time) has so long to do it by itself.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = age)]
+    pub(crate) grace: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SchedulesArguments {
+    #[command(subcommand)]
+    pub(crate) command: SchedulesCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SchedulesCommand {
+    /// List the schedules: next and last time, how the last ended.
+    List,
+    /// Let a schedule's times pass by.
+    Pause {
+        /// The schedule.
+        #[arg(value_name = "PIPELINE/SCHEDULE")]
+        schedule: String,
+    },
+    /// Let a schedule go on from now.
+    Resume {
+        /// The schedule.
+        #[arg(value_name = "PIPELINE/SCHEDULE")]
+        schedule: String,
+    },
+}
+
+/// Occurrences have the run keys that the scheduler gives them: what succeeded before is not done again.
+#[derive(Debug, Args)]
+pub(crate) struct BackfillArguments {
+    /// The pipeline file.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The schedule, where the file has several.
+    #[arg(long, value_name = "ID")]
+    pub(crate) schedule: Option<String>,
+    /// The first time: a date (`2026-11-01`) or RFC 3339; without an offset, UTC.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) from: i64,
+    /// Up to this time, not counting it.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) to: i64,
+    /// Runs at once.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_parallel: u32,
+    /// Only show what would run.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Only queue; a scheduler or worker does the work.
+    #[arg(long)]
+    pub(crate) detach: bool,
+    #[command(flatten)]
+    pub(crate) capacity: CapacityArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunsArguments {
+    #[command(subcommand)]
+    pub(crate) command: RunsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunsCommand {
+    /// List runs, the newest first.
+    List(RunsListArguments),
+    /// Show everything about a run.
+    Show {
+        /// The run's id or its beginning; `latest` is the newest.
+        run: String,
+    },
+    /// Put two runs side by side: params, data, metrics, time.
+    Compare {
+        /// A run.
+        first: String,
+        /// Another.
+        second: String,
+    },
+    /// Print what a scheduled run wrote.
+    Logs {
+        /// The run.
+        run: String,
+        /// Go on until it ends.
+        #[arg(long, short)]
+        follow: bool,
+    },
+    /// End a run, or take a job from the queue.
+    Cancel {
+        /// The run, or a job by its run key.
+        run: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunsListArguments {
+    /// Of this pipeline.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) pipeline: Option<String>,
+    /// Of this schedule.
+    #[arg(long, value_name = "ID")]
+    pub(crate) schedule: Option<String>,
+    /// Standing so.
+    #[arg(long, value_parser = ["running", "succeeded", "failed", "refused", "cancelled", "timed_out", "killed", "lost"])]
+    pub(crate) state: Option<String>,
+    /// Begun so long ago, at most (`7d`).
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    pub(crate) since: Option<Duration>,
+    /// At most so many.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) limit: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ModelsArguments {
+    #[command(subcommand)]
+    pub(crate) command: ModelsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelsCommand {
+    /// List versions.
+    List {
+        /// Of this model only.
+        name: Option<String>,
+    },
+    /// Show a version: NAME, NAME@3 or NAME@production.
+    Show {
+        /// The model.
+        #[arg(value_name = "NAME[@VERSION]")]
+        model: String,
+    },
+    /// Let an alias name a version.
+    Promote {
+        /// The model.
+        name: String,
+        /// The version: a number, an alias, or `latest`.
+        #[arg(value_name = "VERSION")]
+        which: String,
+        /// The alias.
+        #[arg(long, default_value = "production")]
+        alias: String,
+        /// Why; it stands in the history.
+        #[arg(long)]
+        because: Option<String>,
+    },
+    /// Let an alias name the version that it named before.
+    Rollback {
+        /// The model.
+        name: String,
+        /// The alias.
+        #[arg(long, default_value = "production")]
+        alias: String,
+    },
+    /// Put two versions side by side.
+    Diff {
+        /// The model.
+        name: String,
+        /// A version or alias.
+        first: String,
+        /// Another.
+        second: String,
+    },
+}
+
 fn name_and_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.trim().is_empty() => {
@@ -250,24 +487,32 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
 
 /// Bytes: `5GB` are 5 × 10⁹, `5GiB` are 5 × 2³⁰.
 fn size(text: &str) -> Result<u64, String> {
-    let refused = || format!("`{text}` is no size; write `5GB`, `500MB` or `2GiB`");
-    let unit_at = text
-        .find(|letter: char| !letter.is_ascii_digit() && letter != '.')
-        .unwrap_or(text.len());
-    let number: f64 = text[..unit_at].parse().map_err(|_| refused())?;
-    let unit = match text[unit_at..].trim().to_lowercase().as_str() {
-        "" | "b" => 1.0,
-        "k" | "kb" => 1e3,
-        "m" | "mb" => 1e6,
-        "g" | "gb" => 1e9,
-        "t" | "tb" => 1e12,
-        "kib" => 1024.0,
-        "mib" => 1024.0 * 1024.0,
-        "gib" => 1024.0 * 1024.0 * 1024.0,
-        "tib" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
-        _ => return Err(refused()),
-    };
-    Ok((number * unit) as u64)
+    ByteSize::try_from(text.to_owned()).map(|size| size.0)
+}
+
+fn name_and_number(text: &str) -> Result<(String, u32), String> {
+    let (name, number) =
+        name_and_value(text).map_err(|_| "write NAME=N, such as `gpu=1`".to_owned())?;
+    let number = number
+        .parse()
+        .map_err(|_| format!("`{number}` is no whole number"))?;
+    Ok((name, number))
+}
+
+fn lease(text: &str) -> Result<Duration, String> {
+    match age(text)? {
+        lease if lease < Duration::from_secs(1) => Err("a lease is at least `1s` long".to_owned()),
+        lease => Ok(lease),
+    }
+}
+
+fn moment(text: &str) -> Result<i64, String> {
+    taktline_spec::parse_moment(text)
+}
+
+fn schedule_time(text: &str) -> Result<chrono::DateTime<chrono::FixedOffset>, String> {
+    chrono::DateTime::parse_from_rfc3339(text)
+        .map_err(|_| format!("`{text}` is no time; write `2026-11-28T02:00:00+08:00`"))
 }
 
 fn age(text: &str) -> Result<Duration, String> {
@@ -277,16 +522,6 @@ fn age(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_as_people_write_them() {
-        assert_eq!(size("5GB"), Ok(5_000_000_000));
-        assert_eq!(size("1.5 KiB"), Ok(1536));
-        assert_eq!(size("0"), Ok(0));
-        for wrong in ["", "GB", "5 apples", "-1GB", "1e3"] {
-            assert!(size(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -6,6 +6,7 @@ mod diagnostics;
 mod output;
 mod progress;
 mod project;
+mod run_store;
 
 use std::process::ExitCode;
 
@@ -42,16 +43,7 @@ mod exit {
 fn main() -> ExitCode {
     let arguments = Takt::parse();
     let mut output = Output::new(arguments.format, arguments.color);
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("TAKT_LOG")
-                .unwrap_or_else(|_| "warn".into()),
-        )
-        .with_writer(std::io::stderr)
-        .with_ansi(output.is_coloured())
-        .with_target(false)
-        .without_time()
-        .init();
+    logs(&arguments, &output);
     match dispatch(arguments, &mut output).and_then(|code| output.finish().map(|()| code)) {
         Ok(code) => ExitCode::from(code),
         // `takt stages | head` closes our output early: that is no error of ours.
@@ -60,6 +52,32 @@ fn main() -> ExitCode {
             output.error(&error);
             ExitCode::from(exit::FAILED)
         }
+    }
+}
+
+/// What happens inside, on standard error: warnings, and of commands that run for months every step, with its time. `TAKT_LOG` says
+/// otherwise.
+fn logs(arguments: &Takt, output: &Output) {
+    let unattended = matches!(
+        arguments.command,
+        Command::Scheduler(_) | Command::Worker(_) | Command::Backfill(_)
+    );
+    let usual = if unattended {
+        "warn,takt=info,taktline_scheduler=info"
+    } else {
+        "warn"
+    };
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_env("TAKT_LOG").unwrap_or_else(|_| usual.into());
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(output.is_coloured())
+        .with_target(false);
+    match (unattended, arguments.format) {
+        (true, Format::Json) => builder.json().flatten_event(true).init(),
+        (true, _) => builder.init(),
+        (false, _) => builder.without_time().init(),
     }
 }
 
@@ -84,6 +102,12 @@ fn dispatch(arguments: Takt, output: &mut Output) -> anyhow::Result<u8> {
         Command::Plan(arguments) => commands::plan::plan(&arguments, output),
         Command::Run(arguments) => commands::run::run(&arguments, output),
         Command::Test(arguments) => commands::test::test(&arguments, output),
+        Command::Scheduler(arguments) => commands::scheduler::scheduler(&arguments, output),
+        Command::Worker(arguments) => commands::scheduler::worker(&arguments, output),
+        Command::Schedules(arguments) => commands::scheduler::schedules(&arguments, output),
+        Command::Backfill(arguments) => commands::backfill::backfill(&arguments, output),
+        Command::Runs(arguments) => commands::runs::runs(&arguments, output),
+        Command::Models(arguments) => commands::models::models(&arguments, output),
         Command::Gc(arguments) => commands::gc::gc(&arguments, output),
         Command::Score(arguments) => commands::score::score(&arguments, output),
         Command::Profile(arguments) => commands::profile::profile(&arguments, output),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use taktline_core::{Capabilities, Diagnostic, Registry, Severity};
-use taktline_spec::{Checked, Options, SourceText};
+use taktline_spec::{Checked, Occurrence, Options, SourceText};
 // Named so that the linker keeps them: their stage kinds register themselves.
 use {taktline_evaluate as _, taktline_linfa as _, taktline_ops as _};
 
@@ -54,6 +54,16 @@ impl Loaded {
 
 /// Reads and checks a spec.
 pub(crate) fn load(file: &Path, arguments: &SpecArguments, registry: &Registry) -> Loaded {
+    load_for(file, arguments, registry, Occurrence::now())
+}
+
+/// Reads and checks a spec for a run that stands for a time.
+pub(crate) fn load_for(
+    file: &Path,
+    arguments: &SpecArguments,
+    registry: &Registry,
+    occurrence: Occurrence,
+) -> Loaded {
     let source: Result<SourceText, Diagnostic> = taktline_spec::read(file);
     match source {
         Ok(source) => {
@@ -65,6 +75,7 @@ pub(crate) fn load(file: &Path, arguments: &SpecArguments, registry: &Registry) 
                 directory: &directory,
                 capabilities: capabilities(),
                 environment: &|name| std::env::var(name).ok(),
+                occurrence,
                 registry,
             };
             Loaded {

@@ -1,7 +1,7 @@
 //! Real database servers for the tests: one of each kind, started by the first test that needs it.
 //!
 //! A server runs under a small shell script that reads from a pipe of the tests: when they end, in whatever way, the pipe
-//! closes, the script stops the server and removes its files.
+//! closes, the script stops the server and removes its files. A line on the pipe asks it to restart the server.
 #![cfg(unix)]
 
 use std::{
@@ -26,7 +26,11 @@ const STOP_WITH_THE_TESTS: &str = r#"
 folder=$1; shift
 "$@" >"$folder/server.log" 2>&1 &
 server=$!
-cat >/dev/null
+while read -r _; do
+    kill -INT $server; wait $server
+    "$@" >>"$folder/server.log" 2>&1 &
+    server=$!
+done
 kill -TERM $server; wait $server
 rm -rf "$folder"
 "#;
@@ -65,7 +69,22 @@ pub(crate) fn mariadb() -> Database {
     Database::new(SERVER.get_or_init(start_mariadb))
 }
 
+/// A new database in a PostgreSQL of its own, which the test may restart.
+pub(crate) fn postgres_to_restart() -> Database {
+    Database::new(Box::leak(Box::new(start_postgres())))
+}
+
 impl Database {
+    /// Restarts the server; whoever is connected is thrown out.
+    pub(crate) fn restart(&self) {
+        use std::io::Write;
+        let mut pipe = self.server._process.stdin.as_ref().expect("a pipe");
+        pipe.write_all(b"restart\n").expect("the script listens");
+        // It answers until it goes down; only then does it come up.
+        thread::sleep(Duration::from_millis(500));
+        self.server.wait_until_up(&self.server.socket);
+    }
+
     fn new(server: &'static Server) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));

@@ -2,12 +2,13 @@
 
 use serde::Serialize;
 use taktline_engine::{CollectOptions, Collected, Collection, Store, collect};
+use taktline_store::{Address, now};
 
 use crate::{
     args::GcArguments,
     exit,
     output::{FAINT, Output, bytes, counted, styled},
-    project,
+    project, run_store,
 };
 
 #[derive(Serialize)]
@@ -15,6 +16,8 @@ struct Report {
     status: &'static str,
     #[serde(flatten)]
     collection: Collection,
+    /// Runs that the run store forgets.
+    forgotten_runs: u64,
 }
 
 pub(crate) fn gc(arguments: &GcArguments, output: &mut Output) -> anyhow::Result<u8> {
@@ -27,15 +30,43 @@ pub(crate) fn gc(arguments: &GcArguments, output: &mut Output) -> anyhow::Result
         dry_run: arguments.dry_run,
     };
     let collection = collect(&store, &options)?;
+    let forgotten_runs = forget(arguments)?;
     if output.is_json() {
         output.json(&Report {
             status: "finished",
             collection,
+            forgotten_runs,
         })?;
     } else {
         text(&collection, output)?;
+        if forgotten_runs > 0 {
+            let verb = if arguments.dry_run {
+                "would forget"
+            } else {
+                "forgets"
+            };
+            let runs = counted(forgotten_runs as usize, "run");
+            output.line(format!("the run store {verb} {runs}"))?;
+        }
     }
     Ok(exit::OK)
+}
+
+/// Lets the run store forget runs that are older than what is kept on disk; one that does not exist is not made.
+fn forget(arguments: &GcArguments) -> anyhow::Result<u64> {
+    if let Address::File(path) = Address::of_project(&project::directory())?
+        && !path.exists()
+    {
+        return Ok(0);
+    }
+    let runtime = run_store::runtime()?;
+    runtime.block_on(async {
+        let store = run_store::open().await?;
+        let before = now() - arguments.max_age.as_millis() as i64;
+        let forgotten = store.forget_runs(before, arguments.dry_run).await?;
+        store.close().await;
+        Ok(forgotten)
+    })
 }
 
 fn text(collection: &Collection, output: &mut Output) -> anyhow::Result<()> {

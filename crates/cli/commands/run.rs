@@ -9,7 +9,9 @@ use taktline_engine::{
     run as run_plan, write_atomically,
 };
 use taktline_ops::files;
-use taktline_spec::Plan;
+use taktline_scheduler::host;
+use taktline_spec::{Occurrence, Plan};
+use taktline_store::{NewRun, RunReport, RunState, RunStore, new_run_id, now};
 
 use crate::{
     args::{Pictures, RunArguments},
@@ -18,7 +20,7 @@ use crate::{
         Align, BAD, BOLD, FAINT, GOOD, Output, Table as Columns, counted, duration, figure, styled,
         thousands,
     },
-    progress, project,
+    progress, project, run_store,
 };
 
 /// The result for scripts: what was done.
@@ -53,7 +55,15 @@ impl Failed {
 
 pub(crate) fn run(arguments: &RunArguments, output: &mut Output) -> anyhow::Result<u8> {
     let registry = project::registry()?;
-    let loaded = project::load(&arguments.file, &arguments.spec, &registry);
+    let occurrence = match &arguments.schedule_time {
+        Some(time) => Occurrence::at(time),
+        None => Occurrence::now(),
+    };
+    let occurrence = Occurrence {
+        file: arguments.schedule_file.clone(),
+        ..occurrence
+    };
+    let loaded = project::load_for(&arguments.file, &arguments.spec, &registry, occurrence);
     loaded.print(output);
     let (false, Some(plan)) = (loaded.failed(), &loaded.checked.plan) else {
         if output.is_json() {
@@ -61,13 +71,15 @@ pub(crate) fn run(arguments: &RunArguments, output: &mut Output) -> anyhow::Resu
         }
         return Ok(exit::USAGE);
     };
+    let record = Record::begin(plan, arguments);
     let directory = project::directory();
     let store = Store::new(&directory);
-    let cancellation = cancellation(output_folders(plan, &directory))?;
+    let cancellation = cancellation(output_folders(plan, &directory), arguments.attended)?;
     let observer = progress::observer(output.is_watched());
     let options = RunOptions {
         fresh: arguments.fresh,
         run_key: arguments.run_key.clone(),
+        run: Some(record.id.clone()),
     };
     let result = run_plan(
         plan,
@@ -82,17 +94,20 @@ pub(crate) fn run(arguments: &RunArguments, output: &mut Output) -> anyhow::Resu
         Ok(summary) => {
             let report = write_report(plan, &store, &summary, arguments.plots)?;
             let passed = summary.passed();
+            let code = if passed { exit::OK } else { exit::GATE };
+            let finished = Finished {
+                status: "finished",
+                passed,
+                report,
+                summary,
+            };
+            record.end(code, &finished);
             if output.is_json() {
-                output.json(&Finished {
-                    status: "finished",
-                    passed,
-                    report,
-                    summary,
-                })?;
+                output.json(&finished)?;
             } else {
-                text(&summary, &report, output)?;
+                text(&finished.summary, &finished.report, output)?;
             }
-            Ok(if passed { exit::OK } else { exit::GATE })
+            Ok(code)
         }
         Err(failure) => {
             diagnostics::print(
@@ -100,24 +115,95 @@ pub(crate) fn run(arguments: &RunArguments, output: &mut Output) -> anyhow::Resu
                 loaded.text.as_deref(),
                 output,
             );
+            let code = exit::of(failure.kind);
+            let failed = Failed {
+                quarantined: failure.quarantined,
+                ..Failed::new(vec![*failure.diagnostic])
+            };
+            record.end(code, &failed);
             if output.is_json() {
-                output.json(&Failed {
-                    quarantined: failure.quarantined,
-                    ..Failed::new(vec![*failure.diagnostic])
-                })?;
+                output.json(&failed)?;
             }
-            Ok(exit::of(failure.kind))
+            Ok(code)
         }
     }
 }
 
-/// Ctrl-C (and a termination signal) asks the run to end. What looks ends by itself; a query that does not look is left
+/// Writes a run down in the run store, where nobody else does. That it cannot is told, and no reason to stop.
+struct Record {
+    id: String,
+    store: Option<(tokio::runtime::Runtime, RunStore)>,
+}
+
+impl Record {
+    fn begin(plan: &Plan, arguments: &RunArguments) -> Self {
+        let id = arguments
+            .run_id
+            .clone()
+            .unwrap_or_else(|| new_run_id(now()));
+        let run = NewRun {
+            id: id.clone(),
+            pipeline: plan.pipeline.clone(),
+            file: arguments.file.display().to_string(),
+            run_key: arguments.run_key.clone(),
+            // `--param` may hold a secret's value.
+            params: arguments
+                .spec
+                .params
+                .iter()
+                .map(|(name, value)| (name.clone(), plan.redact(value)))
+                .collect(),
+            host: host(),
+            process: Some(i64::from(std::process::id())),
+        };
+        let begun = || -> anyhow::Result<_> {
+            let runtime = run_store::runtime()?;
+            let store = runtime.block_on(run_store::open())?;
+            runtime.block_on(store.begin_run(&run, now()))?;
+            Ok((runtime, store))
+        };
+        let store = match arguments.attended {
+            true => None,
+            false => begun()
+                .inspect_err(|error| tracing::warn!("the run is not written down: {error:#}"))
+                .ok(),
+        };
+        Self { id, store }
+    }
+
+    fn end(&self, code: u8, told: &impl Serialize) {
+        let Some((runtime, store)) = &self.store else {
+            return;
+        };
+        let state = match code {
+            exit::OK => RunState::Succeeded,
+            exit::GATE => RunState::Refused,
+            exit::INTERRUPTED => RunState::Cancelled,
+            _ => RunState::Failed,
+        };
+        let told = serde_json::to_value(told).unwrap_or_default();
+        let report = RunReport::read(&told);
+        let ended = async {
+            let ended = store
+                .end_run(&self.id, state, i64::from(code), &report, now())
+                .await;
+            store.close().await;
+            ended
+        };
+        if let Err(error) = runtime.block_on(ended) {
+            tracing::warn!("how the run ended is not written down: {error}");
+        }
+    }
+}
+
+/// Ctrl-C (and a termination signal) asks the run to end; where somebody attends to it, so does the end of its standard input, which
+/// whoever watches it holds open: a run does not outlive its watcher. What looks ends by itself; a query that does not look is left
 /// where it is after a moment: everything on disk is whole at any time.
-fn cancellation(outputs: BTreeSet<PathBuf>) -> anyhow::Result<Arc<Cancellation>> {
+fn cancellation(outputs: BTreeSet<PathBuf>, attended: bool) -> anyhow::Result<Arc<Cancellation>> {
     const PATIENCE: Duration = Duration::from_millis(800);
     let cancellation = Arc::new(Cancellation::default());
     let asked = Arc::clone(&cancellation);
-    ctrlc::set_handler(move || {
+    let interrupt = move || {
         asked.cancel();
         let outputs = outputs.clone();
         std::thread::spawn(move || {
@@ -134,7 +220,15 @@ fn cancellation(outputs: BTreeSet<PathBuf>) -> anyhow::Result<Arc<Cancellation>>
             // Not `process::exit`: libtorch's destructors must not run while its threads compute.
             signal_hook::low_level::exit(i32::from(exit::INTERRUPTED));
         });
-    })?;
+    };
+    if attended {
+        let interrupt = interrupt.clone();
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+            interrupt();
+        });
+    }
+    ctrlc::set_handler(interrupt)?;
     Ok(cancellation)
 }
 

@@ -33,7 +33,7 @@ use crate::{key::sorted, local, store::write_atomically, streaming};
 
 const FORMAT: u32 = 1;
 const MANIFEST: &str = "manifest.json";
-const SUMS: &str = "SHA256SUMS";
+pub(crate) const SUMS: &str = "SHA256SUMS";
 
 /// The part of a plan that a bundle holds.
 #[derive(Debug, Clone, PartialEq, Eq)]

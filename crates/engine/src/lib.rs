@@ -16,6 +16,7 @@ mod lease;
 pub mod local;
 mod quarantine;
 mod record;
+mod registered;
 mod run;
 mod store;
 mod streaming;

@@ -25,6 +25,7 @@ use taktline_spec::Plan;
 use crate::{
     bundle::{self, Extent, Scoring},
     explain,
+    key::Key,
     lease::Lease,
     local::{self, Places},
     quarantine::{self, Quarantine},
@@ -42,6 +43,8 @@ pub struct RunOptions {
     pub fresh: bool,
     /// Names what sinks write; a run with the key of an earlier one that succeeded appends nothing twice.
     pub run_key: Option<String>,
+    /// The run's id; made up, where none is given.
+    pub run: Option<String>,
 }
 
 /// Sees a run go by.
@@ -118,7 +121,7 @@ pub fn run(
     cancellation: &Cancellation,
 ) -> Result<RunSummary, Failure> {
     let start = Instant::now();
-    let name = run_id();
+    let name = options.run.clone().unwrap_or_else(run_id);
     let mut lease = Lease::take(store, &name)
         .inspect_err(|error| tracing::debug!(%error, "nothing tells `takt gc` of this run"))
         .ok();
@@ -1541,6 +1544,7 @@ impl<'a> Run<'a> {
             pipeline: self.plan.pipeline.clone(),
             run: self.run.clone(),
             seed: self.plan.seed,
+            sources: self.sources(),
             stages: (0..self.plan.stages.len())
                 .map(|index| self.stage_summary(index))
                 .collect(),
@@ -1560,6 +1564,24 @@ impl<'a> Run<'a> {
             bundle: self.bundle.clone(),
             seconds,
         }
+    }
+
+    /// What each source holds, as a hash: of its files, where it reads any, else of all that says what it gives.
+    fn sources(&self) -> Vec<(String, String)> {
+        let of_source = |stage: &taktline_spec::PlannedStage, record: &StageRecord| {
+            let files: Vec<&String> = record.files.values().collect();
+            let content = if files.is_empty() {
+                record.key
+            } else {
+                Key::of(&files).unwrap_or(record.key)
+            };
+            (stage.id.clone(), content.to_string())
+        };
+        let stages = self.plan.stages.iter().zip(&self.records);
+        stages
+            .filter(|(stage, _)| matches!(stage.stage.shape(), Shape::Source(_)))
+            .map(|(stage, record)| of_source(stage, record))
+            .collect()
     }
 
     /// As [`Run::failure`], for a run that leaves nothing behind.

@@ -79,6 +79,8 @@ pub struct RunSummary {
     pub run: String,
     /// The seed.
     pub seed: u64,
+    /// What the sources hold, as a hash, by stage id: the same hash, the same rows.
+    pub sources: Vec<(String, String)>,
     /// Stage by stage, in plan order.
     pub stages: Vec<StageSummary>,
     /// What the evaluations found, by stage id.

@@ -22,6 +22,7 @@ pub(crate) fn run(yaml: &str, directory: &Path) -> Result<DataFrame, String> {
         directory,
         capabilities: Capabilities::default(),
         environment: &|_| None,
+        occurrence: taktline_spec::Occurrence::now(),
         registry: &registry,
     };
     let source = taktline_spec::SourceText::new("pipeline.yaml", yaml);
@@ -46,6 +47,7 @@ pub(crate) fn diagnostics(stages: &str) -> Vec<Diagnostic> {
         directory: Path::new("."),
         capabilities: Capabilities::default(),
         environment: &|_| None,
+        occurrence: taktline_spec::Occurrence::now(),
         registry: &registry,
     };
     let yaml = format!("pipeline: example\nstages:\n{}\n", stages.trim_end());

@@ -6,6 +6,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use taktline_core::Role;
 
+use crate::schedule::ScheduleEntry;
+
 /// The seed of a pipeline that names none.
 pub const DEFAULT_SEED: u64 = 7;
 
@@ -183,59 +185,6 @@ impl JsonSchema for TimeSpan {
             "pattern": "^[0-9]{1,12}(ms|s|m|h|d)$",
         })
     }
-}
-
-/// What happens when a run is due while the last one still works.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Overlap {
-    /// The new run is left out.
-    #[default]
-    Skip,
-    /// The new run waits.
-    Queue,
-    /// The old run is ended.
-    Cancel,
-}
-
-/// How often a failed run is tried again.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Retries {
-    /// At most this many times.
-    #[schemars(range(max = 100))]
-    pub limit: u32,
-    /// How long to wait before the first; twice as long before each next.
-    #[serde(default)]
-    pub backoff: Option<TimeSpan>,
-}
-
-/// When the pipeline runs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ScheduleEntry {
-    /// Names the schedule.
-    #[schemars(regex(pattern = r"^[A-Za-z_][A-Za-z0-9_-]*$"), length(max = 64))]
-    pub id: String,
-    /// Minute, hour, day of the month, month, day of the week: `0 2 * * *` is 02:00 every day.
-    #[schemars(regex(pattern = r"^\s*([0-9A-Za-z*/,#?-]+\s+){4}[0-9A-Za-z*/,#?-]+\s*$"))]
-    pub cron: String,
-    /// The time zone of `cron`, by its IANA name. UTC, where none is given.
-    #[serde(default)]
-    #[schemars(regex(pattern = r"^[A-Za-z]+([/_+-][A-Za-z0-9_+-]+)*$"))]
-    pub timezone: Option<String>,
-    /// A run that was missed by no more than this is made up for.
-    #[serde(default)]
-    pub catch_up: Option<TimeSpan>,
-    /// What happens when a run is due while the last one still works.
-    #[serde(default)]
-    pub overlap: Overlap,
-    /// How often a failed run is tried again.
-    #[serde(default)]
-    pub retries: Option<Retries>,
-    /// A run that takes longer is ended.
-    #[serde(default)]
-    pub timeout: Option<TimeSpan>,
 }
 
 /// A row of a test's frame.

@@ -8,6 +8,7 @@ mod plan;
 mod report;
 mod rules;
 mod scalar;
+mod schedule;
 mod schema;
 mod source;
 mod stages;
@@ -17,11 +18,16 @@ mod tests;
 mod tree;
 mod validate;
 
-pub use document::{
-    DEFAULT_SEED, Overlap, Retries, Row, ScheduleEntry, TestCase, TestExpectation, TimeSpan,
-};
+/// A time zone, by its IANA name.
+pub use chrono_tz::Tz as Zone;
+pub use document::{DEFAULT_SEED, Row, TestCase, TestExpectation, TimeSpan};
 pub use plan::{
-    Checked, Options, Plan, PlannedStage, PlannedTest, StageSummary, check, locate, locate_in_test,
+    Checked, Options, Outline, Plan, PlannedStage, PlannedTest, StageSummary, check, locate,
+    locate_in_test, outline,
+};
+pub use schedule::{
+    After, AfterSchedule, ByteSize, Email, FileArrival, Needs, Notification, Occurrence, Overlap,
+    PlacedSchedule, Retries, ScheduleEntry, ScheduleParam, Timetable, parse_moment,
 };
 pub use schema::{params_schema, schema};
 pub use source::{LARGEST_FILE, SourceText, read};

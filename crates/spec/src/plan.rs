@@ -15,10 +15,11 @@ use taktline_core::{
 
 use crate::{
     cases,
-    document::{ColumnDeclaration, DEFAULT_SEED, Document, ScheduleEntry, TestCase},
+    document::{ColumnDeclaration, DEFAULT_SEED, Document, TestCase},
     graph,
     report::{Report, underline},
     rules,
+    schedule::{self, Occurrence, PlacedSchedule, ScheduleEntry},
     source::{Places, SourceText},
     stages::{Draft, read_stages},
     substitute::{Environment, Substitution},
@@ -38,6 +39,8 @@ pub struct Options<'a> {
     pub capabilities: Capabilities,
     /// Environment variables, for `${env:NAME}` and `${secret:NAME}`.
     pub environment: Environment<'a>,
+    /// What the run stands for: `${schedule.time}`.
+    pub occurrence: Occurrence,
     /// The kinds that there are.
     pub registry: &'a Registry,
 }
@@ -149,6 +152,89 @@ pub fn check(source: SourceText, options: &Options<'_>) -> Checked {
         .filter(|_| errors == 0)
         .and_then(|parts| parts.into_plan(source, places, secrets));
     Checked { plan, diagnostics }
+}
+
+/// What a scheduler has to know of a spec.
+#[derive(Debug, Default)]
+pub struct Outline {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// Where its name is.
+    pub location: Option<Location>,
+    /// When it runs.
+    pub schedules: Vec<PlacedSchedule>,
+    /// What is wrong with the spec as far as it was looked at.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Outline {
+    /// Whether nothing wrong was seen.
+    pub fn is_ok(&self) -> bool {
+        self.diagnostics
+            .iter()
+            .all(|diagnostic| diagnostic.severity != Severity::Error)
+    }
+}
+
+/// Reads a spec's name and schedules, without looking at its stages or any data.
+pub fn outline(source: &SourceText, environment: Environment<'_>) -> Outline {
+    let places = Places::new(source);
+    let mut report = Report::new(source, &places);
+    let (root, unreadable) = parse_leniently(source);
+    report.diagnostics.extend(unreadable);
+    let mut outline = Outline::default();
+    if let Some(mut root) = root {
+        let occurrence = Occurrence::now();
+        let declared = root.get("params");
+        let mut substitution =
+            Substitution::declare(declared, &[], environment, &occurrence, &mut report);
+        // A param without a default may get its value from the schedule.
+        report
+            .diagnostics
+            .retain(|diagnostic| diagnostic.code != "missing-param");
+        if let NodeValue::Mapping(entries) = &mut root.value {
+            for (key, node) in entries {
+                match key.text.as_str() {
+                    "pipeline" => substitution.apply(node, &mut report),
+                    "schedule" => {
+                        schedule::apply(node, |part| substitution.apply(part, &mut report));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        outline.pipeline = root
+            .get("pipeline")
+            .and_then(Node::text)
+            .unwrap_or_default()
+            .to_owned();
+        outline.location = root
+            .get("pipeline")
+            .map(|name| places.location(source, name.span.clone()));
+        let list = root.get("schedule");
+        let entries: Vec<ScheduleEntry> = read_list(list, "schedule", &mut report);
+        report_duplicate_schedules(list, &mut report);
+        let names = substitution.params.keys().map(String::as_str).collect();
+        schedule::check(list, &names, &mut report);
+        let nodes = list.map(Node::items).unwrap_or_default();
+        let place = |node: &Node| places.location(source, underline(source, node, None));
+        // As many as there are, or there is an error.
+        outline.schedules = entries
+            .into_iter()
+            .zip(nodes)
+            .map(|(entry, node)| PlacedSchedule {
+                location: place(node.get("id").unwrap_or(node)),
+                after: node.get("after").map(place),
+                entry,
+            })
+            .collect();
+        for diagnostic in &mut report.diagnostics {
+            redact(&substitution.secrets, diagnostic);
+        }
+    }
+    outline.diagnostics = std::mem::take(&mut report.diagnostics);
+    in_order(&mut outline.diagnostics);
+    outline
 }
 
 /// A problem of a stage, met at check or while running, with its place in the spec.
@@ -322,6 +408,7 @@ fn substitute<'a>(root: &Node, options: &Options<'a>, report: &mut Report<'_>) -
         root.get("params"),
         &options.params,
         options.environment,
+        &options.occurrence,
         report,
     )
 }
@@ -341,8 +428,11 @@ fn read_document(
     report: &mut Report<'_>,
 ) -> Option<Parts> {
     if let NodeValue::Mapping(entries) = &mut root.value {
-        for (_, node) in entries.iter_mut().filter(|(key, _)| key.text != "params") {
-            substitution.apply(node, report);
+        for (key, node) in entries.iter_mut().filter(|(key, _)| key.text != "params") {
+            match key.text.as_str() {
+                "schedule" => schedule::apply(node, |part| substitution.apply(part, report)),
+                _ => substitution.apply(node, report),
+            }
         }
         substitution.report_unused(report);
     }
@@ -404,6 +494,8 @@ fn read_document(
 
     let schedule: Vec<ScheduleEntry> = read_list(root.get("schedule"), "schedule", report);
     report_duplicate_schedules(root.get("schedule"), report);
+    let names = substitution.params.keys().map(String::as_str).collect();
+    schedule::check(root.get("schedule"), &names, report);
     let tests: Vec<TestCase> = read_list(root.get("tests"), "tests", report);
     cases::check(root.get("tests"), &drafts, &schemas, report);
     // As many as there are, or there is an error and no plan.

@@ -10,6 +10,7 @@ use taktline_core::{closest, did_you_mean};
 use crate::{
     report::Report,
     scalar::plain_value,
+    schedule::Occurrence,
     tree::{Node, NodeValue, Origin, Piece, shortened},
 };
 
@@ -104,6 +105,7 @@ pub(crate) struct Substitution<'a> {
     /// Secret values by name; they must never be shown.
     pub(crate) secrets: BTreeMap<String, String>,
     environment: Environment<'a>,
+    occurrence: Occurrence,
     reported: BTreeSet<String>,
 }
 
@@ -122,12 +124,14 @@ impl<'a> Substitution<'a> {
         block: Option<&Node>,
         overrides: &[(String, String)],
         environment: Environment<'a>,
+        occurrence: &Occurrence,
         report: &mut Report<'_>,
     ) -> Self {
         let mut substitution = Self {
             params: BTreeMap::new(),
             secrets: BTreeMap::new(),
             environment,
+            occurrence: occurrence.clone(),
             reported: BTreeSet::new(),
         };
         for (key, declaration) in block.map(Node::entries).unwrap_or_default() {
@@ -443,6 +447,37 @@ impl<'a> Substitution<'a> {
                         )
                         .help
                         .push(format!("set the environment variable `{name}`"));
+                    Put::Failed
+                }
+            };
+        }
+        if let Some(name) = reference.strip_prefix("schedule.") {
+            return match self.occurrence.value(name) {
+                Some(Some(value)) => Put::Value(NodeValue::Text(value.to_owned()), None),
+                Some(None) => {
+                    report
+                        .error(
+                            place,
+                            "undefined-param",
+                            format!("`${{{reference}}}` has a value only in runs that a file's arrival started"),
+                        )
+                        .help
+                        .push("declare a param and let the schedule set it: `params: {input: \"${schedule.file}\"}`".into());
+                    Put::Failed
+                }
+                None => {
+                    let help = did_you_mean(name, ["time", "date", "file"]).unwrap_or_default();
+                    report
+                        .error(
+                            place,
+                            "undefined-param",
+                            format!(
+                                "`${{{}}}` is nothing that a schedule tells",
+                                shortened(reference)
+                            ),
+                        )
+                        .help
+                        .push(help);
                     Put::Failed
                 }
             };

@@ -7,7 +7,7 @@ use std::path::Path;
 use proptest::prelude::*;
 use taktline_core::{Capabilities, Diagnostic, Problem, Registry, Role, Severity, path};
 
-use crate::{Checked, Options, SourceText, check, locate, parse, schema};
+use crate::{Checked, Occurrence, Options, SourceText, check, locate, parse, schema};
 
 fn environment(name: &str) -> Option<String> {
     match name {
@@ -29,6 +29,7 @@ fn check_with(text: &str, params: &[(&str, &str)], seed: Option<u64>) -> Checked
         directory: Path::new("."),
         capabilities: Capabilities::default(),
         environment: &environment,
+        occurrence: Occurrence::now(),
         registry: &registry,
     };
     check(SourceText::new("a.yaml", text), &options)
@@ -329,8 +330,8 @@ fn schedules_and_tests_have_a_shape() {
     assert_findings(
         &text,
         &[
-            "wrong-format 6:19 [daily] `cron` of item 1 of `schedule` cannot be `daily` | minute, hour, day of the month, month, day of the week: `0 2 * * *` is 02:00 every day",
-            "unknown-value 6:35 [never] `overlap` of item 1 of `schedule` cannot be `never` | known: `skip`, `queue`, `cancel`",
+            "invalid-cron 6:19 [daily] `daily` has 1 field | a cron expression has five (minute, hour, day, month, weekday), or six with seconds before them",
+            "unknown-value 6:35 [never] `overlap` of item 1 of `schedule` cannot be `never` | known: `skip`, `queue`, `cancel_previous`, `allow`",
             "duplicate-id 7:10 [a] two schedules have the id `a`",
             "wrong-format 7:39 [2 hours] `timeout` of item 2 of `schedule` cannot be `2 hours` | a span of time: `500ms`, `30s`, `5m`, `2h` or `1d`",
             "unknown-stage 9:23 [tabel] the test names `tabel`, which is no stage | did you mean `table`?",

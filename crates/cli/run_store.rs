@@ -1,0 +1,40 @@
+//! The run store, from commands.
+
+use taktline_store::{Address, RunStore};
+
+use crate::project;
+
+/// A runtime for what talks with the store: one thread, so that an idle scheduler costs next to nothing.
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?)
+}
+
+/// Opens the project's store.
+pub(crate) async fn open() -> anyhow::Result<RunStore> {
+    let address = Address::of_project(&project::directory())?;
+    Ok(RunStore::open(&address).await?)
+}
+
+/// Opens the project's store to look at it: one that is not there is not made.
+pub(crate) async fn open_existing() -> anyhow::Result<RunStore> {
+    let address = Address::of_project(&project::directory())?;
+    if let Address::File(path) = &address
+        && !path.exists()
+    {
+        anyhow::bail!(
+            "there is no run store {}: nothing has run in this directory yet",
+            address.place()
+        );
+    }
+    Ok(RunStore::open(&address).await?)
+}
+
+/// A moment as a person reads it: in this machine's zone, to the second.
+pub(crate) fn local_time(milliseconds: i64) -> String {
+    let time = chrono::DateTime::from_timestamp_millis(milliseconds).unwrap_or_default();
+    time.with_timezone(&chrono::Local)
+        .format("%Y-%m-%d %H:%M:%S")
+        .to_string()
+}

@@ -1,0 +1,290 @@
+//! `model.registered`
+
+use std::{
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+use polars::prelude::{Column as PolarsColumn, DataFrame};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use taktline_core::{
+    CheckContext, Column, Error, FitContext, Frame, Model, Predictor, Problem, Registry, Result,
+    Role, Schema, Shape, Stage, State, did_you_mean, path, register_kind, type_name,
+};
+use taktline_store::{Address, RunStore};
+
+use crate::bundle::{Bundle, SUMS};
+
+const VERSION: u32 = 1;
+
+/// Predict with a registered model: a version of it, or whichever an alias names today.
+///
+/// Runs with `deploy.bundle` register their bundles under the pipeline's name (`takt models list`), and `takt models promote` says
+/// which version is `production`. The rows go through the very plan that the model was trained with, from the columns that it began
+/// with; `takt models show` tells them. Other columns are passed through. When the alias names another version, what was cached is
+/// made anew.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Registered {
+    /// The model's name: that of the pipeline that trained it.
+    #[schemars(length(min = 1))]
+    name: String,
+    /// An alias, `latest`, or the number of a version.
+    #[serde(default = "production")]
+    version: Version,
+    #[serde(skip)]
+    #[schemars(skip)]
+    found: OnceLock<Result<Found, String>>,
+}
+
+/// A version: its number, or a word for it.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum Version {
+    /// Counted from 1.
+    Number(u32),
+    /// An alias, or `latest`.
+    Word(String),
+}
+
+fn production() -> Version {
+    Version::Word("production".to_owned())
+}
+
+impl Version {
+    fn text(&self) -> String {
+        match self {
+            Self::Number(number) => number.to_string(),
+            Self::Word(word) => word.clone(),
+        }
+    }
+}
+
+register_kind! {
+    Registered, "model.registered", version: 1,
+    example: "- model.registered: {name: card-fraud, version: production}",
+}
+
+/// A version that is there.
+#[derive(Debug, Clone)]
+struct Found {
+    folder: PathBuf,
+    number: i64,
+}
+
+/// What is kept: which bundle it was. Its content is in the bundle's folder, not here.
+#[derive(Debug, Serialize, Deserialize)]
+struct Learned {
+    folder: PathBuf,
+}
+
+impl Registered {
+    fn found(&self) -> Result<&Found, &String> {
+        self.found
+            .get_or_init(|| look_up(&self.name, &self.version.text()))
+            .as_ref()
+    }
+
+    fn open(&self) -> Result<Bundle> {
+        let found = self.found().map_err(|why| Error::data(why.clone()))?;
+        open(&found.folder)
+    }
+}
+
+fn look_up(name: &str, version: &str) -> Result<Found, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    runtime.block_on(async {
+        let address = Address::of_project(Path::new("")).map_err(|error| error.to_string())?;
+        let store = RunStore::open(&address)
+            .await
+            .map_err(|error| error.to_string())?;
+        let model = store.model(name, version).await;
+        let known = match &model {
+            Err(taktline_store::Error::NotFound(_)) => store.models(None).await.unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        store.close().await;
+        let model = model.map_err(|error| {
+            let near = did_you_mean(name, known.iter().map(|model| model.name.as_str()));
+            let is_known = known.iter().any(|model| model.name == name);
+            match near.filter(|_| !is_known) {
+                Some(near) => format!("{error}; {near}"),
+                None => error.to_string(),
+            }
+        })?;
+        Ok(Found {
+            folder: PathBuf::from(model.place),
+            number: model.version,
+        })
+    })
+}
+
+fn open(folder: &Path) -> Result<Bundle> {
+    let registry = Registry::collect().map_err(Error::State)?;
+    Bundle::open(folder, &registry).map_err(|error| Error::State(error.to_string()))
+}
+
+impl Stage for Registered {
+    fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
+        let Some(input) = inputs.first() else {
+            return Schema {
+                incomplete: true,
+                ..Schema::default()
+            };
+        };
+        let mut output = input.clone();
+        if let Err(why) = self.found() {
+            let (message, help) = match why.split_once("; ") {
+                Some((message, help)) => (message, Some(help.to_owned())),
+                None => (why.as_str(), None),
+            };
+            let mut problem = Problem::error("unknown-model", path!["name"], message);
+            problem.help.extend(help);
+            cx.report(problem);
+            output.incomplete = true;
+            return output;
+        }
+        let bundle = match self.open() {
+            Ok(bundle) => bundle,
+            Err(error) => {
+                cx.report(Problem::error(
+                    "unsound-model",
+                    path!["name"],
+                    error.to_string(),
+                ));
+                output.incomplete = true;
+                return output;
+            }
+        };
+        for wanted in &bundle.manifest.input {
+            match input.column(&wanted.name) {
+                Some(_) => {}
+                None if input.incomplete => {}
+                None => {
+                    let message = format!(
+                        "the model needs the column `{}` ({}), which its input does not have",
+                        wanted.name, wanted.type_name
+                    );
+                    let mut problem = Problem::error("unknown-column", path!["name"], message);
+                    problem
+                        .help
+                        .extend(did_you_mean(&wanted.name, input.names()));
+                    cx.report(problem);
+                }
+            }
+        }
+        // What the model says is known when it speaks: of no rows, too.
+        let nothing = DataFrame::empty_with_schema(&bundle.input_schema().to_polars());
+        match bundle.score(nothing) {
+            Ok(scored) => {
+                let known = bundle.manifest.input.len();
+                for column in scored.columns().iter().skip(known) {
+                    if let Some(taken) = input.column(column.name()) {
+                        let message = format!(
+                            "the input has a column `{}` ({}) already, which the model says",
+                            taken.name,
+                            type_name(&taken.dtype)
+                        );
+                        cx.report(
+                            Problem::error("duplicate-column", path!["name"], message)
+                                .help("drop or rename it above (`clean.drop`, `clean.rename`)"),
+                        );
+                        continue;
+                    }
+                    let said = Column::new(column.name().as_str(), column.dtype().clone());
+                    output.columns.push(said.with_role(Role::Internal));
+                }
+            }
+            Err(error) => {
+                cx.report(Problem::error(
+                    "unsound-model",
+                    path!["name"],
+                    error.to_string(),
+                ));
+                output.incomplete = true;
+            }
+        }
+        output
+    }
+
+    fn shape(&self) -> Shape<'_> {
+        Shape::Model(self)
+    }
+}
+
+impl Model for Registered {
+    fn features(&self, input: &Schema) -> Vec<String> {
+        let Ok(bundle) = self.open() else {
+            return Vec::new();
+        };
+        let wanted = bundle.manifest.input.into_iter().map(|column| column.name);
+        wanted.filter(|name| input.column(name).is_some()).collect()
+    }
+
+    fn target(&self, _: &Schema) -> Option<String> {
+        None
+    }
+
+    fn allow_pii(&self) -> bool {
+        // The pipeline that trained the model has said what it may see.
+        true
+    }
+
+    fn files(&self) -> Vec<String> {
+        let found = self.found().ok();
+        let checksums = found.map(|found| found.folder.join(SUMS));
+        checksums
+            .into_iter()
+            .map(|path| path.display().to_string())
+            .collect()
+    }
+
+    fn fit(&self, _: &Frame, _: Option<&Frame>, cx: &mut FitContext<'_>) -> Result<State> {
+        let found = self.found().map_err(|why| Error::data(why.clone()))?;
+        cx.progress
+            .event(taktline_core::ProgressEvent::Message(format!(
+                "`{}` version {}: {}",
+                self.name,
+                found.number,
+                found.folder.display()
+            )));
+        let learned = Learned {
+            folder: found.folder.clone(),
+        };
+        State::from_data(VERSION, &learned)
+    }
+
+    fn load(&self, state: &State) -> Result<Box<dyn Predictor>> {
+        let learned: Learned = state.data(VERSION)?;
+        Ok(Box::new(RegisteredPredictor {
+            bundle: open(&learned.folder)?,
+        }))
+    }
+}
+
+struct RegisteredPredictor {
+    bundle: Bundle,
+}
+
+impl Predictor for RegisteredPredictor {
+    fn predict(&self, batch: &DataFrame) -> Result<Vec<PolarsColumn>> {
+        let wanted: Vec<&str> = self
+            .bundle
+            .manifest
+            .input
+            .iter()
+            .map(|column| column.name.as_str())
+            .filter(|name| batch.column(name).is_ok())
+            .collect();
+        let known = wanted.len();
+        let scored = self
+            .bundle
+            .score(batch.select(wanted)?)
+            .map_err(|error| Error::data(error.to_string()))?;
+        Ok(scored.columns()[known..].to_vec())
+    }
+}
