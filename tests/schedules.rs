@@ -930,6 +930,58 @@ fn a_pipeline_scores_with_the_model_in_production() {
 }
 
 #[test]
+fn a_scheduler_that_is_killed_or_locked_out_misses_nothing() {
+    let project = project(
+        "  - {id: tick, cron: \"* * * * * *\", catch_up: 10m, overlap: allow, params: {day: \"${schedule.time}\"}}\n",
+    );
+    let arguments = ["scheduler", "pipeline.yaml", "--lease", "1s"];
+    let succeeded = || -> BTreeSet<String> {
+        let runs = runs(&project);
+        let done = runs.iter().filter(|run| run["state"] == "succeeded");
+        done.map(|run| run["run_key"].as_str().expect("a key").to_owned())
+            .collect()
+    };
+    let mut scheduler = Daemon::start(&project, &arguments, &[]);
+    for enough in [2, 5, 8, 11] {
+        wait_until("more runs succeed", || succeeded().len() >= enough);
+        scheduler.signal("-KILL");
+        let _ = scheduler.child.wait();
+        scheduler = Daemon::start(&project, &arguments, &[]);
+    }
+    // Another program holds the store's lock for a while.
+    let lock = "import sqlite3, time; store = sqlite3.connect('.taktline/store.db'); store.execute('BEGIN EXCLUSIVE'); time.sleep(3)";
+    Command::new("python3")
+        .args(["-c", lock])
+        .current_dir(project.path("."))
+        .status()
+        .expect("python3");
+    let enough = succeeded().len() + 4;
+    wait_until("it goes on", || succeeded().len() >= enough);
+    // What is due while it drains is left to the next one.
+    assert_eq!(scheduler.stop(), Some(0), "{}", scheduler.log());
+    let all = runs(&project);
+    let done = succeeded();
+    let count = all.iter().filter(|run| run["state"] == "succeeded").count();
+    assert_eq!(count, done.len(), "an occurrence succeeded twice");
+    // From the first to the last, every second is there.
+    let seconds: Vec<i64> = done
+        .iter()
+        .map(|key| key.rsplit('/').next().expect("a time"))
+        .map(|time| {
+            let time = time.trim_end_matches('Z').rsplit(['T', ':']).take(3);
+            let parts: Vec<i64> = time.map(|part| part.parse().expect("a number")).collect();
+            parts[0] + 60 * parts[1] + 3_600 * parts[2]
+        })
+        .collect();
+    let (first, last) = (seconds[0], seconds[seconds.len() - 1]);
+    assert_eq!(
+        (last - first).rem_euclid(86_400) + 1,
+        seconds.len() as i64,
+        "{seconds:?}"
+    );
+}
+
+#[test]
 fn a_database_server_that_restarts_costs_nothing() {
     let database = postgres_to_restart();
     let url = database.url();
