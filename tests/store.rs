@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, future::Future, time::Duration};
 use taktline_store::{
     Address, Artifact, Capacity, Claim, Error, JobSettings, JobState, Metric, Model, Needs, NewJob,
     NewRun, Outcome, Queued, RunFilter, RunReport, RunState, RunStore, ScheduleState, Settled,
-    new_run_id,
+    Worker, new_run_id,
 };
 
 use crate::databases::servers::postgres;
@@ -119,9 +119,9 @@ fn a_run_is_kept_with_all_it_told() {
             artifacts: vec![Artifact {
                 stage: String::new(),
                 what: "bundle".into(),
-                place: "b/abc123".into(),
+                place: "bundles/digits/abc123".into(),
             }],
-            bundle: Some("b/abc123".into()),
+            bundle: Some("bundles/digits/abc123".into()),
             report: Some("report.html".into()),
             reason: None,
         };
@@ -144,9 +144,14 @@ fn a_run_is_kept_with_all_it_told() {
         );
         // Its bundle is a version of the model of that name, once.
         let models = store.models(None).await.expect("read");
+        assert_eq!(models.len(), 1);
         assert_eq!(
-            (models.len(), models[0].version, models[0].bundle.as_str()),
-            (1, 1, "abc123")
+            (
+                models[0].name.as_str(),
+                models[0].version,
+                models[0].bundle.as_str()
+            ),
+            ("digits", 1, "abc123")
         );
         assert!(matches!(store.run("none").await, Err(Error::NotFound(_))));
         // A second end changes nothing.
@@ -793,5 +798,114 @@ fn old_runs_are_forgotten_but_the_newest_of_a_pipeline() {
         assert_eq!(kept[0].job.as_deref(), Some("p/s/2"));
         let jobs = store.jobs(None, 9).await.expect("read");
         assert_eq!(jobs.len(), 1);
+    });
+}
+
+#[test]
+fn what_is_counted_and_who_is_there() {
+    on_both(|store| async move {
+        for (number, state) in [RunState::Succeeded, RunState::Failed, RunState::Succeeded]
+            .into_iter()
+            .enumerate()
+        {
+            let id = format!("p/s/{number}");
+            store
+                .enqueue(&[job(&id, "s", NOW)], NOW)
+                .await
+                .expect("queued");
+            let taken = claim(&store, "a", 1, NOW).await.expect("due");
+            store
+                .settle(&taken, &ended(state), 0.0, NOW + 1_500)
+                .await
+                .expect("settled");
+        }
+        store
+            .enqueue(&[job("p/s/9", "s", NOW)], NOW)
+            .await
+            .expect("queued");
+        let runs = store.run_counts(0).await.expect("read");
+        assert_eq!(
+            runs,
+            [
+                ("p".to_owned(), RunState::Failed, 1, 1.5),
+                ("p".to_owned(), RunState::Succeeded, 2, 3.0),
+            ]
+        );
+        let jobs = store.job_counts().await.expect("read");
+        assert_eq!(
+            jobs,
+            [
+                ("p".to_owned(), JobState::Failed, 1),
+                ("p".to_owned(), JobState::Queued, 1),
+                ("p".to_owned(), JobState::Succeeded, 2),
+            ]
+        );
+        let last = store
+            .last_job("p", "s")
+            .await
+            .expect("read")
+            .expect("a job");
+        assert_eq!(last.logical_time, NOW);
+        assert_eq!(store.successes_of("p", NOW).await.expect("read").len(), 2);
+
+        let worker = Worker {
+            id: "host-1".into(),
+            host: "host".into(),
+            process: 1,
+            started_at: NOW,
+            seen_at: NOW,
+            capacity: room(2),
+            draining: false,
+        };
+        store.note_worker(&worker).await.expect("written");
+        let later = Worker {
+            seen_at: NOW + 5,
+            draining: true,
+            ..worker
+        };
+        store.note_worker(&later).await.expect("written");
+        assert_eq!(store.workers().await.expect("read"), [later]);
+        store
+            .forget_workers(Some("host-1"), 0)
+            .await
+            .expect("written");
+        assert!(store.workers().await.expect("read").is_empty());
+
+        // A person's run whose process is gone is not running for ever.
+        let run = NewRun {
+            id: "by-hand".into(),
+            pipeline: "p".into(),
+            file: "p.yaml".into(),
+            run_key: None,
+            params: Vec::new(),
+            host: "host".into(),
+            process: Some(77),
+        };
+        store.begin_run(&run, NOW).await.expect("begun");
+        assert_eq!(
+            store
+                .end_vanished("host", |process| process == 77, NOW)
+                .await
+                .expect("looked"),
+            0
+        );
+        assert_eq!(
+            store
+                .end_vanished("other", |_| false, NOW)
+                .await
+                .expect("looked"),
+            0
+        );
+        assert_eq!(
+            store
+                .end_vanished("host", |_| false, NOW)
+                .await
+                .expect("looked"),
+            1
+        );
+        assert_eq!(
+            store.run("by-hand").await.expect("there").state,
+            RunState::Lost
+        );
     });
 }

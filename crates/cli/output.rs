@@ -89,6 +89,14 @@ impl Output {
         Ok(())
     }
 
+    /// A table, in the width that there is.
+    pub(crate) fn table(&mut self, table: &Table) -> anyhow::Result<()> {
+        for line in table.lines(self.width()) {
+            self.line(line)?;
+        }
+        Ok(())
+    }
+
     /// The result as JSON.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
         // As an I/O error, so that a closed pipe is known for what it is.

@@ -84,9 +84,7 @@ async fn list(store: &RunStore, name: Option<&str>, output: &mut Output) -> anyh
             metric.unwrap_or_default(),
         ]);
     }
-    for line in table.lines(output.width()) {
-        output.line(line)?;
-    }
+    output.table(&table)?;
     Ok(exit::OK)
 }
 
@@ -186,8 +184,6 @@ async fn diff(
             difference.unwrap_or_default(),
         ]);
     }
-    for line in table.lines(output.width()) {
-        output.line(line)?;
-    }
+    output.table(&table)?;
     Ok(exit::OK)
 }

@@ -376,9 +376,7 @@ fn text(summary: &RunSummary, report: &str, output: &mut Output) -> anyhow::Resu
         stages.row(stage_cells(stage));
     }
     output.line("")?;
-    for line in stages.lines(output.width()) {
-        output.line(line)?;
-    }
+    output.table(&stages)?;
     for (stage, evaluation) in &summary.evaluations {
         output.line("")?;
         let mut judged = format!(
@@ -418,9 +416,7 @@ fn text(summary: &RunSummary, report: &str, output: &mut Output) -> anyhow::Resu
             }
             metrics.row(cells);
         }
-        for line in metrics.lines(output.width()) {
-            output.line(line)?;
-        }
+        output.table(&metrics)?;
         for table in evaluation
             .tables
             .iter()

@@ -85,9 +85,7 @@ async fn list(
             run.reason.clone().unwrap_or_default(),
         ]);
     }
-    for line in table.lines(output.width()) {
-        output.line(line)?;
-    }
+    output.table(&table)?;
     Ok(exit::OK)
 }
 
@@ -192,9 +190,7 @@ async fn show(store: &RunStore, id: &str, output: &mut Output) -> anyhow::Result
                 how.replace('_', " "),
             ]);
         }
-        for line in table.lines(output.width()) {
-            output.line(line)?;
-        }
+        output.table(&table)?;
     }
     if !shown.metrics.is_empty() {
         output.line("")?;
@@ -210,9 +206,7 @@ async fn show(store: &RunStore, id: &str, output: &mut Output) -> anyhow::Result
                 metric.value.map(figure).unwrap_or_default(),
             ]);
         }
-        for line in table.lines(output.width()) {
-            output.line(line)?;
-        }
+        output.table(&table)?;
     }
     Ok(exit::OK)
 }
@@ -388,9 +382,7 @@ async fn compare(
             difference,
         ]);
     }
-    for line in table.lines(output.width()) {
-        output.line(line)?;
-    }
+    output.table(&table)?;
     Ok(exit::OK)
 }
 

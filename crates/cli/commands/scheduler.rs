@@ -268,9 +268,7 @@ fn check(catalogue: &Catalogue, output: &mut Output) -> anyhow::Result<u8> {
             one.next.join(", "),
         ]);
     }
-    for line in table.lines(output.width()) {
-        output.line(line)?;
-    }
+    output.table(&table)?;
     output.line("")?;
     output.line(format!(
         "{} fine; the run store is {}",
@@ -366,8 +364,6 @@ async fn list(store: &RunStore, output: &mut Output) -> anyhow::Result<u8> {
             how,
         ]);
     }
-    for line in table.lines(output.width()) {
-        output.line(line)?;
-    }
+    output.table(&table)?;
     Ok(exit::OK)
 }

@@ -85,9 +85,7 @@ fn catalogue(
     for kind in kinds {
         table.row([kind.name.to_owned(), kind.about()]);
     }
-    for line in table.lines(output.width()) {
-        output.line(line)?;
-    }
+    output.table(&table)?;
     output.line("")?;
     output.line(styled(
         FAINT,
@@ -127,9 +125,7 @@ fn one(kind: &Kind, arguments: &StagesArguments, output: &mut Output) -> anyhow:
         for param in params {
             table.row([param.name, param.type_name, param.default, param.about]);
         }
-        for line in table.lines(output.width()) {
-            output.line(line)?;
-        }
+        output.table(&table)?;
         output.line("")?;
     }
     output.line(styled(BOLD, "example"))?;

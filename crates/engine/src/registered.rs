@@ -20,14 +20,14 @@ const VERSION: u32 = 1;
 
 /// Predict with a registered model: a version of it, or whichever an alias names today.
 ///
-/// Runs with `deploy.bundle` register their bundles under the pipeline's name (`takt models list`), and `takt models promote` says
-/// which version is `production`. The rows go through the very plan that the model was trained with, from the columns that it began
+/// Runs with `deploy.bundle` register their bundles by name (`takt models list`), and `takt models promote` says which version is
+/// `production`. The rows go through the very plan that the model was trained with, from the columns that it began
 /// with; `takt models show` tells them. Other columns are passed through. When the alias names another version, what was cached is
 /// made anew.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Registered {
-    /// The model's name: that of the pipeline that trained it.
+    /// The model's name: that of its bundle, which is the pipeline's where `deploy.bundle` gives no other.
     #[schemars(length(min = 1))]
     name: String,
     /// An alias, `latest`, or the number of a version.

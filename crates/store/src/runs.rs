@@ -366,7 +366,7 @@ impl RunStore {
         Ok(true)
     }
 
-    /// A bundle that a run wrote is the next version of the model of the pipeline's name.
+    /// A bundle that a run wrote is the next version of the model that its folder names: `…/NAME/ID`.
     async fn write_bundle(
         &self,
         transaction: &mut Transaction<'static, Any>,
@@ -375,15 +375,14 @@ impl RunStore {
         report: &RunReport,
         now: i64,
     ) -> Result<()> {
-        let row = sqlx::query("SELECT pipeline FROM runs WHERE id = $1")
-            .bind(run.to_owned())
-            .fetch_one(&mut **transaction)
-            .await
-            .map_err(self.unread())?;
+        let mut parts = place.rsplit('/');
+        let (Some(bundle), Some(name)) = (parts.next(), parts.next()) else {
+            return Ok(());
+        };
         let model = Model {
-            name: cell(&row, "pipeline")?,
+            name: name.to_owned(),
             version: 0,
-            bundle: place.rsplit('/').next().unwrap_or(place).to_owned(),
+            bundle: bundle.to_owned(),
             place: place.to_owned(),
             run: Some(run.to_owned()),
             registered_at: now,

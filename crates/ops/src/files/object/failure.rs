@@ -49,8 +49,8 @@ impl Failure {
         } else if has(&["not found", "404 Not Found", "NoSuchKey", "NoSuchBucket"]) {
             Reason::Missing
         } else if has(&[
-            "401",
-            "403",
+            // Not the bare numbers: an error tells how many microseconds it took, too.
+            "Unauthorized",
             "credentials",
             "privileges",
             "Forbidden",
