@@ -629,13 +629,14 @@ fn people_are_told_by_mail() {
 #[test]
 fn pipelines_follow_each_other_and_files() {
     let project = project(
-        "  - {id: inbox, on_file: {path: \"in/*.txt\", settled: 100ms}, params: {day: first}}\n",
+        "  - {id: inbox, on_file: {path: \"in/*.txt\", settled: 100ms}, params: {day: \"of-${schedule.file}\"}}\n",
     );
     project.write(
         "next.yaml",
         "pipeline: next\nparams:\n  at: {default: none, type: text}\nstages:\n  - source.csv: {path: rows.csv}\n  - features.derive: {at: \"'${at}'\"}\n  - sink.csv: {path: out/next.csv}\nschedule:\n  - {id: then, after: quick, params: {at: \"${schedule.time}\"}}\n",
     );
     project.write("in/one.txt", "x");
+    std::fs::create_dir_all(project.path("out/of-in")).expect("a folder");
     let mut scheduler = Daemon::start(&project, &["scheduler", "."], &[]);
     wait_until("both ran", || project.path("out/next.csv").exists());
     wait_until("both are written down", || {
@@ -667,6 +668,11 @@ fn pipelines_follow_each_other_and_files() {
             .collect()
     };
     assert_eq!(times("quick"), times("next"), "it stands for the same time");
+    // The run knows which file came.
+    assert_eq!(
+        files(&project.path("out/of-in")),
+        BTreeSet::from(["one.txt.csv".to_owned(), "two.txt.csv".to_owned()])
+    );
     assert_eq!(of("next")[0]["cause"], "after");
     assert_eq!(of("quick")[0]["cause"], "file");
 }
@@ -979,6 +985,96 @@ fn a_scheduler_that_is_killed_or_locked_out_misses_nothing() {
         seconds.len() as i64,
         "{seconds:?}"
     );
+}
+
+#[test]
+fn a_store_that_cannot_be_is_told_at_once() {
+    let project = project("  - {id: s, cron: \"@daily\"}\n");
+    project.write(
+        ".taktline/store.db",
+        "this is no database, whatever its name says",
+    );
+    let began = Instant::now();
+    for (address, why) in [
+        (None, "file is not a database"),
+        (
+            Some("postgres://someone:hunter2@127.0.0.1:9/runs"),
+            "refused",
+        ),
+        (Some("mysql://127.0.0.1/runs"), "cannot be in `mysql`"),
+    ] {
+        let mut takt = project.takt(["scheduler", "--check", "pipeline.yaml"]);
+        if let Some(address) = address {
+            takt = takt.env("TAKT_STORE", address);
+        }
+        let refused = takt.run();
+        assert_eq!(refused.code, 1);
+        assert!(refused.stderr.contains(why), "{}", refused.stderr);
+        assert!(!refused.stderr.contains("hunter2"), "{}", refused.stderr);
+    }
+    assert!(began.elapsed() < Duration::from_secs(15));
+    // A run does its work all the same, and says that it is not written down.
+    let run = project.takt(["run", "pipeline.yaml"]).run().succeeded();
+    assert!(run.stderr.contains("not written down"), "{}", run.stderr);
+}
+
+#[test]
+fn a_backfill_is_for_past_times_and_what_it_leaves_is_told() {
+    let project = Project::with(&format!("{SLOW}  - {{id: s, cron: \"0 0 * * *\"}}\n"));
+    let ahead = [
+        "backfill",
+        "pipeline.yaml",
+        "--from",
+        "2026-01-01",
+        "--to",
+        "2126-01-01",
+    ];
+    let refused = project.takt(ahead).run();
+    assert_eq!(refused.code, 2);
+    assert!(
+        refused.stderr.contains("still to come"),
+        "{}",
+        refused.stderr
+    );
+
+    let three = [
+        "backfill",
+        "pipeline.yaml",
+        "--from",
+        "2026-01-01",
+        "--to",
+        "2026-01-04",
+        "--grace",
+        "1s",
+    ];
+    let mut backfill = Daemon::start(&project, &three, &[]);
+    wait_until("a run works", || {
+        runs(&project).iter().any(|run| run["process"].is_i64())
+    });
+    let waiting = json(&project, &["runs", "queue"], &[]);
+    assert_eq!(waiting.as_array().map(Vec::len), Some(2));
+    backfill.signal("-INT");
+    thread::sleep(Duration::from_millis(300));
+    backfill.signal("-INT");
+    assert_eq!(backfill.end(), Some(130), "{}", backfill.log());
+    assert!(
+        backfill
+            .log()
+            .contains("0 of 3 occurrences succeeded, 0 failed, 3 not done"),
+        "{}",
+        backfill.log()
+    );
+    let waiting = json(&project, &["runs", "queue"], &[]);
+    assert_eq!(
+        waiting.as_array().map(Vec::len),
+        Some(0),
+        "nothing is left to others"
+    );
+    let by_key = project
+        .takt(["runs", "show", "slow/s/2026-01-01T00:00:00Z"])
+        .run()
+        .succeeded();
+    assert!(by_key.stdout.contains("run key"), "{}", by_key.stdout);
 }
 
 #[test]

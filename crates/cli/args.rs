@@ -300,7 +300,7 @@ pub(crate) struct WorkerArguments {
 #[derive(Debug, Args)]
 pub(crate) struct CapacityArguments {
     /// Runs at once.
-    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) slots: u32,
     /// Memory for all of them together, held against what schedules say they need (`needs: {memory: 4GB}`).
     #[arg(long, value_name = "SIZE", value_parser = size)]
@@ -378,9 +378,18 @@ pub(crate) struct RunsArguments {
 pub(crate) enum RunsCommand {
     /// List runs, the newest first.
     List(RunsListArguments),
+    /// List jobs: what waits, and what was skipped or missed.
+    Queue {
+        /// Standing so.
+        #[arg(long, default_value = "queued", value_parser = ["queued", "running", "succeeded", "failed", "cancelled", "skipped", "missed"])]
+        state: String,
+        /// At most so many.
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        limit: u32,
+    },
     /// Show everything about a run.
     Show {
-        /// The run's id or its beginning; `latest` is the newest.
+        /// The run's id or its beginning, or a run key; `latest` is the newest.
         run: String,
     },
     /// Put two runs side by side: params, data, metrics, time.

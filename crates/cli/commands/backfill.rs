@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use taktline_scheduler::{Backfill, Progress};
+use taktline_scheduler::{Backfill, Progress, Stop};
 use taktline_store::JobState;
 
 use super::scheduler::{schedule_of, stop_on_signals, worker_options};
@@ -26,7 +26,7 @@ struct Finished {
     all: usize,
     succeeded: usize,
     failed: usize,
-    left: usize,
+    cancelled: usize,
 }
 
 pub(crate) fn backfill(arguments: &BackfillArguments, output: &mut Output) -> anyhow::Result<u8> {
@@ -73,15 +73,17 @@ pub(crate) fn backfill(arguments: &BackfillArguments, output: &mut Output) -> an
         options.capacity.slots = arguments.max_parallel;
         let bar = bar(backfill.jobs.len());
         let watched = bar.is_some();
+        let stop = stop_on_signals()?;
         let progress = backfill
-            .work(&store, options, stop_on_signals()?, |progress| {
+            .work(&store, options, stop.clone(), |progress| {
                 tell(bar.as_ref(), progress, watched)
             })
             .await?;
         if let Some(bar) = bar {
             bar.finish_and_clear();
         }
-        finish(progress, output)
+        let interrupted = *stop.borrow() != Stop::No;
+        finish(progress, interrupted, output)
     })
 }
 
@@ -120,7 +122,7 @@ fn bar(all: usize) -> Option<ProgressBar> {
 }
 
 fn tell(bar: Option<&ProgressBar>, progress: Progress, watched: bool) {
-    let done = progress.succeeded + progress.failed;
+    let done = progress.succeeded + progress.failed + progress.cancelled;
     match bar {
         Some(bar) if watched => {
             bar.set_position(done as u64);
@@ -137,28 +139,31 @@ fn tell(bar: Option<&ProgressBar>, progress: Progress, watched: bool) {
     }
 }
 
-fn finish(progress: Progress, output: &mut Output) -> anyhow::Result<u8> {
-    let left = progress.all - progress.succeeded - progress.failed;
+fn finish(progress: Progress, interrupted: bool, output: &mut Output) -> anyhow::Result<u8> {
     if output.is_json() {
         output.json(&Finished {
             all: progress.all,
             succeeded: progress.succeeded,
             failed: progress.failed,
-            left,
+            cancelled: progress.cancelled,
         })?;
     } else {
+        let cancelled = match progress.cancelled {
+            0 => String::new(),
+            number => format!(", {number} not done"),
+        };
         output.line(format!(
-            "{} of {} succeeded, {} failed",
+            "{} of {} succeeded, {} failed{cancelled}",
             progress.succeeded,
             counted(progress.all, "occurrence"),
             progress.failed
         ))?;
     }
-    if left > 0 {
-        output.note("interrupted; run the same command again to go on");
+    if interrupted {
+        output.note("run the same command again to go on");
         return Ok(exit::INTERRUPTED);
     }
-    Ok(if progress.failed > 0 {
+    Ok(if progress.failed + progress.cancelled > 0 {
         exit::FAILED
     } else {
         exit::OK

@@ -22,6 +22,9 @@ pub(crate) fn runs(arguments: &RunsArguments, output: &mut Output) -> anyhow::Re
         store.end_vanished(&host(), is_alive, now()).await?;
         match &arguments.command {
             RunsCommand::List(arguments) => list(&store, arguments, output).await,
+            RunsCommand::Queue { state, limit } => {
+                queue(&store, JobState::named(state)?, *limit, output).await
+            }
             RunsCommand::Show { run } => show(&store, run, output).await,
             RunsCommand::Compare { first, second } => compare(&store, first, second, output).await,
             RunsCommand::Logs { run, follow } => logs(&store, run, *follow, output).await,
@@ -67,8 +70,8 @@ async fn list(
         ("took", Align::Right),
         ("state", Align::Left),
         ("by", Align::Left),
-        ("", Align::Left),
     ]);
+    let room = output.width();
     for run in &runs {
         let by = match (&run.schedule, run.attempt) {
             (Some(schedule), 1) => schedule.clone(),
@@ -82,7 +85,62 @@ async fn list(
             duration(run.seconds(now())),
             run.state.to_string(),
             by,
-            run.reason.clone().unwrap_or_default(),
+        ]);
+    }
+    // Why each ended badly stands below: beside the other columns there is no room for sentences.
+    let reasons: Vec<String> = runs
+        .iter()
+        .filter_map(|run| {
+            let line = format!("{}  {}", run.id, run.reason.as_deref()?);
+            let is_long = line.chars().count() > room;
+            Some(match is_long {
+                true => format!(
+                    "{}…",
+                    line.chars()
+                        .take(room.saturating_sub(1))
+                        .collect::<String>()
+                ),
+                false => line,
+            })
+        })
+        .collect();
+    output.table(&table)?;
+    if !reasons.is_empty() {
+        output.line("")?;
+        for reason in reasons {
+            output.line(styled(FAINT, reason))?;
+        }
+    }
+    Ok(exit::OK)
+}
+
+async fn queue(
+    store: &RunStore,
+    state: JobState,
+    limit: u32,
+    output: &mut Output,
+) -> anyhow::Result<u8> {
+    let jobs = store.jobs(Some(state), limit).await?;
+    if output.is_json() {
+        output.json(&jobs)?;
+        return Ok(exit::OK);
+    }
+    if jobs.is_empty() {
+        output.line(format!("no job is {state}"))?;
+        return Ok(exit::OK);
+    }
+    let mut table = Table::new([
+        ("job", Align::Left),
+        ("due", Align::Right),
+        ("attempts", Align::Right),
+        ("why", Align::Left),
+    ]);
+    for job in jobs {
+        table.row([
+            job.id,
+            local_time(job.due_at),
+            job.attempt.to_string(),
+            job.reason.unwrap_or_default(),
         ]);
     }
     output.table(&table)?;

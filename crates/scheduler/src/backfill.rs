@@ -30,8 +30,10 @@ pub struct Progress {
     pub all: usize,
     /// Done.
     pub succeeded: usize,
-    /// Finished otherwise.
+    /// Given up.
     pub failed: usize,
+    /// Ended by somebody, or never begun because of it.
+    pub cancelled: usize,
     /// At work.
     pub running: usize,
 }
@@ -39,7 +41,7 @@ pub struct Progress {
 impl Progress {
     /// Whether nothing is left to do.
     pub fn is_over(&self) -> bool {
-        self.succeeded + self.failed == self.all
+        self.succeeded + self.failed + self.cancelled == self.all
     }
 }
 
@@ -72,6 +74,12 @@ impl Backfill {
         if times.len() > MOST {
             return Err(Error::Refused(format!(
                 "the schedule is due more than {MOST} times between these times"
+            )));
+        }
+        if let Some(time) = times.iter().find(|time| **time > now()) {
+            return Err(Error::Refused(format!(
+                "`{}` is still to come: a backfill is for past times, and the scheduler for those",
+                run_key(&schedule.name(), *time)
             )));
         }
         let jobs = times.into_iter().map(|time| {
@@ -131,6 +139,7 @@ impl Backfill {
                 Some(JobState::Succeeded) => progress.succeeded += 1,
                 Some(JobState::Running) => progress.running += 1,
                 Some(JobState::Queued) | None => {}
+                Some(JobState::Cancelled) => progress.cancelled += 1,
                 Some(_) => progress.failed += 1,
             }
         }
@@ -153,18 +162,16 @@ impl Backfill {
         let (ours, listen) = watch::channel(*stop.borrow());
         let worker = tokio::spawn(work(store.clone(), options, Arc::clone(&wake), listen));
         let mut last = None;
-        let progress = loop {
+        loop {
             let asked = *stop.borrow();
             if asked != Stop::No {
-                for (id, state) in self.states(store).await? {
-                    if state == Some(JobState::Queued) {
-                        // It may have begun just now; then it is ended below.
-                        let _ = store
-                            .cancel(&id, "the backfill was interrupted", now())
-                            .await;
-                    }
+                // First what is at work is waited for, then it is ended.
+                let _ = ours.send(asked);
+                if worker.is_finished() {
+                    break;
                 }
-                break self.progress(store).await?;
+                sleep(Duration::from_millis(100)).await;
+                continue;
             }
             let progress = match self.progress(store).await {
                 Err(Error::Store(error)) if error.is_passing() => {
@@ -179,12 +186,14 @@ impl Backfill {
                 last = Some(progress);
             }
             if progress.is_over() || worker.is_finished() {
-                break progress;
+                break;
             }
             sleep(Duration::from_millis(200)).await;
-        };
+        }
         let interrupted = *stop.borrow() != Stop::No;
-        let _ = ours.send(if interrupted { Stop::Now } else { Stop::Drain });
+        if !interrupted {
+            let _ = ours.send(Stop::Drain);
+        }
         match worker.await {
             Ok(worked) => worked?,
             Err(error) => {
@@ -193,6 +202,15 @@ impl Backfill {
                 )));
             }
         }
-        Ok(progress)
+        if interrupted {
+            for (id, state) in self.states(store).await? {
+                if state == Some(JobState::Queued) {
+                    store
+                        .cancel(&id, "the backfill was interrupted", now())
+                        .await?;
+                }
+            }
+        }
+        self.progress(store).await
     }
 }

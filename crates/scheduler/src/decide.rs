@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use taktline_store::{JobState, NewJob, ScheduleState};
+use taktline_store::{JobState, NewJob, Queued, ScheduleState};
 
 use crate::catalogue::{Scheduled, run_key};
 
@@ -71,13 +71,20 @@ pub(crate) fn decide(
         job.reason = Some(format!("no scheduler ran when it was due{others}"));
         jobs.push(job);
     }
+    let made_up_for = due.len() > 1;
     for time in due {
-        jobs.push(schedule.job(
+        let mut job = schedule.job(
             directory,
             run_key(&schedule.name(), *time),
             "schedule",
             *time,
-        ));
+        );
+        // What is made up for goes one after another: of many times at once, `skip` would leave all but the first out.
+        if job.overlap == Queued::UnlessBusy && (made_up_for || now - time > PUNCTUAL) {
+            job.overlap = Queued::Always;
+            job.settings.in_order = true;
+        }
+        jobs.push(job);
     }
     jobs
 }
@@ -154,6 +161,9 @@ mod tests {
         let jobs = decide(&patient, &mut state, Path::new("."), at("2026-11-28T05:00"));
         assert_eq!(keys(&jobs, JobState::Missed), ["p/s/2026-11-28T02:00:00Z"]);
         assert_eq!(keys(&jobs, JobState::Queued).len(), 3);
+        let one_by_one = |job: &NewJob| job.overlap == Queued::Always && job.settings.in_order;
+        let made_up_for = jobs.iter().filter(|job| job.state == JobState::Queued);
+        assert!(made_up_for.into_iter().all(one_by_one), "none is left out");
     }
 
     #[test]

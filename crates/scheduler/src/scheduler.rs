@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use taktline_store::{NewJob, RunStore, ScheduleState, now};
+use taktline_store::{NewJob, Queued, RunStore, ScheduleState, now};
 use tokio::{
     sync::{Notify, watch},
     time::sleep,
@@ -301,6 +301,11 @@ impl Scheduler {
                     kept.schedule
                         .job(&self.options.directory, key, "after", job.logical_time);
                 next.due_at = now;
+                // Leaving one out would lose what the other pipeline did.
+                if next.overlap == Queued::UnlessBusy {
+                    next.overlap = Queued::Always;
+                    next.settings.in_order = true;
+                }
                 next.settings.zone = job.settings.zone.clone();
                 jobs.push(next);
             }

@@ -199,7 +199,7 @@ pub struct ScheduleEntry {
     /// doubled comes once, at the first. What repeats (`*/10 * * * *`) comes as often as the clock shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cron: Option<String>,
-    /// Runs when another pipeline succeeded, and stands for the same time.
+    /// Runs when another pipeline succeeded, and stands for the same time; one that comes while the last still works waits in line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<After>,
     /// Runs once for each file that arrives; `${schedule.file}` is the file.
@@ -562,25 +562,21 @@ pub(crate) fn check(list: Option<&Node>, params: &BTreeSet<&str>, report: &mut R
         }
         if let Some(value) = node.get("params") {
             for (name, value) in value.entries() {
-                let from_outside = ["${env:", "${secret:"];
-                if value
-                    .text()
-                    .is_some_and(|text| from_outside.iter().any(|from| text.contains(from)))
-                {
+                let text = value.text().unwrap_or_default();
+                for reference in text.split("${").skip(1) {
+                    let reference = reference.split('}').next().unwrap_or_default();
+                    if TOLD.contains(&reference) {
+                        continue;
+                    }
+                    let message = format!("a schedule's params cannot hold `${{{reference}}}`");
+                    let help = closest(reference, TOLD).map_or_else(
+                        || "they hold what the schedule tells: `${schedule.time}`, `${schedule.date}`, `${schedule.file}`".to_owned(),
+                        |near| format!("did you mean `${{{near}}}`?"),
+                    );
                     report
-                        .error(
-                            value.span.clone(),
-                            "invalid-params",
-                            format!(
-                                "`{}` of a schedule cannot come from the environment",
-                                name.text
-                            ),
-                        )
+                        .error(value.span.clone(), "undefined-param", message)
                         .help
-                        .push(
-                            "let the pipeline's own `params` read it, or the stage that needs it"
-                                .to_owned(),
-                        );
+                        .push(help);
                 }
                 if !params.contains(name.text.as_str()) {
                     let help = did_you_mean(&name.text, params.iter().copied())
@@ -651,6 +647,9 @@ fn key_span(node: &Node, key: &str, report: &Report<'_>) -> Range<usize> {
     }
 }
 
+/// What a schedule tells its runs.
+const TOLD: [&str; 3] = ["schedule.time", "schedule.date", "schedule.file"];
+
 /// The keys whose values are filled in when a run is made, or when somebody is told: not when the spec is read.
 pub(crate) const LATER: [&str; 3] = ["params", "on_failure", "on_success"];
 
@@ -665,10 +664,11 @@ pub(crate) fn apply(list: &mut Node, mut put: impl FnMut(&mut Node)) {
             continue;
         };
         for (key, value) in keys {
-            if LATER.contains(&key.text.as_str()) {
-                put(&mut value.clone());
-            } else {
-                put(value);
+            match key.text.as_str() {
+                // [`check`] looks at these.
+                "params" => {}
+                later if LATER.contains(&later) => put(&mut value.clone()),
+                _ => put(value),
             }
         }
     }

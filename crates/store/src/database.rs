@@ -3,7 +3,7 @@
 use std::{borrow::Cow, str::FromStr, time::Duration};
 
 use sqlx::{
-    Any, AnyPool, Row, Transaction,
+    Any, AnyConnection, AnyPool, Connection, Row, Transaction,
     any::{AnyConnectOptions, AnyPoolOptions, AnyRow},
     migrate::{Migration, MigrationType, Migrator},
 };
@@ -50,7 +50,7 @@ impl RunStore {
                 if let Some(folder) = path.parent() {
                     std::fs::create_dir_all(folder).map_err(|error| Error::Database {
                         place: place.clone(),
-                        doing: "has no folder",
+                        doing: "has a folder that cannot be made",
                         source: Box::new(error.into()),
                     })?;
                 }
@@ -74,6 +74,21 @@ impl RunStore {
         };
         let options = AnyConnectOptions::from_str(&url)
             .map_err(failed("has an address that cannot be read"))?;
+        // The pool tries again and again, and forgets why: the first connection says at once what is wrong.
+        let look = async {
+            let mut connection = AnyConnection::connect_with(&options).await?;
+            let sql = match is_postgres {
+                true => "SELECT 1",
+                // Reads the file's header.
+                false => "SELECT COUNT(*) FROM sqlite_master",
+            };
+            sqlx::query(sql).fetch_one(&mut connection).await?;
+            connection.close().await
+        };
+        match tokio::time::timeout(PATIENCE / 2, look).await {
+            Ok(looked) => looked.map_err(failed("cannot be opened"))?,
+            Err(_) => return Err(failed("does not answer")(sqlx::Error::PoolTimedOut)),
+        }
         let pool = AnyPoolOptions::new()
             // SQLite has one writer; a server's connections are shared by many.
             .max_connections(if is_postgres { 8 } else { 4 })

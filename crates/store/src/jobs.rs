@@ -70,7 +70,11 @@ impl JobState {
         }
     }
 
-    fn named(name: &str) -> Result<Self> {
+    /// The state of that name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn named(name: &str) -> Result<Self> {
         Self::ALL
             .into_iter()
             .find(|state| state.name() == name)
@@ -333,6 +337,10 @@ impl RunStore {
                     }
                 }
             }
+        }
+        if matches!(state, JobState::Skipped | JobState::Missed) {
+            let reason = reason.as_deref().unwrap_or_default();
+            tracing::warn!(job = %job.id, reason, "{state}");
         }
         let finished = (!matches!(state, JobState::Queued)).then_some(now);
         sqlx::query("INSERT INTO jobs (id, pipeline, schedule, file, cause, logical_time, state, reason, priority, due_at, queued_at, finished_at, attempt, lost, settings) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0, $13)")

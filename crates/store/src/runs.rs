@@ -492,6 +492,16 @@ impl RunStore {
                 .pop()
                 .ok_or_else(|| Error::NotFound("the run store holds no runs yet".to_owned()));
         }
+        let of_job = match id.contains('/') {
+            true => Some(
+                self.job(id)
+                    .await?
+                    .run
+                    .ok_or_else(|| Error::NotFound(format!("the job `{id}` has not begun")))?,
+            ),
+            false => None,
+        };
+        let id = of_job.as_deref().unwrap_or(id);
         let whole = format!("SELECT {COLUMNS} FROM runs WHERE id = $1");
         let begun = format!(
             "SELECT {COLUMNS} FROM runs WHERE SUBSTR(id, 1, {}) = $1 ORDER BY id LIMIT 2",
