@@ -17,18 +17,27 @@ pub(crate) async fn open() -> anyhow::Result<RunStore> {
     Ok(RunStore::open(&address).await?)
 }
 
-/// Opens the project's store to look at it: one that is not there is not made.
-pub(crate) async fn open_existing() -> anyhow::Result<RunStore> {
+/// The project's store, if there is one: it is not made.
+pub(crate) async fn existing() -> anyhow::Result<Option<RunStore>> {
     let address = Address::of_project(&project::directory())?;
-    if let Address::File(path) = &address
-        && !path.exists()
-    {
-        anyhow::bail!(
-            "there is no run store {}: nothing has run in this directory yet",
-            address.place()
-        );
+    match &address {
+        Address::File(path) if !path.exists() => Ok(None),
+        _ => Ok(Some(RunStore::open(&address).await?)),
     }
-    Ok(RunStore::open(&address).await?)
+}
+
+/// The project's store, to look at it.
+pub(crate) async fn open_existing() -> anyhow::Result<RunStore> {
+    match existing().await? {
+        Some(store) => Ok(store),
+        None => {
+            let address = Address::of_project(&project::directory())?;
+            anyhow::bail!(
+                "there is no run store {}: nothing has run in this directory yet",
+                address.place()
+            )
+        }
+    }
 }
 
 /// A moment as a person reads it: in this machine's zone, to the second.

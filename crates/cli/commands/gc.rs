@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use taktline_engine::{CollectOptions, Collected, Collection, Store, collect};
-use taktline_store::{Address, now};
+use taktline_store::now;
 
 use crate::{
     args::GcArguments,
@@ -54,14 +54,11 @@ pub(crate) fn gc(arguments: &GcArguments, output: &mut Output) -> anyhow::Result
 
 /// Lets the run store forget runs that are older than what is kept on disk; one that does not exist is not made.
 fn forget(arguments: &GcArguments) -> anyhow::Result<u64> {
-    if let Address::File(path) = Address::of_project(&project::directory())?
-        && !path.exists()
-    {
-        return Ok(0);
-    }
     let runtime = run_store::runtime()?;
     runtime.block_on(async {
-        let store = run_store::open().await?;
+        let Some(store) = run_store::existing().await? else {
+            return Ok(0);
+        };
         let before = now() - arguments.max_age.as_millis() as i64;
         let forgotten = store.forget_runs(before, arguments.dry_run).await?;
         store.close().await;

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use taktline_store::{Alias, Model, RunStore, now};
 
+use super::runs::paired;
 use crate::{
     args::{ModelsArguments, ModelsCommand},
     exit,
@@ -48,8 +49,8 @@ fn held_out(model: &Model) -> Vec<(String, f64)> {
     model
         .metrics
         .iter()
-        .filter(|metric| metric.part != "train")
-        .filter_map(|metric| Some((format!("{}.{}", metric.stage, metric.name), metric.value?)))
+        .filter(|metric| metric.is_held_out())
+        .filter_map(|metric| Some((metric.full_name(), metric.value?)))
         .collect()
 }
 
@@ -144,22 +145,11 @@ async fn diff(
         store.model(name, first).await?,
         store.model(name, second).await?,
     );
-    let (before, after) = (held_out(&first), held_out(&second));
-    let mut names: Vec<&String> = Vec::new();
-    for (name, _) in before.iter().chain(&after) {
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    let of = |side: &[(String, f64)], name: &String| {
-        side.iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| *value)
-    };
+    let pairs = paired(&held_out(&first), &held_out(&second));
     if output.is_json() {
-        let metrics: Vec<_> = names
+        let metrics: Vec<_> = pairs
             .iter()
-            .map(|name| serde_json::json!({"metric": name, "first": of(&before, name), "second": of(&after, name)}))
+            .map(|(name, first, second)| serde_json::json!({"metric": name, "first": first, "second": second}))
             .collect();
         output.json(&serde_json::json!({"first": first, "second": second, "metrics": metrics}))?;
         return Ok(exit::OK);
@@ -174,11 +164,10 @@ async fn diff(
         ("second", Align::Right),
         ("difference", Align::Right),
     ]);
-    for name in names {
-        let (a, b) = (of(&before, name), of(&after, name));
+    for (name, a, b) in pairs {
         let difference = a.zip(b).map(|(a, b)| format!("{:+.4}", b - a));
         table.row([
-            name.clone(),
+            name,
             a.map(figure).unwrap_or_default(),
             b.map(figure).unwrap_or_default(),
             difference.unwrap_or_default(),

@@ -259,7 +259,7 @@ async fn show(store: &RunStore, id: &str, output: &mut Output) -> anyhow::Result
         ]);
         for metric in &shown.metrics {
             table.row([
-                format!("{}.{}", metric.stage, metric.name),
+                metric.full_name(),
                 metric.part.clone(),
                 metric.value.map(figure).unwrap_or_default(),
             ]);
@@ -300,7 +300,7 @@ impl Compared {
 }
 
 /// Pairs of values under the keys of either side, in order.
-fn paired<V: Clone>(
+pub(super) fn paired<V: Clone>(
     first: &[(String, V)],
     second: &[(String, V)],
 ) -> Vec<(String, Option<V>, Option<V>)> {
@@ -385,8 +385,8 @@ async fn compare(
         }
     }
     let metrics = |shown: &Shown| -> Vec<(String, Option<f64>)> {
-        let of = shown.metrics.iter().filter(|metric| metric.part != "train");
-        of.map(|metric| (format!("{}.{}", metric.stage, metric.name), metric.value))
+        let of = shown.metrics.iter().filter(|metric| metric.is_held_out());
+        of.map(|metric| (metric.full_name(), metric.value))
             .collect()
     };
     for (name, first, second) in paired(&metrics(&a), &metrics(&b)) {

@@ -42,10 +42,7 @@ pub(crate) fn scheduler(arguments: &SchedulerArguments, output: &mut Output) -> 
     let runtime = run_store::runtime()?;
     runtime.block_on(async {
         let store = run_store::open().await?;
-        if let Some(address) = &arguments.listen {
-            let bound = serve(store.clone(), address).await?;
-            tracing::info!("metrics at http://{bound}/metrics");
-        }
+        listen(&store, arguments.listen.as_deref()).await?;
         let stop = stop_on_signals()?;
         let wake = Arc::new(Notify::new());
         let options = SchedulerOptions {
@@ -84,10 +81,7 @@ pub(crate) fn worker(arguments: &WorkerArguments, _: &mut Output) -> anyhow::Res
     let runtime = run_store::runtime()?;
     runtime.block_on(async {
         let store = run_store::open().await?;
-        if let Some(address) = &arguments.listen {
-            let bound = serve(store.clone(), address).await?;
-            tracing::info!("metrics at http://{bound}/metrics");
-        }
+        listen(&store, arguments.listen.as_deref()).await?;
         tracing::info!(
             store = store.place(),
             process = std::process::id(),
@@ -106,6 +100,15 @@ pub(crate) fn worker(arguments: &WorkerArguments, _: &mut Output) -> anyhow::Res
         tracing::info!("done");
         Ok(exit::OK)
     })
+}
+
+/// Serves metrics, where they are wanted.
+async fn listen(store: &RunStore, address: Option<&str>) -> anyhow::Result<()> {
+    if let Some(address) = address {
+        let bound = serve(store.clone(), address).await?;
+        tracing::info!("metrics at http://{bound}/metrics");
+    }
+    Ok(())
 }
 
 /// Reads the files and tells what is wrong with them.

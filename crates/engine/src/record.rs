@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use taktline_core::{Error, Fingerprint, Result, Shape, SourceContext, type_name};
 use taktline_spec::{Plan, PlannedStage};
+use taktline_store::{new_run_id, now};
 
 use crate::{
     key::{Key, sorted},
@@ -181,7 +182,7 @@ fn record(
             takes_seed = false;
             files.insert(stage.id.clone(), content);
         }
-        Some(Fingerprint::Volatile) => volatile = Some(crate::run::run_id()),
+        Some(Fingerprint::Volatile) => volatile = Some(new_run_id(now())),
         Some(Fingerprint::Params) | None => {}
     }
     // A kind may look at any role: the time column that a join goes by where none is named, the target to balance.

@@ -36,6 +36,10 @@ struct Registered {
     #[serde(skip)]
     #[schemars(skip)]
     found: OnceLock<Result<Found, String>>,
+    /// The columns that the model reads; a bundle is opened for them once, not for every question.
+    #[serde(skip)]
+    #[schemars(skip)]
+    reads: OnceLock<Vec<String>>,
 }
 
 /// A version: its number, or a word for it.
@@ -148,15 +152,14 @@ impl Stage for Registered {
             output.incomplete = true;
             return output;
         }
+        let unsound = |error: String, output: &mut Schema, cx: &mut CheckContext<'_>| {
+            cx.report(Problem::error("unsound-model", path!["name"], error));
+            output.incomplete = true;
+        };
         let bundle = match self.open() {
             Ok(bundle) => bundle,
             Err(error) => {
-                cx.report(Problem::error(
-                    "unsound-model",
-                    path!["name"],
-                    error.to_string(),
-                ));
-                output.incomplete = true;
+                unsound(error.to_string(), &mut output, cx);
                 return output;
             }
         };
@@ -199,14 +202,7 @@ impl Stage for Registered {
                     output.columns.push(said.with_role(Role::Internal));
                 }
             }
-            Err(error) => {
-                cx.report(Problem::error(
-                    "unsound-model",
-                    path!["name"],
-                    error.to_string(),
-                ));
-                output.incomplete = true;
-            }
+            Err(error) => unsound(error.to_string(), &mut output, cx),
         }
         output
     }
@@ -218,11 +214,13 @@ impl Stage for Registered {
 
 impl Model for Registered {
     fn features(&self, input: &Schema) -> Vec<String> {
-        let Ok(bundle) = self.open() else {
-            return Vec::new();
-        };
-        let wanted = bundle.manifest.input.into_iter().map(|column| column.name);
-        wanted.filter(|name| input.column(name).is_some()).collect()
+        let wanted = self.reads.get_or_init(|| {
+            let columns = self.open().map(|bundle| bundle.manifest.input);
+            let columns = columns.unwrap_or_default().into_iter();
+            columns.map(|column| column.name).collect()
+        });
+        let known = |name: &&String| input.column(name).is_some();
+        wanted.iter().filter(known).cloned().collect()
     }
 
     fn target(&self, _: &Schema) -> Option<String> {

@@ -21,6 +21,7 @@ use taktline_core::{
     SourceContext, State, counted, output_schema, thousands,
 };
 use taktline_spec::Plan;
+use taktline_store::{new_run_id, now};
 
 use crate::{
     bundle::{self, Extent, Scoring},
@@ -121,7 +122,7 @@ pub fn run(
     cancellation: &Cancellation,
 ) -> Result<RunSummary, Failure> {
     let start = Instant::now();
-    let name = options.run.clone().unwrap_or_else(run_id);
+    let name = options.run.clone().unwrap_or_else(|| new_run_id(now()));
     let mut lease = Lease::take(store, &name)
         .inspect_err(|error| tracing::debug!(%error, "nothing tells `takt gc` of this run"))
         .ok();
@@ -317,15 +318,6 @@ pub(crate) fn readers(plan: &Plan) -> Vec<usize> {
     readers
 }
 
-/// A name for this run: when it began (UTC) and which process it was.
-pub(crate) fn run_id() -> String {
-    format!(
-        "{}-{:05}",
-        chrono::Utc::now().format("%Y%m%dT%H%M%S%3f"),
-        std::process::id() % 100_000
-    )
-}
-
 pub(crate) struct Run<'a> {
     plan: &'a Plan,
     store: &'a Store,
@@ -409,7 +401,7 @@ impl<'a> Run<'a> {
             gates: Vec::new(),
             outputs: Vec::new(),
             bundle: None,
-            run: run_id(),
+            run: new_run_id(now()),
         }
     }
 

@@ -166,6 +166,7 @@ impl Model for GaussianMixture {
         check_total(weights.as_ref())?;
         let (features, records) = Features::fit(&train.data, self.features(&train.schema))?;
         // Rows side by side: densities are of rows.
+        let rows = Rows::of(&records);
         let records = records.as_standard_layout().into_owned();
         let weights: Vec<f64> = (0..records.nrows())
             .map(|row| weight_of(weights.as_ref(), row))
@@ -174,7 +175,7 @@ impl Model for GaussianMixture {
         for attempt in 0..self.attempts {
             let mut generator = ChaCha8Rng::seed_from_u64(self.seed.unwrap_or(cx.seed));
             generator.set_stream(attempt as u64);
-            let found = self.attempt(&records, &weights, &mut generator, cx)?;
+            let found = self.attempt(&records, &rows, &weights, &mut generator, cx)?;
             if best
                 .as_ref()
                 .is_none_or(|best| found.likelihood() > best.likelihood())
@@ -585,17 +586,17 @@ impl GaussianMixture {
     fn attempt(
         &self,
         records: &Array2<f64>,
+        rows: &Rows,
         weights: &[f64],
         generator: &mut ChaCha8Rng,
         cx: &FitContext<'_>,
     ) -> Result<Attempt> {
-        let rows = Rows::of(records);
         let first = Lloyd {
             clusters: self.clusters,
             max_iterations: 300,
             tolerance: 1e-4,
         }
-        .attempt(&rows, weights, generator, cx)?;
+        .attempt(rows, weights, generator, cx)?;
         let nearest = Nearest::of(&first.means);
         let mut shares = Array2::zeros((records.nrows(), self.clusters));
         shares

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf, time::UNIX_EPOCH};
 
-use taktline_spec::Overlap;
 use taktline_store::{NewJob, Queued};
 
 use crate::catalogue::Scheduled;
@@ -82,8 +81,9 @@ impl Arrivals {
             );
             let mut job = schedule.job(directory, id, "file", now);
             // A file that comes while another is worked on waits: leaving it out would lose it.
-            job.overlap = Queued::Always;
-            job.settings.in_order = schedule.entry.overlap != Overlap::Allow;
+            if job.overlap != Queued::Always {
+                job.wait_in_line();
+            }
             job.settings.params.push((FILE.to_owned(), shown));
             jobs.push(job);
         }

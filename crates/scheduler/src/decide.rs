@@ -81,8 +81,7 @@ pub(crate) fn decide(
         );
         // What is made up for goes one after another: of many times at once, `skip` would leave all but the first out.
         if job.overlap == Queued::UnlessBusy && (made_up_for || now - time > PUNCTUAL) {
-            job.overlap = Queued::Always;
-            job.settings.in_order = true;
+            job.wait_in_line();
         }
         jobs.push(job);
     }

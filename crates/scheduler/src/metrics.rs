@@ -174,7 +174,7 @@ async fn collect(store: &RunStore) -> taktline_store::Result<String> {
             .get_or_create(&labels)
             .set(run.finished_at.unwrap_or_default() as f64 / 1000.0);
         for metric in store.metrics_of(&run.id).await? {
-            if let Some(value) = metric.value.filter(|_| metric.part != "train") {
+            if let Some(value) = metric.value.filter(|_| metric.is_held_out()) {
                 let labels = OfMetric {
                     pipeline: run.pipeline.clone(),
                     stage: metric.stage,

@@ -19,6 +19,7 @@ use crate::{
     arrivals::Arrivals,
     catalogue::{fingerprint, run_key},
     decide::{begin, decide},
+    worker::longer,
 };
 
 /// The clock is looked at so often, at least.
@@ -93,8 +94,7 @@ impl Scheduler {
             match self.step(now()).await {
                 Ok(()) => trouble = Duration::ZERO,
                 Err(error) if error.is_passing() => {
-                    trouble =
-                        (trouble * 2).clamp(Duration::from_millis(500), Duration::from_secs(15));
+                    trouble = longer(trouble);
                     tracing::warn!(%error, again_in = ?trouble, "the run store does not answer; nothing is lost meanwhile");
                     // What was decided but not written is decided again from what the store knows.
                     self.looked_at_files = None;
@@ -303,8 +303,7 @@ impl Scheduler {
                 next.due_at = now;
                 // Leaving one out would lose what the other pipeline did.
                 if next.overlap == Queued::UnlessBusy {
-                    next.overlap = Queued::Always;
-                    next.settings.in_order = true;
+                    next.wait_in_line();
                 }
                 next.settings.zone = job.settings.zone.clone();
                 jobs.push(next);

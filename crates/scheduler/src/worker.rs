@@ -47,6 +47,11 @@ pub struct WorkerOptions {
     pub until_idle: bool,
 }
 
+/// How long to wait for a store that does not answer, after waiting so long.
+pub(crate) fn longer(waited: Duration) -> Duration {
+    (waited * 2).clamp(Duration::from_millis(500), Duration::from_secs(15))
+}
+
 /// This machine's name.
 pub fn host() -> String {
     hostname::get().map_or_else(
@@ -135,7 +140,7 @@ pub async fn work(
                 }
             }
             Err(error) if error.is_passing() => {
-                trouble = (trouble * 2).clamp(Duration::from_millis(500), Duration::from_secs(15));
+                trouble = longer(trouble);
                 tracing::warn!(%error, again_in = ?trouble, "the run store does not answer");
             }
             Err(error) => return Err(error.into()),

@@ -159,8 +159,6 @@ pub fn check(source: SourceText, options: &Options<'_>) -> Checked {
 pub struct Outline {
     /// The pipeline's name.
     pub pipeline: String,
-    /// Where its name is.
-    pub location: Option<Location>,
     /// When it runs.
     pub schedules: Vec<PlacedSchedule>,
     /// What is wrong with the spec as far as it was looked at.
@@ -208,9 +206,6 @@ pub fn outline(source: &SourceText, environment: Environment<'_>) -> Outline {
             .and_then(Node::text)
             .unwrap_or_default()
             .to_owned();
-        outline.location = root
-            .get("pipeline")
-            .map(|name| places.location(source, name.span.clone()));
         let list = root.get("schedule");
         let entries: Vec<ScheduleEntry> = read_list(list, "schedule", &mut report);
         report_duplicate_schedules(list, &mut report);

@@ -379,11 +379,6 @@ impl Timetable {
         Ok(Some(table))
     }
 
-    /// The zone.
-    pub fn zone(&self) -> Tz {
-        self.zone
-    }
-
     /// The first time after this one; milliseconds since 1970, UTC.
     pub fn next_after(&self, after: i64) -> Option<i64> {
         let after = match self.start {

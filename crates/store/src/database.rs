@@ -4,8 +4,9 @@ use std::{borrow::Cow, str::FromStr, time::Duration};
 
 use sqlx::{
     Any, AnyConnection, AnyPool, Connection, Row, Transaction,
-    any::{AnyConnectOptions, AnyPoolOptions, AnyRow},
+    any::{AnyArguments, AnyConnectOptions, AnyPoolOptions, AnyRow},
     migrate::{Migration, MigrationType, Migrator},
+    query::Query,
 };
 
 use crate::{Address, Error, Result};
@@ -127,11 +128,6 @@ impl RunStore {
         &self.place
     }
 
-    /// Whether other machines can reach it too.
-    pub fn is_shared(&self) -> bool {
-        self.is_postgres
-    }
-
     async fn migrate(&self) -> Result<()> {
         let migrations = MIGRATIONS
             .into_iter()
@@ -198,6 +194,16 @@ impl RunStore {
             .map_err(self.failed("cannot keep a change"))
     }
 
+    /// The rows of a query, each read by `read`.
+    pub(crate) async fn all<T>(
+        &self,
+        query: Query<'_, Any, AnyArguments>,
+        read: impl Fn(&AnyRow) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let rows = query.fetch_all(&self.pool).await.map_err(self.unread())?;
+        rows.iter().map(read).collect()
+    }
+
     /// Names this store in an error of the driver.
     pub(crate) fn failed(&self, doing: &'static str) -> impl FnOnce(sqlx::Error) -> Error + use<> {
         let place = self.place.clone();
@@ -208,22 +214,12 @@ impl RunStore {
         }
     }
 
-    pub(crate) fn unread(&self) -> impl Fn(sqlx::Error) -> Error + use<> {
-        let place = self.place.clone();
-        move |source| Error::Database {
-            place: place.clone(),
-            doing: "cannot be read",
-            source: Box::new(source),
-        }
+    pub(crate) fn unread(&self) -> impl FnOnce(sqlx::Error) -> Error + use<> {
+        self.failed("cannot be read")
     }
 
-    pub(crate) fn unwritten(&self) -> impl Fn(sqlx::Error) -> Error + use<> {
-        let place = self.place.clone();
-        move |source| Error::Database {
-            place: place.clone(),
-            doing: "cannot be written",
-            source: Box::new(source),
-        }
+    pub(crate) fn unwritten(&self) -> impl FnOnce(sqlx::Error) -> Error + use<> {
+        self.failed("cannot be written")
     }
 }
 

@@ -113,7 +113,7 @@ pub struct Capacity {
 }
 
 impl Capacity {
-    /// Why a job with such needs does not fit beside what is taken; none where it does.
+    /// Whether a job with such needs does not fit beside what is taken.
     fn shortage(&self, needs: &Needs, taken: &Needs) -> bool {
         let memory = self
             .memory
@@ -124,11 +124,6 @@ impl Capacity {
                 let taken = taken.resources.get(name).copied().unwrap_or_default();
                 taken.saturating_add(*wanted) > offered
             })
-    }
-
-    /// Whether the needs fit into an idle worker.
-    pub fn could_take(&self, needs: &Needs) -> bool {
-        self.slots > 0 && !self.shortage(needs, &Needs::default())
     }
 }
 
@@ -187,6 +182,14 @@ pub struct NewJob {
     pub reason: Option<String>,
     /// What becomes of it while another job of its schedule is not finished.
     pub overlap: Queued,
+}
+
+impl NewJob {
+    /// It waits for the jobs of its schedule before it, and is not left out.
+    pub fn wait_in_line(&mut self) {
+        self.overlap = Queued::Always;
+        self.settings.in_order = true;
+    }
 }
 
 /// What becomes of a job that is due while another job of its schedule is queued or runs.
@@ -284,18 +287,7 @@ impl RunStore {
     /// # Errors
     /// The store cannot be written; then none was.
     pub async fn enqueue(&self, jobs: &[NewJob], now: i64) -> Result<u64> {
-        if jobs.is_empty() {
-            return Ok(0);
-        }
-        let mut transaction = self.exclusive().await?;
-        let mut new = 0;
-        for job in jobs {
-            if self.write_job(&mut transaction, job, now).await? {
-                new += 1;
-            }
-        }
-        self.commit(transaction).await?;
-        Ok(new)
+        self.decide(&[], jobs, now).await
     }
 
     /// Writes a job down, unless it is there; whether it was new.
@@ -900,11 +892,8 @@ impl RunStore {
             ),
             None => format!("SELECT {COLUMNS} FROM jobs ORDER BY queued_at DESC, id LIMIT {limit}"),
         };
-        let rows = sqlx::query(AssertSqlSafe(sql))
-            .fetch_all(&self.pool)
-            .await
-            .map_err(self.unread())?;
-        rows.iter().map(read).collect()
+        let query = sqlx::query(AssertSqlSafe(sql));
+        self.all(query, read).await
     }
 
     /// Jobs of a pipeline that succeeded at `since` or later, the first to finish first.
@@ -915,13 +904,10 @@ impl RunStore {
         let sql = format!(
             "SELECT {COLUMNS} FROM jobs WHERE finished_at >= $2 AND pipeline = $1 AND state = 'succeeded' ORDER BY finished_at, id"
         );
-        let rows = sqlx::query(AssertSqlSafe(sql))
+        let query = sqlx::query(AssertSqlSafe(sql))
             .bind(pipeline.to_owned())
-            .bind(since)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(self.unread())?;
-        rows.iter().map(read).collect()
+            .bind(since);
+        self.all(query, read).await
     }
 
     /// How many jobs stand how, by pipeline and state.
@@ -929,19 +915,17 @@ impl RunStore {
     /// # Errors
     /// The store cannot be read.
     pub async fn job_counts(&self) -> Result<Vec<(String, JobState, i64)>> {
-        let rows = sqlx::query("SELECT pipeline, state, COUNT(*) AS jobs FROM jobs GROUP BY pipeline, state ORDER BY pipeline, state")
-            .fetch_all(&self.pool)
-            .await
-            .map_err(self.unread())?;
-        rows.iter()
-            .map(|row| {
-                Ok((
-                    cell(row, "pipeline")?,
-                    JobState::named(&cell::<String>(row, "state")?)?,
-                    cell(row, "jobs")?,
-                ))
-            })
-            .collect()
+        let query = sqlx::query(
+            "SELECT pipeline, state, COUNT(*) AS jobs FROM jobs GROUP BY pipeline, state ORDER BY pipeline, state",
+        );
+        self.all(query, |row| {
+            Ok((
+                cell(row, "pipeline")?,
+                JobState::named(&cell::<String>(row, "state")?)?,
+                cell(row, "jobs")?,
+            ))
+        })
+        .await
     }
 
     /// How the jobs of these ids stand; those that are not there are left out.

@@ -272,21 +272,17 @@ impl RunStore {
     /// # Errors
     /// The store cannot be read.
     pub async fn alias_changes(&self, name: &str, alias: &str) -> Result<Vec<Alias>> {
-        let rows = sqlx::query("SELECT version, at, why FROM model_alias_changes WHERE name = $1 AND alias = $2 ORDER BY number")
+        let query = sqlx::query("SELECT version, at, why FROM model_alias_changes WHERE name = $1 AND alias = $2 ORDER BY number")
             .bind(name.to_owned())
-            .bind(alias.to_owned())
-            .fetch_all(&self.pool)
-            .await
-            .map_err(self.unread())?;
-        rows.iter()
-            .map(|row| {
-                Ok(Alias {
-                    version: cell(row, "version")?,
-                    at: cell(row, "at")?,
-                    why: cell(row, "why")?,
-                })
+            .bind(alias.to_owned());
+        self.all(query, |row| {
+            Ok(Alias {
+                version: cell(row, "version")?,
+                at: cell(row, "at")?,
+                why: cell(row, "why")?,
             })
-            .collect()
+        })
+        .await
     }
 }
 

@@ -49,13 +49,8 @@ impl RunStore {
                 .report
                 .metrics
                 .iter()
-                .filter(|metric| metric.part != "train")
-                .map(|metric| {
-                    (
-                        format!("{}.{}", metric.stage, metric.name),
-                        json!(metric.value),
-                    )
-                })
+                .filter(|metric| metric.is_held_out())
+                .map(|metric| (metric.full_name(), json!(metric.value)))
                 .collect();
             let body = json!({
                 "pipeline": job.pipeline,

@@ -35,6 +35,18 @@ pub struct Metric {
     pub value: Option<f64>,
 }
 
+impl Metric {
+    /// Whether it was measured on rows that were not learned from.
+    pub fn is_held_out(&self) -> bool {
+        self.part != "train"
+    }
+
+    /// `quality.accuracy`.
+    pub fn full_name(&self) -> String {
+        format!("{}.{}", self.stage, self.name)
+    }
+}
+
 /// Something that a run left behind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Artifact {

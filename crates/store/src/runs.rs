@@ -418,23 +418,19 @@ impl RunStore {
     /// # Errors
     /// The store cannot be read.
     pub async fn log(&self, run: &str, after: i64) -> Result<Vec<LogLine>> {
-        let rows = sqlx::query(
+        let query = sqlx::query(
             "SELECT line, at, text FROM run_logs WHERE run = $1 AND line > $2 ORDER BY line",
         )
         .bind(run.to_owned())
-        .bind(after)
-        .fetch_all(&self.pool)
-        .await
-        .map_err(self.unread())?;
-        rows.iter()
-            .map(|row| {
-                Ok(LogLine {
-                    line: cell(row, "line")?,
-                    at: cell(row, "at")?,
-                    text: cell(row, "text")?,
-                })
+        .bind(after);
+        self.all(query, |row| {
+            Ok(LogLine {
+                line: cell(row, "line")?,
+                at: cell(row, "at")?,
+                text: cell(row, "text")?,
             })
-            .collect()
+        })
+        .await
     }
 
     /// Runs, the newest first.
@@ -537,24 +533,19 @@ impl RunStore {
     /// The store cannot be read.
     pub async fn stages_of(&self, run: &str) -> Result<Vec<StageFigures>> {
         let sql = "SELECT stage, kind, outcome, rows_in, rows_out, rows_dropped, seconds FROM run_stages WHERE run = $1 ORDER BY position";
-        let rows = sqlx::query(sql)
-            .bind(run.to_owned())
-            .fetch_all(&self.pool)
-            .await
-            .map_err(self.unread())?;
-        rows.iter()
-            .map(|row| {
-                Ok(StageFigures {
-                    stage: cell(row, "stage")?,
-                    kind: cell(row, "kind")?,
-                    outcome: cell(row, "outcome")?,
-                    rows_in: cell(row, "rows_in")?,
-                    rows_out: cell(row, "rows_out")?,
-                    rows_dropped: cell(row, "rows_dropped")?,
-                    seconds: cell(row, "seconds")?,
-                })
+        let query = sqlx::query(sql).bind(run.to_owned());
+        self.all(query, |row| {
+            Ok(StageFigures {
+                stage: cell(row, "stage")?,
+                kind: cell(row, "kind")?,
+                outcome: cell(row, "outcome")?,
+                rows_in: cell(row, "rows_in")?,
+                rows_out: cell(row, "rows_out")?,
+                rows_dropped: cell(row, "rows_dropped")?,
+                seconds: cell(row, "seconds")?,
             })
-            .collect()
+        })
+        .await
     }
 
     /// What a run measured.
@@ -562,23 +553,19 @@ impl RunStore {
     /// # Errors
     /// The store cannot be read.
     pub async fn metrics_of(&self, run: &str) -> Result<Vec<Metric>> {
-        let rows = sqlx::query(
+        let query = sqlx::query(
             "SELECT stage, part, name, value FROM run_metrics WHERE run = $1 ORDER BY position",
         )
-        .bind(run.to_owned())
-        .fetch_all(&self.pool)
-        .await
-        .map_err(self.unread())?;
-        rows.iter()
-            .map(|row| {
-                Ok(Metric {
-                    stage: cell(row, "stage")?,
-                    part: cell(row, "part")?,
-                    name: cell(row, "name")?,
-                    value: cell(row, "value")?,
-                })
+        .bind(run.to_owned());
+        self.all(query, |row| {
+            Ok(Metric {
+                stage: cell(row, "stage")?,
+                part: cell(row, "part")?,
+                name: cell(row, "name")?,
+                value: cell(row, "value")?,
             })
-            .collect()
+        })
+        .await
     }
 
     /// What a run left behind.
@@ -586,22 +573,18 @@ impl RunStore {
     /// # Errors
     /// The store cannot be read.
     pub async fn artifacts_of(&self, run: &str) -> Result<Vec<Artifact>> {
-        let rows = sqlx::query(
+        let query = sqlx::query(
             "SELECT stage, what, place FROM run_artifacts WHERE run = $1 ORDER BY position",
         )
-        .bind(run.to_owned())
-        .fetch_all(&self.pool)
-        .await
-        .map_err(self.unread())?;
-        rows.iter()
-            .map(|row| {
-                Ok(Artifact {
-                    stage: cell(row, "stage")?,
-                    what: cell(row, "what")?,
-                    place: cell(row, "place")?,
-                })
+        .bind(run.to_owned());
+        self.all(query, |row| {
+            Ok(Artifact {
+                stage: cell(row, "stage")?,
+                what: cell(row, "what")?,
+                place: cell(row, "place")?,
             })
-            .collect()
+        })
+        .await
     }
 
     /// How many runs began and ended so, by pipeline and state, since a time; and the seconds that they took.
@@ -610,21 +593,16 @@ impl RunStore {
     /// The store cannot be read.
     pub async fn run_counts(&self, since: i64) -> Result<Vec<(String, RunState, i64, f64)>> {
         let sql = "SELECT pipeline, state, COUNT(*) AS runs, COALESCE(SUM((finished_at - started_at) / 1000.0), 0.0) * CAST(1 AS DOUBLE PRECISION) AS seconds FROM runs WHERE started_at >= $1 GROUP BY pipeline, state ORDER BY pipeline, state";
-        let rows = sqlx::query(sql)
-            .bind(since)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(self.unread())?;
-        rows.iter()
-            .map(|row| {
-                Ok((
-                    cell(row, "pipeline")?,
-                    state_cell(row)?,
-                    cell(row, "runs")?,
-                    cell(row, "seconds")?,
-                ))
-            })
-            .collect()
+        let query = sqlx::query(sql).bind(since);
+        self.all(query, |row| {
+            Ok((
+                cell(row, "pipeline")?,
+                state_cell(row)?,
+                cell(row, "runs")?,
+                cell(row, "seconds")?,
+            ))
+        })
+        .await
     }
 
     /// Forgets runs that ended before a time, and with them their jobs; how many. The newest run of each pipeline stays.

@@ -32,11 +32,10 @@ impl RunStore {
     /// # Errors
     /// The store cannot be read.
     pub async fn schedules(&self) -> Result<Vec<ScheduleState>> {
-        let rows = sqlx::query("SELECT pipeline, schedule, file, definition, decided_until, next_at, paused FROM schedules ORDER BY pipeline, schedule")
-            .fetch_all(&self.pool)
-            .await
-            .map_err(self.unread())?;
-        rows.iter().map(read).collect()
+        let query = sqlx::query(
+            "SELECT pipeline, schedule, file, definition, decided_until, next_at, paused FROM schedules ORDER BY pipeline, schedule",
+        );
+        self.all(query, read).await
     }
 
     /// Notes schedules and queues what they decided, all or nothing: an occurrence is neither lost nor decided twice. Where another

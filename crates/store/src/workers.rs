@@ -68,22 +68,20 @@ impl RunStore {
     /// # Errors
     /// The store cannot be read.
     pub async fn workers(&self) -> Result<Vec<Worker>> {
-        let rows = sqlx::query("SELECT id, host, process, started_at, seen_at, capacity, draining FROM workers ORDER BY id")
-            .fetch_all(&self.pool)
-            .await
-            .map_err(self.unread())?;
-        rows.iter()
-            .map(|row| {
-                Ok(Worker {
-                    id: cell(row, "id")?,
-                    host: cell(row, "host")?,
-                    process: cell(row, "process")?,
-                    started_at: cell(row, "started_at")?,
-                    seen_at: cell(row, "seen_at")?,
-                    capacity: json_cell(row, "capacity")?,
-                    draining: cell::<i64>(row, "draining")? != 0,
-                })
+        let query = sqlx::query(
+            "SELECT id, host, process, started_at, seen_at, capacity, draining FROM workers ORDER BY id",
+        );
+        self.all(query, |row| {
+            Ok(Worker {
+                id: cell(row, "id")?,
+                host: cell(row, "host")?,
+                process: cell(row, "process")?,
+                started_at: cell(row, "started_at")?,
+                seen_at: cell(row, "seen_at")?,
+                capacity: json_cell(row, "capacity")?,
+                draining: cell::<i64>(row, "draining")? != 0,
             })
-            .collect()
+        })
+        .await
     }
 }
