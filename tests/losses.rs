@@ -147,3 +147,31 @@ stages:
         (&json!(3), &json!(3))
     );
 }
+
+#[test]
+fn a_value_that_does_not_fit_is_told_with_its_row() {
+    let project = Project::with(
+        "pipeline: prices
+stages:
+  - source.csv: {path: rows.csv, schema: {price: text, count: text}}
+  - clean.filter: {where: shop <> 'closed'}
+  - clean.cast: {columns: {count: i64, price: f64}}
+    id: numbers
+  - sink.csv: {path: out.csv}
+",
+    );
+    project.write(
+        "rows.csv",
+        "shop,price,count\nclosed,free,1\na,1.5,2\nb,,3\nc,2.5 EUR,4\nd,n/a,5\n",
+    );
+    let failed = project.takt(["run", "pipeline.yaml"]).run();
+    assert_eq!(failed.code, 1);
+    let told = "stage `numbers`: 2 of 4 values of `price` cannot turn from text into f64: \"2.5 EUR\", \"n/a\"; the first is in row 3";
+    assert!(failed.stderr.contains(told), "{}", failed.stderr);
+    assert!(
+        failed.stderr.contains("on_error: 'null'"),
+        "{}",
+        failed.stderr
+    );
+    assert!(!project.path("out.csv").exists());
+}

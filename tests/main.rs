@@ -9,12 +9,16 @@ mod bundle;
 mod cache;
 mod catalogue;
 mod commands;
+#[cfg(unix)]
+mod daemon;
 mod data;
 mod databases;
 mod diagnostics;
 mod differential;
 mod digits;
 mod expectations;
+#[cfg(unix)]
+mod faults;
 mod files;
 mod forecasts;
 mod fraud;
@@ -26,6 +30,9 @@ mod models;
 mod object_store;
 mod pipeline_tests;
 mod profile;
+#[cfg(unix)]
+mod registry;
+#[cfg(unix)]
 mod schedules;
 mod schema;
 mod store;

@@ -1,12 +1,10 @@
 //! Schedules run unattended: real processes, real signals, a real store.
-#![cfg(unix)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{Read, Write},
     net::TcpListener,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -14,129 +12,9 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    databases::servers::{postgres, postgres_to_restart},
+    daemon::{Daemon, files, json, project, runs, wait_until},
     harness::{Project, golden_settings},
 };
-
-/// Nothing here takes longer.
-const PATIENCE: Duration = Duration::from_secs(90);
-
-/// Writes one file, named after what the run stands for.
-const QUICK: &str = "pipeline: quick
-params:
-  day: {default: none, type: text}
-stages:
-  - source.csv: {path: rows.csv}
-  - features.derive: {day: \"'${day}'\"}
-  - sink.csv: {path: \"out/${day}.csv\"}
-";
-
-fn project(schedule: &str) -> Project {
-    let project = Project::with(&format!("{QUICK}schedule:\n{schedule}"));
-    project.write("rows.csv", "a\n1\n2\n");
-    std::fs::create_dir_all(project.path("out")).expect("a folder");
-    project
-}
-
-/// A `takt` that goes on until it is told to stop; killed when dropped.
-struct Daemon {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Daemon {
-    fn start(project: &Project, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let log = project.path(&format!("daemon-{number}.log"));
-        let file = std::fs::File::create(&log).expect("a log");
-        let child = Command::new(env!("CARGO_BIN_EXE_takt"))
-            .arg("-C")
-            .arg(project.path("."))
-            .args(arguments)
-            .env_clear()
-            .env("HOME", project.path("."))
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(file.try_clone().expect("a log"))
-            .stderr(file)
-            .spawn()
-            .expect("takt starts");
-        Self { child, log }
-    }
-
-    fn signal(&self, signal: &str) {
-        let id = self.child.id().to_string();
-        Command::new("kill")
-            .args([signal, &id])
-            .status()
-            .expect("kill");
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    /// Waits for its end; the exit code.
-    fn end(&mut self) -> Option<i32> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().expect("a child") {
-                return status.code();
-            }
-            assert!(Instant::now() < deadline, "it never ends:\n{}", self.log());
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// Asks it to stop and waits for its end.
-    fn stop(&mut self) -> Option<i32> {
-        self.signal("-TERM");
-        self.end()
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn json(project: &Project, arguments: &[&str], environment: &[(&str, &str)]) -> Value {
-    let mut takt = project.takt(arguments.iter().chain(&["--format", "json"]));
-    for (name, value) in environment {
-        takt = takt.env(name, value);
-    }
-    let outcome = takt.run();
-    serde_json::from_str(&outcome.stdout)
-        .unwrap_or_else(|_| panic!("no JSON: {}{}", outcome.stdout, outcome.stderr))
-}
-
-fn runs(project: &Project) -> Vec<Value> {
-    if !project.path(".taktline/store.db").exists() {
-        return Vec::new();
-    }
-    let listed = json(project, &["runs", "list", "--limit", "10000"], &[]);
-    listed.as_array().expect("a list").clone()
-}
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "never: {what}");
-        thread::sleep(Duration::from_millis(50));
-    }
-}
-
-fn files(folder: &Path) -> BTreeSet<String> {
-    let entries = std::fs::read_dir(folder).expect("a folder");
-    entries
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect()
-}
 
 #[test]
 fn schedules_are_checked_and_their_next_times_shown() {
@@ -177,19 +55,14 @@ fn what_is_due_runs_once_and_is_written_down() {
             .count()
             >= 3
     });
-    let log = scheduler.log();
-    let address = log
-        .split("http://")
-        .nth(1)
-        .and_then(|rest| rest.split('/').next())
-        .expect("an address");
-    let metrics = http_get(address, "/metrics");
+    let address = scheduler.address();
+    let metrics = http_get(&address, "/metrics");
     assert!(
         metrics.contains("taktline_runs{pipeline=\"quick\",state=\"succeeded\"}"),
         "{metrics}"
     );
     assert!(metrics.contains("# EOF"), "{metrics}");
-    assert!(http_get(address, "/healthz").ends_with("ok\n"));
+    assert!(http_get(&address, "/healthz").ends_with("ok\n"));
     assert_eq!(scheduler.stop(), Some(0), "{}", scheduler.log());
 
     let runs = runs(&project);
@@ -230,46 +103,6 @@ fn http_get(address: &str, path: &str) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     answer
-}
-
-#[test]
-fn two_schedulers_on_one_store_run_each_occurrence_once() {
-    let database = postgres();
-    let url = database.url();
-    let environment = [("TAKT_STORE", url.as_str())];
-    let project = project(
-        "  - {id: tick, cron: \"* * * * * *\", overlap: allow, params: {day: \"${schedule.time}\"}}\n",
-    );
-    let mut schedulers = [
-        Daemon::start(&project, &["scheduler", "pipeline.yaml"], &environment),
-        Daemon::start(&project, &["scheduler", "pipeline.yaml"], &environment),
-    ];
-    let list = || json(&project, &["runs", "list", "--limit", "1000"], &environment);
-    wait_until("six runs succeed", || {
-        let listed = list();
-        let runs = listed.as_array().expect("a list");
-        runs.iter()
-            .filter(|run| run["state"] == "succeeded")
-            .count()
-            >= 6
-    });
-    for scheduler in &mut schedulers {
-        assert_eq!(scheduler.stop(), Some(0), "{}", scheduler.log());
-    }
-    let listed = list();
-    let mut keys: Vec<&str> = listed
-        .as_array()
-        .expect("a list")
-        .iter()
-        .map(|run| run["run_key"].as_str().expect("a key"))
-        .collect();
-    keys.sort_unstable();
-    let all = keys.len();
-    keys.dedup();
-    assert_eq!(keys.len(), all, "an occurrence ran twice");
-    for text in [schedulers[0].log(), schedulers[1].log()] {
-        assert!(!text.contains("hunter2"), "the password is shown");
-    }
 }
 
 #[test]
@@ -678,316 +511,6 @@ fn pipelines_follow_each_other_and_files() {
 }
 
 #[test]
-fn whoever_is_killed_nothing_is_lost_and_nothing_is_done_twice() {
-    // Each run appends a row under its run key; a database takes each key once.
-    let project = Project::with(
-        "pipeline: quick
-params:
-  day: {default: none, type: text}
-stages:
-  - source.csv: {path: rows.csv}
-  - features.derive: {day: \"'${day}'\"}
-  - sink.sql: {url: \"sqlite:out.db\", table: days, mode: append}
-schedule:
-  - {id: hourly, cron: \"0 * * * *\", params: {day: \"${schedule.time}\"}, overlap: allow}
-",
-    );
-    project.write("rows.csv", "a\n1\n");
-    let range = ["--from", "2026-03-01", "--to", "2026-03-09T08:00"];
-    let queue = [
-        &[
-            "backfill",
-            "pipeline.yaml",
-            "--detach",
-            "--max-parallel",
-            "8",
-        ][..],
-        &range,
-    ]
-    .concat();
-    let queued = project.takt(&queue).run().succeeded();
-    assert_eq!(queued.stdout, "queued 200 jobs\n");
-    let arguments = ["worker", "--lease", "1s", "--slots", "2", "--until-idle"];
-    // The same order of accidents every time.
-    let mut chance = 12345_u64;
-    let mut draw = |below: u64| {
-        chance = chance
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (chance >> 33) % below
-    };
-    let mut kills = 0;
-    let mut workers = [
-        Daemon::start(&project, &arguments, &[]),
-        Daemon::start(&project, &arguments, &[]),
-    ];
-    let deadline = Instant::now() + Duration::from_secs(240);
-    loop {
-        thread::sleep(Duration::from_millis(300 + draw(1_200)));
-        assert!(Instant::now() < deadline, "{}", workers[0].log());
-        let counts = project
-            .takt([
-                "runs",
-                "list",
-                "--state",
-                "succeeded",
-                "--limit",
-                "1000",
-                "--format",
-                "json",
-            ])
-            .run();
-        let done: Vec<Value> = serde_json::from_str(&counts.stdout).expect("JSON");
-        if done.len() >= 200 {
-            break;
-        }
-        let which = draw(2) as usize;
-        if kills < 25 && draw(2) == 0 {
-            // A run, through the process that the store knows.
-            let running = json(
-                &project,
-                &["runs", "list", "--state", "running", "--limit", "5"],
-                &[],
-            );
-            if let Some(process) = running[0]["process"].as_i64() {
-                let _ = Command::new("kill")
-                    .args(["-KILL", &process.to_string()])
-                    .stderr(Stdio::null())
-                    .status();
-                kills += 1;
-            }
-        } else if kills < 25 {
-            workers[which].signal("-KILL");
-            let _ = workers[which].child.wait();
-            kills += 1;
-        }
-        for worker in &mut workers {
-            if worker.child.try_wait().expect("a child").is_some() {
-                *worker = Daemon::start(&project, &arguments, &[]);
-            }
-        }
-        // A run that was killed counts as failed: a person looks, and queues it again.
-        if draw(4) == 0 {
-            project.takt(&queue).run().succeeded();
-        }
-    }
-    for worker in &mut workers {
-        worker.stop();
-    }
-    let listed = runs(&project);
-    let mut succeeded = BTreeMap::new();
-    for run in listed.iter().filter(|run| run["state"] == "succeeded") {
-        *succeeded
-            .entry(run["run_key"].as_str().expect("a key").to_owned())
-            .or_insert(0) += 1;
-    }
-    assert_eq!(succeeded.len(), 200);
-    assert!(succeeded.values().all(|count| *count == 1));
-    assert!(
-        listed.iter().all(|run| run["state"] != "running"),
-        "no run is left over"
-    );
-    // What the runs did is there once each, whoever died after it was written.
-    project.write("check.yaml", "pipeline: check\nstages:\n  - source.sql: {url: \"sqlite:out.db\", table: days}\n    id: days\n  - sink.csv: {path: days.csv}\n");
-    project.takt(["run", "check.yaml"]).run().succeeded();
-    let days = project.read("days.csv");
-    let days: Vec<&str> = days.lines().skip(1).collect();
-    let distinct: BTreeSet<&str> = days.iter().copied().collect();
-    assert_eq!((days.len(), distinct.len()), (200, 200), "{kills} kills");
-    assert!(kills >= 8, "only {kills} kills");
-}
-
-#[test]
-fn a_pipeline_scores_with_the_model_in_production() {
-    let project = Project::new();
-    for name in ["fraud-detection.yaml", "fraud-scoring.yaml"] {
-        let text = std::fs::read_to_string(
-            crate::harness::repository()
-                .join("pipelines/finance")
-                .join(name),
-        )
-        .expect("a pipeline");
-        project.write(name, text);
-    }
-    std::fs::create_dir(project.path("scores")).expect("a folder");
-    let refused = project.takt(["check", "fraud-scoring.yaml"]).run();
-    assert_eq!(refused.code, 2);
-    assert!(
-        refused
-            .stderr
-            .contains("no model `fraud-detection` is registered"),
-        "{}",
-        refused.stderr
-    );
-    let train = |seed: &str| {
-        let arguments = [
-            "run",
-            "fraud-detection.yaml",
-            "--param",
-            "rows=30000",
-            "--seed",
-            seed,
-        ];
-        project.takt(arguments).run().succeeded();
-    };
-    train("1");
-    train("2");
-    let listed = json(&project, &["models", "list"], &[]);
-    assert_eq!(
-        (&listed[0]["version"], &listed[1]["version"]),
-        (&2.into(), &1.into())
-    );
-    let refused = project.takt(["check", "fraud-scoring.yaml"]).run();
-    assert!(
-        refused.stderr.contains("called `production`"),
-        "{}",
-        refused.stderr
-    );
-    project
-        .takt(["models", "promote", "fraud-detection", "1"])
-        .run()
-        .succeeded();
-    let score = |hour: &str| {
-        let hour = format!("hour={hour}");
-        project
-            .takt(["run", "fraud-scoring.yaml", "--param", &hour])
-            .run()
-            .succeeded();
-    };
-    score("first");
-    project
-        .takt([
-            "models",
-            "promote",
-            "fraud-detection",
-            "latest",
-            "--because",
-            "newer",
-        ])
-        .run()
-        .succeeded();
-    score("second");
-    project
-        .takt(["models", "rollback", "fraud-detection"])
-        .run()
-        .succeeded();
-    score("third");
-    let of = |hour: &str| project.read(&format!("scores/suspicious-{hour}.csv"));
-    assert_ne!(
-        of("first"),
-        of("second"),
-        "another version says something else"
-    );
-    assert_eq!(of("first"), of("third"));
-    assert!(of("first").lines().count() > 5);
-    // The registered model says what the bundle says.
-    let listed = json(&project, &["models", "list"], &[]);
-    let place = listed[1]["place"].as_str().expect("a folder").to_owned();
-    project.write(
-        "rows.yaml",
-        "pipeline: rows\nstages:\n  - source.synthetic.payments: {rows: 20000, seed: 11}\n  - sink.parquet: {path: rows.parquet}\n",
-    );
-    project.takt(["run", "rows.yaml"]).run().succeeded();
-    project
-        .takt([
-            "score",
-            &place,
-            "--input",
-            "rows.parquet",
-            "--output",
-            "scored.csv",
-        ])
-        .run()
-        .succeeded();
-    let scored = project.read("scored.csv");
-    let mut lines = scored.lines();
-    let names: Vec<&str> = lines.next().expect("names").split(',').collect();
-    let at = |name: &str| {
-        names
-            .iter()
-            .position(|known| *known == name)
-            .expect("a column")
-    };
-    let (id, chance) = (at("payment_id"), at("probability_true"));
-    let by_bundle: BTreeMap<String, String> = lines
-        .map(|line| line.split(',').map(str::to_owned).collect::<Vec<_>>())
-        .filter(|cells| cells[chance].parse::<f64>().expect("a number") > 0.05)
-        .map(|cells| (cells[id].clone(), cells[chance].clone()))
-        .collect();
-    let by_pipeline: BTreeMap<String, String> = of("first")
-        .lines()
-        .skip(1)
-        .map(|line| line.split(',').map(str::to_owned).collect::<Vec<_>>())
-        .map(|cells| (cells[0].clone(), cells[4].clone()))
-        .collect();
-    assert_eq!(by_pipeline, by_bundle);
-    let shown = project
-        .takt(["models", "show", "fraud-detection@production"])
-        .run()
-        .succeeded()
-        .stdout;
-    assert!(shown.contains("rolled back from version 2"), "{shown}");
-    let compared = project
-        .takt(["models", "diff", "fraud-detection", "1", "2"])
-        .run()
-        .succeeded()
-        .stdout;
-    assert!(compared.contains("average_precision"), "{compared}");
-}
-
-#[test]
-fn a_scheduler_that_is_killed_or_locked_out_misses_nothing() {
-    let project = project(
-        "  - {id: tick, cron: \"* * * * * *\", catch_up: 10m, overlap: allow, params: {day: \"${schedule.time}\"}}\n",
-    );
-    let arguments = ["scheduler", "pipeline.yaml", "--lease", "1s"];
-    let succeeded = || -> BTreeSet<String> {
-        let runs = runs(&project);
-        let done = runs.iter().filter(|run| run["state"] == "succeeded");
-        done.map(|run| run["run_key"].as_str().expect("a key").to_owned())
-            .collect()
-    };
-    let mut scheduler = Daemon::start(&project, &arguments, &[]);
-    for enough in [2, 5, 8, 11] {
-        wait_until("more runs succeed", || succeeded().len() >= enough);
-        scheduler.signal("-KILL");
-        let _ = scheduler.child.wait();
-        scheduler = Daemon::start(&project, &arguments, &[]);
-    }
-    // Another program holds the store's lock for a while.
-    let lock = "import sqlite3, time; store = sqlite3.connect('.taktline/store.db'); store.execute('BEGIN EXCLUSIVE'); time.sleep(3)";
-    Command::new("python3")
-        .args(["-c", lock])
-        .current_dir(project.path("."))
-        .status()
-        .expect("python3");
-    let enough = succeeded().len() + 4;
-    wait_until("it goes on", || succeeded().len() >= enough);
-    // What is due while it drains is left to the next one.
-    assert_eq!(scheduler.stop(), Some(0), "{}", scheduler.log());
-    let all = runs(&project);
-    let done = succeeded();
-    let count = all.iter().filter(|run| run["state"] == "succeeded").count();
-    assert_eq!(count, done.len(), "an occurrence succeeded twice");
-    // From the first to the last, every second is there.
-    let seconds: Vec<i64> = done
-        .iter()
-        .map(|key| key.rsplit('/').next().expect("a time"))
-        .map(|time| {
-            let time = time.trim_end_matches('Z').rsplit(['T', ':']).take(3);
-            let parts: Vec<i64> = time.map(|part| part.parse().expect("a number")).collect();
-            parts[0] + 60 * parts[1] + 3_600 * parts[2]
-        })
-        .collect();
-    let (first, last) = (seconds[0], seconds[seconds.len() - 1]);
-    assert_eq!(
-        (last - first).rem_euclid(86_400) + 1,
-        seconds.len() as i64,
-        "{seconds:?}"
-    );
-}
-
-#[test]
 fn a_store_that_cannot_be_is_told_at_once() {
     let project = project("  - {id: s, cron: \"@daily\"}\n");
     project.write(
@@ -1078,40 +601,143 @@ fn a_backfill_is_for_past_times_and_what_it_leaves_is_told() {
 }
 
 #[test]
-fn a_database_server_that_restarts_costs_nothing() {
-    let database = postgres_to_restart();
-    let url = database.url();
-    let environment = [("TAKT_STORE", url.as_str())];
-    let project =
-        project("  - {id: hourly, cron: \"0 * * * *\", params: {day: \"${schedule.time}\"}}\n");
-    let arguments = [
-        "backfill",
-        "pipeline.yaml",
-        "--from",
-        "2026-03-01",
-        "--to",
-        "2026-03-02T06:00",
-        "--max-parallel",
-        "2",
-    ];
-    let mut backfill = Daemon::start(&project, &arguments, &environment);
+fn a_slip_in_a_spec_stops_no_schedule_and_one_taken_out_is_forgotten() {
+    let project = project(
+        "  - {id: tick, cron: \"* * * * * *\", params: {day: \"${schedule.time}\"}}\n  - {id: yearly, cron: \"0 0 1 1 *\"}\n",
+    );
+    let mut scheduler = Daemon::start(
+        &project,
+        &["scheduler", ".", "--listen", "127.0.0.1:0"],
+        &[],
+    );
     let done = || {
-        let listed = json(
-            &project,
-            &["runs", "list", "--state", "succeeded", "--limit", "100"],
-            &environment,
-        );
-        listed.as_array().map_or(0, Vec::len)
+        let runs = runs(&project);
+        runs.iter()
+            .filter(|run| run["state"] == "succeeded")
+            .count()
     };
-    for enough in [3, 9] {
-        wait_until("some runs succeed", || done() >= enough);
-        database.restart();
+    wait_until("it works", || done() >= 1);
+    let address = scheduler.address();
+    let right = project.read("pipeline.yaml");
+    project.edit("pipeline.yaml", "* * * * * *", "* * 26 * * *");
+    wait_until("the slip is counted", || {
+        http_get(&address, "/metrics").contains("taktline_spec_errors 1")
+    });
+    assert!(
+        http_get(&address, "/healthz").contains("1 error in spec files"),
+        "{}",
+        http_get(&address, "/healthz")
+    );
+    // It is due as before; its runs fail and are told of, rather than not be there.
+    wait_until("a run is refused", || {
+        let runs = runs(&project);
+        let mut failed = runs.iter().filter(|run| run["state"] == "failed");
+        failed.any(|run| run["reason"].to_string().contains("26"))
+    });
+    project.write(
+        "pipeline.yaml",
+        right.replace("  - {id: yearly, cron: \"0 0 1 1 *\"}\n", ""),
+    );
+    wait_until("it is mended", || {
+        http_get(&address, "/metrics").contains("taktline_spec_errors 0")
+    });
+    let before = done();
+    wait_until("it goes on", || done() > before);
+    let listed = json(&project, &["schedules", "list"], &[]);
+    let ids: Vec<&Value> = listed
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|one| &one["schedule"])
+        .collect();
+    assert_eq!(ids, ["tick"]);
+    assert_eq!(scheduler.stop(), Some(0), "{}", scheduler.log());
+    let unknown = project.takt(["schedules", "pause", "quick/tock"]).run();
+    assert!(
+        unknown.stderr.contains("it knows quick/tick"),
+        "{}",
+        unknown.stderr
+    );
+}
+
+#[test]
+fn what_did_not_change_comes_from_the_cache_and_old_runs_are_forgotten() {
+    // The rows are the same on every day: only the first run makes them.
+    let project = Project::with(
+        "pipeline: cached
+params:
+  day: {default: none, type: text}
+stages:
+  - source.synthetic.payments: {rows: 20000}
+    id: payments
+  - split.random: {test: 0.2}
+    id: parts
+  - features.target_encode: {columns: [type], target: is_fraud}
+    id: encoded
+  - features.aggregate: {by: is_fraud, aggregate: {payments: count(), encoded: sum(type)}}
+    id: counts
+  - features.derive: {day: \"'${day}'\"}
+    id: dated
+  - sink.csv: {path: \"out/${day}.csv\"}
+schedule:
+  - {id: daily, cron: \"0 6 * * *\", params: {day: \"${schedule.date}\"}}
+",
+    );
+    std::fs::create_dir(project.path("out")).expect("a folder");
+    project
+        .takt([
+            "backfill",
+            "pipeline.yaml",
+            "--from",
+            "2026-03-01",
+            "--to",
+            "2026-03-04",
+            "--max-parallel",
+            "1",
+        ])
+        .run()
+        .succeeded();
+    let mut outcomes = BTreeMap::new();
+    for run in runs(&project) {
+        let id = run["id"].as_str().expect("an id");
+        let shown = json(&project, &["runs", "show", id], &[]);
+        let stages = shown["stages"].as_array().expect("stages");
+        let encoded = stages.iter().find(|stage| stage["stage"] == "encoded");
+        let outcome = encoded.expect("the stage")["outcome"].clone();
+        assert_eq!(
+            run["params"]["day"],
+            run["logical_time"].as_str().expect("a time")[..10]
+        );
+        outcomes.insert(run["run_key"].to_string(), outcome);
     }
-    // The one who waits asks again and again, as the workers do.
-    assert_eq!(backfill.end(), Some(0), "{}", backfill.log());
-    let listed = json(&project, &["runs", "list", "--limit", "100"], &environment);
-    let runs = listed.as_array().expect("a list");
-    assert_eq!(runs.len(), 30, "each occurrence ran once");
-    assert!(runs.iter().all(|run| run["state"] == "succeeded"));
-    assert_eq!(files(&project.path("out")).len(), 30);
+    let outcomes: Vec<&Value> = outcomes.values().collect();
+    assert_eq!(outcomes, ["ran", "cached", "cached"]);
+
+    let gc = |more: &[&str]| {
+        json(
+            &project,
+            &[&["gc", "--max-age", "1s"][..], more].concat(),
+            &[],
+        )
+    };
+    thread::sleep(Duration::from_millis(1_100));
+    assert_eq!(gc(&["--dry-run"])["forgotten_runs"], 2);
+    assert_eq!(runs(&project).len(), 3);
+    assert_eq!(gc(&[])["forgotten_runs"], 2);
+    // The newest stays, however old it is.
+    assert_eq!(runs(&project).len(), 1);
+    let again = project
+        .takt([
+            "backfill",
+            "pipeline.yaml",
+            "--from",
+            "2026-03-01",
+            "--to",
+            "2026-03-04",
+            "--dry-run",
+        ])
+        .run()
+        .succeeded();
+    let told = |what: &str| again.stdout.matches(what).count();
+    assert_eq!((told("succeeded already"), told("would run")), (1, 2));
 }

@@ -122,6 +122,7 @@ fn a_run_is_kept_with_all_it_told() {
                 place: "bundles/digits/abc123".into(),
             }],
             bundle: Some("bundles/digits/abc123".into()),
+            promote: None,
             report: Some("report.html".into()),
             reason: None,
         };

@@ -31,11 +31,15 @@ pub(crate) async fn open_existing() -> anyhow::Result<RunStore> {
     match existing().await? {
         Some(store) => Ok(store),
         None => {
-            let address = Address::of_project(&project::directory())?;
-            anyhow::bail!(
-                "there is no run store {}: nothing has run in this directory yet",
-                address.place()
-            )
+            let place = Address::of_project(&project::directory())?.place();
+            match std::env::var_os("TAKT_STORE") {
+                Some(named) if !named.is_empty() => {
+                    anyhow::bail!("there is no run store {place}, which `TAKT_STORE` names")
+                }
+                _ => anyhow::bail!(
+                    "there is no run store {place}: nothing has run in this directory yet"
+                ),
+            }
         }
     }
 }

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, io::Write, path::PathBuf, sync::Arc, time::Dura
 use serde::Serialize;
 use taktline_core::{Cancellation, Diagnostic, Output as Delivered, Table};
 use taktline_engine::{
-    Quarantine, RunOptions, RunSummary, StageOutcome, StageSummary, Store, output_folders,
-    run as run_plan, write_atomically,
+    GateResult, Quarantine, RunOptions, RunSummary, StageOutcome, StageSummary, Store,
+    output_folders, run as run_plan, write_atomically,
 };
 use taktline_ops::files;
 use taktline_scheduler::host;
@@ -288,6 +288,20 @@ fn write_report(
     Ok(report.display().to_string())
 }
 
+/// What was measured, and what it was compared with.
+fn gate_basis(gate: &GateResult) -> String {
+    let value = figure(gate.value);
+    match (&gate.champion, &gate.note) {
+        (Some(champion), _) => format!(
+            "{value}; version {} reaches {} on the same rows",
+            champion.version,
+            figure(champion.value)
+        ),
+        (None, Some(note)) => format!("{value}; {note}"),
+        (None, None) => value,
+    }
+}
+
 fn gate_table(summary: &RunSummary) -> Table {
     Table {
         name: "gates".to_owned(),
@@ -301,7 +315,7 @@ fn gate_table(summary: &RunSummary) -> Table {
                 vec![
                     gate.metric.clone(),
                     gate.bound.clone(),
-                    figure(gate.value),
+                    gate_basis(gate),
                     verdict.to_owned(),
                 ]
             })
@@ -464,7 +478,7 @@ fn text(summary: &RunSummary, report: &str, output: &mut Output) -> anyhow::Resu
             "gate    {} {}: {verdict} ({})",
             gate.metric,
             gate.bound,
-            figure(gate.value)
+            gate_basis(gate)
         ))?;
     }
     for (stage, delivered) in &summary.outputs {
@@ -482,7 +496,12 @@ fn text(summary: &RunSummary, report: &str, output: &mut Output) -> anyhow::Resu
         output.line(format!("aside   {} ({stage})", quarantine.path.display()))?;
     }
     match &summary.bundle {
-        Some(bundle) => output.line(format!("bundle  {}", bundle.display()))?,
+        Some(bundle) => {
+            output.line(format!("bundle  {}", bundle.display()))?;
+            if let Some(alias) = &summary.promote {
+                output.line(format!("        is `{alias}` from now on"))?;
+            }
+        }
         None if !summary.passed() => output.line(styled(BAD, "no bundle: a gate is not kept"))?,
         None => {}
     }

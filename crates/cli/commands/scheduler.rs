@@ -1,6 +1,10 @@
 //! `takt scheduler`, `takt worker`, `takt schedules`
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicI64},
+    time::Duration,
+};
 
 use serde::Serialize;
 use taktline_scheduler::{
@@ -42,7 +46,6 @@ pub(crate) fn scheduler(arguments: &SchedulerArguments, output: &mut Output) -> 
     let runtime = run_store::runtime()?;
     runtime.block_on(async {
         let store = run_store::open().await?;
-        listen(&store, arguments.listen.as_deref()).await?;
         let stop = stop_on_signals()?;
         let wake = Arc::new(Notify::new());
         let options = SchedulerOptions {
@@ -55,6 +58,8 @@ pub(crate) fn scheduler(arguments: &SchedulerArguments, output: &mut Output) -> 
             "scheduling"
         );
         let mut scheduler = Scheduler::new(store.clone(), options, Arc::clone(&wake));
+        let errors = Some(scheduler.spec_errors());
+        listen(&store, errors, arguments.listen.as_deref()).await?;
         let worker = async {
             match arguments.no_worker {
                 true => Ok(()),
@@ -68,9 +73,12 @@ pub(crate) fn scheduler(arguments: &SchedulerArguments, output: &mut Output) -> 
                 .map_err(anyhow::Error::from),
             }
         };
-        let (scheduled, worked) = tokio::join!(scheduler.run(stop.clone()), worker);
-        scheduled?;
-        worked?;
+        let scheduling = async {
+            let scheduled = scheduler.run(stop.clone()).await;
+            scheduled.map_err(anyhow::Error::from)
+        };
+        // Neither goes on without the other: whoever restarts services sees an end, not a half.
+        tokio::try_join!(scheduling, worker)?;
         store.close().await;
         tracing::info!("done");
         Ok(exit::OK)
@@ -81,7 +89,7 @@ pub(crate) fn worker(arguments: &WorkerArguments, _: &mut Output) -> anyhow::Res
     let runtime = run_store::runtime()?;
     runtime.block_on(async {
         let store = run_store::open().await?;
-        listen(&store, arguments.listen.as_deref()).await?;
+        listen(&store, None, arguments.listen.as_deref()).await?;
         tracing::info!(
             store = store.place(),
             process = std::process::id(),
@@ -103,9 +111,13 @@ pub(crate) fn worker(arguments: &WorkerArguments, _: &mut Output) -> anyhow::Res
 }
 
 /// Serves metrics, where they are wanted.
-async fn listen(store: &RunStore, address: Option<&str>) -> anyhow::Result<()> {
+async fn listen(
+    store: &RunStore,
+    spec_errors: Option<Arc<AtomicI64>>,
+    address: Option<&str>,
+) -> anyhow::Result<()> {
     if let Some(address) = address {
-        let bound = serve(store.clone(), address).await?;
+        let bound = serve(store.clone(), spec_errors, address).await?;
         tracing::info!("metrics at http://{bound}/metrics");
     }
     Ok(())

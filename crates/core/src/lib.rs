@@ -44,7 +44,7 @@ pub use operation::{
     AsOfDirection, Cardinality, JoinKind, Keep, Local, Operation, SortKey, WindowFrame,
     output_schema,
 };
-pub use requirement::{Comparison, Requirement};
+pub use requirement::{Bound, Comparison, Requirement};
 pub use schema::{Column, Facts, PARTITION, Partition, Role, Schema, type_name};
 pub use stage::{
     Deploy, Estimator, Evaluate, Expect, Expectation, Fingerprint, Frame, Model, Output, Predictor,

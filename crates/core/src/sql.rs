@@ -113,7 +113,7 @@ impl SqlProblem {
 /// # Errors
 /// Every problem found, in text order.
 pub fn compile(text: &str, schema: &Schema) -> Result<Compiled, Vec<SqlProblem>> {
-    Compiler::new(text, schema).run(Place::Row)
+    with_room(text, || Compiler::new(text, schema).run(Place::Row))
 }
 
 /// An expression over many rows: `sum(amount)`, `max(balance) - min(balance)`; every column stands inside an aggregate.
@@ -121,5 +121,15 @@ pub fn compile(text: &str, schema: &Schema) -> Result<Compiled, Vec<SqlProblem>>
 /// # Errors
 /// Every problem found, in text order.
 pub fn compile_aggregate(text: &str, schema: &Schema) -> Result<Compiled, Vec<SqlProblem>> {
-    Compiler::new(text, schema).run(Place::Around)
+    with_room(text, || Compiler::new(text, schema).run(Place::Around))
+}
+
+/// A chain of operators becomes a tree as deep as it is long, and takes a stack of its own; what people write seldom needs one.
+fn with_room<T>(text: &str, compile: impl FnOnce() -> T) -> T {
+    const SHORT: usize = 400;
+    const STACK: usize = 64 << 20;
+    match text.len() {
+        ..=SHORT => compile(),
+        _ => stacker::grow(STACK, compile),
+    }
 }

@@ -285,4 +285,8 @@ pub trait Deploy: Send + Sync {
     fn name(&self) -> Option<&str>;
     /// Bounds that metrics of the evaluations above must keep.
     fn require(&self) -> Vec<(String, Requirement)>;
+    /// The alias that the new version gets in the registry when all bounds are kept.
+    fn promote(&self) -> Option<&str> {
+        None
+    }
 }

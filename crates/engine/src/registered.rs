@@ -1,6 +1,7 @@
 //! `model.registered`
 
 use std::{
+    fmt,
     path::{Path, PathBuf},
     sync::OnceLock,
 };
@@ -35,7 +36,7 @@ struct Registered {
     version: Version,
     #[serde(skip)]
     #[schemars(skip)]
-    found: OnceLock<Result<Found, String>>,
+    found: OnceLock<Result<Found, NotFound>>,
     /// The columns that the model reads; a bundle is opened for them once, not for every question.
     #[serde(skip)]
     #[schemars(skip)]
@@ -72,9 +73,36 @@ register_kind! {
 
 /// A version that is there.
 #[derive(Debug, Clone)]
-struct Found {
-    folder: PathBuf,
-    number: i64,
+pub(crate) struct Found {
+    pub(crate) folder: PathBuf,
+    pub(crate) number: i64,
+    /// The bundle's id.
+    pub(crate) bundle: String,
+}
+
+/// Why no version is.
+#[derive(Debug, Clone)]
+pub(crate) struct NotFound {
+    pub(crate) message: String,
+    pub(crate) help: Option<String>,
+    /// Whether the registry was read and does not have it.
+    pub(crate) is_absent: bool,
+}
+
+impl NotFound {
+    fn unread(error: impl fmt::Display) -> Self {
+        Self {
+            message: error.to_string(),
+            help: None,
+            is_absent: false,
+        }
+    }
+}
+
+impl From<NotFound> for Error {
+    fn from(why: NotFound) -> Self {
+        Self::data(why.message)
+    }
 }
 
 /// What is kept: which bundle it was. Its content is in the bundle's folder, not here.
@@ -84,28 +112,26 @@ struct Learned {
 }
 
 impl Registered {
-    fn found(&self) -> Result<&Found, &String> {
+    fn found(&self) -> Result<&Found, &NotFound> {
         self.found
-            .get_or_init(|| look_up(&self.name, &self.version.text()))
+            .get_or_init(|| look_up(Path::new(""), &self.name, &self.version.text()))
             .as_ref()
     }
 
     fn open(&self) -> Result<Bundle> {
-        let found = self.found().map_err(|why| Error::data(why.clone()))?;
-        open(&found.folder)
+        open(&self.found().map_err(Clone::clone)?.folder)
     }
 }
 
-fn look_up(name: &str, version: &str) -> Result<Found, String> {
+/// Looks for a version in the registry of the project in that directory.
+pub(crate) fn look_up(directory: &Path, name: &str, version: &str) -> Result<Found, NotFound> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| error.to_string())?;
+        .map_err(NotFound::unread)?;
     runtime.block_on(async {
-        let address = Address::of_project(Path::new("")).map_err(|error| error.to_string())?;
-        let store = RunStore::open(&address)
-            .await
-            .map_err(|error| error.to_string())?;
+        let address = Address::of_project(directory).map_err(NotFound::unread)?;
+        let store = RunStore::open(&address).await.map_err(NotFound::unread)?;
         let model = store.model(name, version).await;
         let known = match &model {
             Err(taktline_store::Error::NotFound(_)) => store.models(None).await.unwrap_or_default(),
@@ -113,21 +139,24 @@ fn look_up(name: &str, version: &str) -> Result<Found, String> {
         };
         store.close().await;
         let model = model.map_err(|error| {
-            let near = did_you_mean(name, known.iter().map(|model| model.name.as_str()));
             let is_known = known.iter().any(|model| model.name == name);
-            match near.filter(|_| !is_known) {
-                Some(near) => format!("{error}; {near}"),
-                None => error.to_string(),
+            let names = known.iter().map(|model| model.name.as_str());
+            NotFound {
+                help: did_you_mean(name, names).filter(|_| !is_known),
+                is_absent: matches!(error, taktline_store::Error::NotFound(_)),
+                message: error.to_string(),
             }
         })?;
         Ok(Found {
             folder: PathBuf::from(model.place),
             number: model.version,
+            bundle: model.bundle,
         })
     })
 }
 
-fn open(folder: &Path) -> Result<Bundle> {
+/// Opens a version's bundle.
+pub(crate) fn open(folder: &Path) -> Result<Bundle> {
     let registry = Registry::collect().map_err(Error::State)?;
     Bundle::open(folder, &registry).map_err(|error| Error::State(error.to_string()))
 }
@@ -142,12 +171,8 @@ impl Stage for Registered {
         };
         let mut output = input.clone();
         if let Err(why) = self.found() {
-            let (message, help) = match why.split_once("; ") {
-                Some((message, help)) => (message, Some(help.to_owned())),
-                None => (why.as_str(), None),
-            };
-            let mut problem = Problem::error("unknown-model", path!["name"], message);
-            problem.help.extend(help);
+            let mut problem = Problem::error("unknown-model", path!["name"], &*why.message);
+            problem.help.extend(why.help.clone());
             cx.report(problem);
             output.incomplete = true;
             return output;
@@ -242,7 +267,7 @@ impl Model for Registered {
     }
 
     fn fit(&self, _: &Frame, _: Option<&Frame>, cx: &mut FitContext<'_>) -> Result<State> {
-        let found = self.found().map_err(|why| Error::data(why.clone()))?;
+        let found = self.found().map_err(Clone::clone)?;
         cx.progress
             .event(taktline_core::ProgressEvent::Message(format!(
                 "`{}` version {}: {}",

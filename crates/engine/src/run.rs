@@ -16,12 +16,15 @@ use polars::{
 };
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    Cancellation, Diagnostic, Error, Evaluation, Expectation, FitContext, Frame, Model, Operation,
-    Output, PARTITION, Partition, Progress, ProgressEvent, Result, Round, Schema, Shape, Sink,
-    SourceContext, State, counted, output_schema, thousands,
+    Bound, Cancellation, Diagnostic, Error, Evaluate, Evaluation, Expectation, Expression,
+    FitContext, Frame, Model, Operation, Output, PARTITION, Partition, Problem, Progress,
+    ProgressEvent, Result, Round, Schema, Shape, Sink, SourceContext, State, counted,
+    output_schema, path, thousands,
 };
 use taktline_spec::Plan;
 use taktline_store::{new_run_id, now};
+
+mod champion;
 
 use crate::{
     bundle::{self, Extent, Scoring},
@@ -347,6 +350,7 @@ pub(crate) struct Run<'a> {
     gates: Vec<GateResult>,
     outputs: Vec<(String, Output)>,
     bundle: Option<PathBuf>,
+    promote: Option<String>,
     run: String,
 }
 
@@ -401,6 +405,7 @@ impl<'a> Run<'a> {
             gates: Vec::new(),
             outputs: Vec::new(),
             bundle: None,
+            promote: None,
             run: new_run_id(now()),
         }
     }
@@ -503,11 +508,52 @@ impl<'a> Run<'a> {
             let frame = self.frames[*stage].clone();
             frame.is_some_and(|frame| run(frame).is_err())
         };
+        let stage = above.iter().copied().find(fails).unwrap_or(index);
+        if let (Some(row), Some(help)) = (self.first_unfit(stage), error.help()) {
+            let message = format!("{error}; the first is in row {}", thousands(row));
+            let problem = Problem::error("query-failed", path![], message).help(help);
+            error = Error::Problem(Box::new(problem));
+        }
         StageError {
-            stage: above.iter().copied().find(fails).unwrap_or(index),
+            stage,
             error,
             expectation: false,
         }
+    }
+
+    /// In which row of the stage's input, counted from 1, the first value stands that does not fit its new type.
+    fn first_unfit(&self, stage: usize) -> Option<u64> {
+        let operations = self.planned_operations(stage)?;
+        let schemas = self.planned_schemas(stage);
+        let input = self.frames[self.input(stage)].clone()?;
+        // Only of the first operation are the rows those of the input.
+        let (Operation::With(columns) | Operation::Project(columns)) = operations.first()? else {
+            return None;
+        };
+        let rows = columns.iter().filter_map(|(_, value)| {
+            let Expression::Cast {
+                operand,
+                to,
+                strict: true,
+            } = value
+            else {
+                return None;
+            };
+            let lenient = Expression::Cast {
+                operand: operand.clone(),
+                to: to.clone(),
+                strict: false,
+            };
+            let both = [("before", (**operand).clone()), ("after", lenient)]
+                .map(|(name, value)| (name.to_owned(), value));
+            let both = Operation::Project(both.to_vec());
+            let frame = local::apply(&[both], std::slice::from_ref(&input), &schemas[..1]).ok()?;
+            let data = streaming::unshared(frame).collect().ok()?;
+            let is_null = |column: &str| Some(data.column(column).ok()?.is_null());
+            let unfit = !is_null("before")? & is_null("after")?;
+            unfit.iter().position(|unfit| unfit == Some(true))
+        });
+        rows.min().map(|row| row as u64 + 1)
     }
 
     /// The lazy stages above `index` have worked as a part of its query.
@@ -1215,18 +1261,7 @@ impl<'a> Run<'a> {
         let schema = self.schema(input)?;
         let frame = self.frame(input)?;
         let began = self.started(index);
-        let mut data = self.collect(frame, index)?;
-        // Class probabilities have names that only training knows, so choose by what is there.
-        let reads = evaluate.reads(&schema);
-        let declared: BTreeSet<&str> = schema.names().collect();
-        let unread: Vec<String> = data
-            .get_column_names()
-            .into_iter()
-            .map(|name| name.as_str())
-            .filter(|name| declared.contains(name) && !reads.contains(*name) && *name != PARTITION)
-            .map(str::to_owned)
-            .collect();
-        data = data.drop_many(unread);
+        let data = only_read(self.collect(frame, index)?, evaluate, &schema);
         let rows = data.height();
         let mut found = evaluate
             .evaluate(&Frame { data, schema }, self.plan.seed)
@@ -1346,20 +1381,20 @@ impl<'a> Run<'a> {
         };
         let began = self.started(index);
         let above = bundle::ancestors(plan, index);
-        let metrics: Vec<(String, f64)> = self
+        let measured: Vec<(usize, &(String, f64))> = self
             .evaluations
             .iter()
             .filter(|(stage, _)| above.contains(stage))
-            .flat_map(|(_, evaluation)| evaluation.metrics.iter().cloned())
+            .flat_map(|(stage, found)| found.metrics.iter().map(move |metric| (*stage, metric)))
             .collect();
-        let mut passed = true;
+        let metrics: Vec<(String, f64)> = measured
+            .iter()
+            .map(|(_, metric)| (*metric).clone())
+            .collect();
+        let mut required = Vec::new();
         for (metric, requirement) in deploy.require() {
-            let value = metrics
-                .iter()
-                .rev()
-                .find(|(name, _)| *name == metric)
-                .map(|(_, value)| *value);
-            let Some(value) = value else {
+            let last = measured.iter().rev().find(|(_, (name, _))| *name == metric);
+            let Some((evaluation, (_, value))) = last else {
                 let known: Vec<&str> = metrics.iter().map(|(name, _)| name.as_str()).collect();
                 let message = format!(
                     "`require` names `{metric}`, which was not measured; measured: {}",
@@ -1367,24 +1402,53 @@ impl<'a> Run<'a> {
                 );
                 return Err(Error::Data(message)).at(index);
             };
-            let holds = requirement.holds(value);
-            passed &= holds;
-            self.gates.push(GateResult {
-                metric,
-                bound: requirement.to_string(),
-                value,
-                passed: holds,
-            });
-        }
-        if !passed {
-            self.ran(index, began, None);
-            return Ok(());
+            required.push((*evaluation, metric, *value, requirement));
         }
         let name = deploy.name().unwrap_or(&plan.pipeline).to_owned();
         let key = self.records[index].key;
         let kept = self.cached(index, |store| {
             store.get_json::<Deployed>(key, Payload::Findings)
         });
+        let mut passed = true;
+        for (evaluation, metric, value, requirement) in required {
+            let (limit, champion, note) = match &requirement.bound {
+                Bound::Number(limit) => (Some(*limit), None, None),
+                Bound::Champion {
+                    version,
+                    factor,
+                    offset,
+                } => {
+                    let same = kept.as_ref().map(|deployed| deployed.id.as_str());
+                    let measured = (evaluation, metric.as_str(), value);
+                    match self.champion(index, (&name, version), measured, same)? {
+                        Some(champion) => {
+                            (Some(factor * champion.value + offset), Some(champion), None)
+                        }
+                        None => (
+                            None,
+                            None,
+                            Some(format!("no version is called `{version}` yet")),
+                        ),
+                    }
+                }
+            };
+            let gate = GateResult {
+                bound: requirement.to_string(),
+                metric,
+                value,
+                // Who is the first has nobody to beat.
+                passed: limit.is_none_or(|limit| requirement.holds(value, limit)),
+                champion,
+                note,
+            };
+            passed &= gate.passed;
+            self.gates.push(gate);
+        }
+        if !passed {
+            self.ran(index, began, None);
+            return Ok(());
+        }
+        self.promote = deploy.promote().map(str::to_owned);
         // Another pipeline of the same stages has its own bundles.
         if let Some(deployed) = kept.filter(|deployed| deployed.name == name) {
             let folder = self.store.bundles(&deployed.name).join(&deployed.id);
@@ -1554,6 +1618,7 @@ impl<'a> Run<'a> {
             gates: self.gates.clone(),
             outputs: self.outputs.clone(),
             bundle: self.bundle.clone(),
+            promote: self.promote.clone(),
             seconds,
         }
     }
@@ -1694,6 +1759,20 @@ fn is_join(operation: &Operation) -> bool {
 fn worth_keeping(data: &DataFrame, began: Instant) -> bool {
     const BYTES_PER_SECOND: f64 = 300e6;
     began.elapsed().as_secs_f64() > 4.0 * data.estimated_size() as f64 / BYTES_PER_SECOND + 0.5
+}
+
+/// The columns that an evaluation looks at. Class probabilities have names that only training knows, so it goes by what is there.
+fn only_read(data: DataFrame, evaluate: &dyn Evaluate, schema: &Schema) -> DataFrame {
+    let reads = evaluate.reads(schema);
+    let declared: BTreeSet<&str> = schema.names().collect();
+    let unread: Vec<String> = data
+        .get_column_names()
+        .into_iter()
+        .map(|name| name.as_str())
+        .filter(|name| declared.contains(name) && !reads.contains(*name) && *name != PARTITION)
+        .map(str::to_owned)
+        .collect();
+    data.drop_many(unread)
 }
 
 /// The rows of one part.

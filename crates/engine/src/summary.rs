@@ -68,6 +68,21 @@ pub struct GateResult {
     pub value: f64,
     /// Whether the bound is kept.
     pub passed: bool,
+    /// What the registered version reaches that the bound names; none where it names none, or none is called so yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub champion: Option<Champion>,
+    /// Why there was nothing to compare with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// A registered version of the model, judged on the rows of this run.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Champion {
+    /// Its number.
+    pub version: i64,
+    /// What it reaches.
+    pub value: f64,
 }
 
 /// What a run did.
@@ -95,6 +110,8 @@ pub struct RunSummary {
     pub outputs: Vec<(String, Output)>,
     /// The bundle, if one was written (or is there unchanged).
     pub bundle: Option<PathBuf>,
+    /// The alias that the bundle's version is to have.
+    pub promote: Option<String>,
     /// Seconds in all.
     pub seconds: f64,
 }

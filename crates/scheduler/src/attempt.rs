@@ -1,6 +1,7 @@
 //! One attempt at a job: a `takt run` of its own, watched to its end.
 
 use std::{
+    fmt,
     path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
@@ -56,6 +57,17 @@ enum Ending {
     Stopped,
     /// The job is somebody else's now.
     NotOurs,
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Cancelled(why) => why,
+            Self::TimedOut => "it takes too long",
+            Self::Stopped => "the worker is to end now",
+            Self::NotOurs => "another worker has the job",
+        })
+    }
 }
 
 /// How an attempt ended.
@@ -146,7 +158,7 @@ pub(crate) async fn run(
         if let Some(end) = end
             && ending.is_none()
         {
-            tracing::info!(job = %claim.job.id, run = %claim.run, why = ?end, "ending a run");
+            tracing::info!(job = %claim.job.id, run = %claim.run, why = %end, "ending a run");
             signal(process, Signal::TERM);
             kill_at = Some(Instant::now() + manner.grace);
             ending = Some(end);

@@ -38,17 +38,15 @@ impl Scheduled {
         let entry = &self.entry;
         let after = entry.after.as_ref().map(|after| after.parts());
         let path = entry.on_file.as_ref().map(|arrival| arrival.path.as_str());
-        format!(
-            "{:?}",
-            (
-                &entry.cron,
-                &entry.timezone,
-                &entry.start,
-                &entry.end,
-                after,
-                path
-            )
-        )
+        serde_json::json!({
+            "cron": entry.cron,
+            "timezone": entry.timezone,
+            "start": entry.start,
+            "end": entry.end,
+            "after": after,
+            "on_file": path,
+        })
+        .to_string()
     }
 
     /// How its runs are run.
@@ -138,12 +136,30 @@ pub struct Catalogue {
 impl Catalogue {
     /// Reads spec files; of a folder, all `.yaml` and `.yml` in it and below that name a pipeline.
     pub fn read(paths: &[PathBuf], environment: &dyn Fn(&str) -> Option<String>) -> Self {
+        Self::read_again(paths, environment, &[])
+    }
+
+    /// As [`read`](Self::read), but a file that has become faulty keeps the schedules that it had `before`: a slip in an editor stops no
+    /// schedule, nor those that follow it.
+    pub fn read_again(
+        paths: &[PathBuf],
+        environment: &dyn Fn(&str) -> Option<String>,
+        before: &[Scheduled],
+    ) -> Self {
         let mut catalogue = Self::default();
+        let kept = |file: &Path| {
+            let of_file = before.iter().filter(move |schedule| schedule.file == file);
+            of_file.cloned().collect::<Vec<_>>()
+        };
         for (file, named) in files(paths) {
             let source = match taktline_spec::read(&file) {
                 Ok(source) => source,
                 Err(diagnostic) => {
                     catalogue.diagnostics.push(diagnostic);
+                    // One that is gone is meant to be.
+                    if file.exists() {
+                        catalogue.schedules.extend(kept(&file));
+                    }
                     continue;
                 }
             };
@@ -160,7 +176,9 @@ impl Catalogue {
             let is_ok = outline.is_ok();
             catalogue.diagnostics.extend(outline.diagnostics);
             catalogue.texts.insert(file.clone(), source.text);
-            if is_ok {
+            if !is_ok {
+                catalogue.schedules.extend(kept(&file));
+            } else {
                 for PlacedSchedule {
                     entry,
                     location,
@@ -334,8 +352,11 @@ fn below(folder: &Path, files: &mut BTreeMap<PathBuf, bool>) {
     }
 }
 
-/// What tells whether any of the files has changed: names, sizes and times.
-pub(crate) fn fingerprint(paths: &[PathBuf]) -> Vec<(PathBuf, u64, Option<SystemTime>)> {
+/// Files, and what tells whether any of them has changed: sizes and times.
+pub(crate) type Files = Vec<(PathBuf, u64, Option<SystemTime>)>;
+
+/// The spec files of these paths as they are now.
+pub(crate) fn fingerprint(paths: &[PathBuf]) -> Files {
     files(paths)
         .into_iter()
         .map(|(file, _)| {
@@ -405,6 +426,35 @@ mod tests {
         assert_eq!(read.diagnostics.len(), 3);
         let place = read.diagnostics[0].location.as_ref().expect("a place");
         assert_eq!((place.line, place.column), (4, 20));
+    }
+
+    #[test]
+    fn a_file_that_becomes_faulty_keeps_its_schedules() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, schedule: &str| {
+            let text = format!("pipeline: {name}\nstages: []\nschedule:\n{schedule}");
+            fs::write(folder.path().join(format!("{name}.yaml")), text).expect("written");
+        };
+        write("load", "  - {id: nightly, cron: \"0 2 * * *\"}\n");
+        write("score", "  - {id: then, after: load}\n");
+        let paths = [folder.path().to_owned()];
+        let first = Catalogue::read(&paths, &|_| None);
+        assert_eq!(messages(&first), Vec::<&str>::new());
+        let names = |catalogue: &Catalogue| -> Vec<String> {
+            catalogue.schedules.iter().map(Scheduled::name).collect()
+        };
+        for broken in ["  - {id: nightly, cron: \"0 26 * * *\"}\n", "  - {id: nig"] {
+            write("load", broken);
+            let again = Catalogue::read_again(&paths, &|_| None, &first.schedules);
+            assert!(!again.is_ok());
+            assert_eq!(names(&again), ["load/nightly", "score/then"]);
+            assert_eq!(again.schedules[0].entry.cron.as_deref(), Some("0 2 * * *"));
+        }
+        // Whoever takes the file away means it, and is told who waits for it.
+        fs::remove_file(folder.path().join("load.yaml")).expect("removed");
+        let gone = Catalogue::read_again(&paths, &|_| None, &first.schedules);
+        assert!(names(&gone).is_empty());
+        assert!(messages(&gone)[0].contains("names the pipeline `load`"));
     }
 
     #[test]

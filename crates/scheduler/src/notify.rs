@@ -35,12 +35,30 @@ pub(crate) async fn deliver(
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(job = %notice.job, attempt = notice.attempt, %error, "a notice was not delivered")
+                    let to = whom(&notice.target);
+                    tracing::warn!(job = %notice.job, to, attempt = notice.attempt, %error, "a notice was not delivered")
                 }
             }
         });
     }
     Ok(())
+}
+
+/// Whom a notice is for, without the part of an address that lets others in.
+fn whom(target: &Value) -> String {
+    let of = |key: &str| target.get(key);
+    if let Some(url) = of("webhook").and_then(Value::as_str) {
+        let (scheme, rest) = url.split_once("://").unwrap_or(("webhook", url));
+        let host = rest.split(['/', '?']).next().unwrap_or_default();
+        let host = host.rsplit('@').next().unwrap_or_default();
+        return format!("{scheme}://{host}/…");
+    }
+    if let Some(to) = of("email").and_then(|email| email.get("to")?.as_array()) {
+        let to: Vec<&str> = to.iter().filter_map(Value::as_str).collect();
+        return to.join(", ");
+    }
+    let program = of("command").and_then(|command| command.get(0)?.as_str());
+    program.map_or_else(String::new, |program| format!("the command `{program}`"))
 }
 
 async fn send(notice: &Notice) -> Result<(), String> {
@@ -196,6 +214,19 @@ fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whom_a_notice_is_for() {
+        use serde_json::json;
+        let hook = json!({"webhook": "https://bot:key@hooks.example/T0/secret?x=1"});
+        assert_eq!(whom(&hook), "https://hooks.example/…");
+        let mail = json!({"email": {"to": ["a@shop.example", "b@shop.example"]}});
+        assert_eq!(whom(&mail), "a@shop.example, b@shop.example");
+        assert_eq!(
+            whom(&json!({"command": ["page", "--all"]})),
+            "the command `page`"
+        );
+    }
 
     #[test]
     fn texts_are_filled_from_the_environment() {

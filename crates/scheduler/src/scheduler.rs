@@ -3,11 +3,15 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
-    path::PathBuf,
-    sync::Arc,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
+use taktline_core::Severity;
 use taktline_store::{NewJob, Queued, RunStore, ScheduleState, now};
 use tokio::{
     sync::{Notify, watch},
@@ -17,7 +21,7 @@ use tokio::{
 use crate::{
     Catalogue, Result, Scheduled, Stop,
     arrivals::Arrivals,
-    catalogue::{fingerprint, run_key},
+    catalogue::{Files, fingerprint, run_key},
     decide::{begin, decide},
     worker::longer,
 };
@@ -60,11 +64,12 @@ pub struct Scheduler {
     /// Next times, the earliest first, and whose.
     due: BinaryHeap<Reverse<(i64, usize)>>,
     arrivals: Arrivals,
-    files: Vec<(PathBuf, u64, Option<std::time::SystemTime>)>,
+    files: Files,
     looked_at_files: Option<Instant>,
     looked_around: Option<Instant>,
     last_now: i64,
     wake: Arc<Notify>,
+    spec_errors: Arc<AtomicI64>,
 }
 
 impl Scheduler {
@@ -81,7 +86,13 @@ impl Scheduler {
             looked_around: None,
             last_now: now(),
             wake,
+            spec_errors: Arc::default(),
         }
+    }
+
+    /// How many things were wrong with the spec files when they were last read.
+    pub fn spec_errors(&self) -> Arc<AtomicI64> {
+        Arc::clone(&self.spec_errors)
     }
 
     /// Works until it is asked to stop.
@@ -160,7 +171,18 @@ impl Scheduler {
             }
             return Ok(());
         }
-        let catalogue = Catalogue::read(&self.options.paths, &|name| std::env::var(name).ok());
+        let before: Vec<Scheduled> = self.kept.iter().map(|kept| kept.schedule.clone()).collect();
+        let catalogue = Catalogue::read_again(
+            &self.options.paths,
+            &|name| std::env::var(name).ok(),
+            &before,
+        );
+        let errors = catalogue
+            .diagnostics
+            .iter()
+            .filter(|one| one.severity == Severity::Error)
+            .count();
+        self.spec_errors.store(errors as i64, Ordering::Relaxed);
         for diagnostic in &catalogue.diagnostics {
             let place = diagnostic.location.as_ref().map(|location| {
                 format!("{}:{}:{}: ", location.file, location.line, location.column)
@@ -191,11 +213,36 @@ impl Scheduler {
         for states in changed.chunks(BATCH) {
             self.store.decide(states, &[], now).await?;
         }
-        tracing::info!(schedules = kept.len(), "read the schedules");
+        // What is not read rightly is not known to be gone.
+        let gone: Vec<ScheduleState> = known
+            .into_values()
+            .filter(|state| errors == 0 && self.is_gone(state, &kept, &files))
+            .collect();
+        for state in &gone {
+            tracing::info!(
+                "{}/{} is not scheduled any more",
+                state.pipeline,
+                state.schedule
+            );
+        }
+        self.store.forget_schedules(&gone).await?;
+        tracing::info!(schedules = kept.len(), errors, "read the schedules");
         self.kept = kept;
         self.files = files;
         self.line_up();
         Ok(())
+    }
+
+    /// Whether a schedule was declared by one of these files, or by one that was below these paths, and is not any more. Others on the
+    /// same store are another scheduler's.
+    fn is_gone(&self, state: &ScheduleState, kept: &[Kept], files: &Files) -> bool {
+        let is_kept = kept.iter().any(|one| {
+            one.state.pipeline == state.pipeline && one.state.schedule == state.schedule
+        });
+        let file = Path::new(&state.file);
+        let is_ours = files.iter().any(|(known, ..)| known == file)
+            || !file.exists() && self.options.paths.iter().any(|path| file.starts_with(path));
+        !is_kept && is_ours
     }
 
     fn line_up(&mut self) {
@@ -349,7 +396,7 @@ impl Scheduler {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::Future, path::Path};
+    use std::future::Future;
 
     use taktline_spec::parse_moment;
     use taktline_store::{Address, JobState};

@@ -12,11 +12,18 @@ use sqlx::{
 use crate::{Address, Error, Result};
 
 /// The tables, version by version; a released one never changes.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(
-    1,
-    "runs and jobs",
-    include_str!("../migrations/1_runs_and_jobs.sql"),
-)];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (
+        1,
+        "runs and jobs",
+        include_str!("../migrations/1_runs_and_jobs.sql"),
+    ),
+    (
+        2,
+        "runs counted",
+        include_str!("../migrations/2_runs_counted.sql"),
+    ),
+];
 
 /// How long SQLite waits for another process's lock before it says so.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -96,6 +103,10 @@ impl RunStore {
             .min_connections(0)
             .acquire_timeout(PATIENCE)
             .idle_timeout(Duration::from_secs(60))
+            // SQLite ends a transaction by itself when the disk is full; the connection does not learn of it, and refuses to begin another.
+            .before_acquire(|connection, _| {
+                Box::pin(async move { Ok(!connection.is_in_transaction()) })
+            })
             .after_connect(move |connection, _| {
                 Box::pin(async move {
                     if !is_postgres {
@@ -224,6 +235,14 @@ impl RunStore {
 }
 
 /// A cell by its column's name.
+/// Names and values as a map, in their order.
+pub(crate) fn as_map<S: serde::Serializer>(
+    pairs: &[(String, String)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(pairs.iter().map(|(name, value)| (name, value)))
+}
+
 pub(crate) fn cell<'r, T>(row: &'r AnyRow, column: &str) -> Result<T>
 where
     T: sqlx::Decode<'r, Any> + sqlx::Type<Any>,
@@ -252,4 +271,45 @@ pub(crate) fn json_text(what: &'static str, value: &impl serde::Serialize) -> Re
         what,
         why: error.to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_of_an_earlier_version_is_brought_up_and_a_later_one_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let address = Address::File(folder.path().join("store.db"));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let store = RunStore::open(&address).await.expect("a store");
+            let change = |sql: &'static str| sqlx::query(sql).execute(&store.pool);
+            // As the first version left it.
+            change("DROP INDEX runs_counted").await.expect("dropped");
+            change("DELETE FROM _sqlx_migrations WHERE version = 2")
+                .await
+                .expect("deleted");
+            store.close().await;
+            let store = RunStore::open(&address).await.expect("brought up");
+            let index = sqlx::query("SELECT name FROM sqlite_master WHERE name = 'runs_counted'")
+                .fetch_optional(&store.pool)
+                .await
+                .expect("read");
+            assert!(index.is_some());
+            sqlx::query("UPDATE _sqlx_migrations SET version = 99 WHERE version = 2")
+                .execute(&store.pool)
+                .await
+                .expect("written");
+            store.close().await;
+            let refused = RunStore::open(&address).await.map(|_| ());
+            assert!(
+                matches!(refused, Err(Error::Migration { .. })),
+                "{refused:?}"
+            );
+        });
+    }
 }

@@ -174,21 +174,36 @@ impl RunStore {
         why: &str,
         now: i64,
     ) -> Result<()> {
-        if alias == "latest"
-            || alias.is_empty()
-            || !alias.starts_with(|first: char| first.is_ascii_alphabetic())
-            || alias
-                .strip_prefix('v')
-                .is_some_and(|rest| rest.parse::<i64>().is_ok())
-        {
-            return Err(Error::Refused(format!(
-                "`{alias}` cannot be an alias; write a word that begins with a letter, such as `production`"
-            )));
-        }
+        check_alias(alias)?;
         let mut transaction = self.exclusive().await?;
         self.point(&mut transaction, name, version, alias, why, now)
             .await?;
         self.commit(transaction).await
+    }
+
+    /// Lets an alias name a version, unless it does so already.
+    pub(crate) async fn point_anew(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        name: &str,
+        version: i64,
+        alias: &str,
+        why: &str,
+        now: i64,
+    ) -> Result<()> {
+        check_alias(alias)?;
+        let known = sqlx::query("SELECT version FROM model_aliases WHERE name = $1 AND alias = $2")
+            .bind(name.to_owned())
+            .bind(alias.to_owned())
+            .fetch_optional(&mut **transaction)
+            .await
+            .map_err(self.unread())?;
+        let names = known.map(|row| cell::<i64>(&row, "version")).transpose()?;
+        if names == Some(version) {
+            return Ok(());
+        }
+        self.point(transaction, name, version, alias, why, now)
+            .await
     }
 
     async fn point(
@@ -236,6 +251,8 @@ impl RunStore {
     /// # Errors
     /// It has named no other.
     pub async fn rollback(&self, name: &str, alias: &str, now: i64) -> Result<i64> {
+        // A name that nobody has is told first.
+        self.model(name, "latest").await?;
         let changes = self.alias_changes(name, alias).await?;
         let current = changes.last().ok_or_else(|| {
             Error::NotFound(format!(
@@ -284,6 +301,18 @@ impl RunStore {
         })
         .await
     }
+}
+
+/// Refuses what cannot be told from a version's number, or from `latest`.
+fn check_alias(alias: &str) -> Result<()> {
+    let is_word = alias.starts_with(|first: char| first.is_ascii_alphabetic());
+    let number = alias.strip_prefix('v').map(str::parse::<i64>);
+    if alias == "latest" || !is_word || matches!(number, Some(Ok(_))) {
+        return Err(Error::Refused(format!(
+            "`{alias}` cannot be an alias; write a word that begins with a letter, such as `production`"
+        )));
+    }
+    Ok(())
 }
 
 /// How the reason of a rollback begins.

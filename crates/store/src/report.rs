@@ -73,6 +73,8 @@ pub struct RunReport {
     pub artifacts: Vec<Artifact>,
     /// The bundle that it wrote.
     pub bundle: Option<String>,
+    /// The alias that the bundle's version is to have.
+    pub promote: Option<String>,
     /// Its HTML report.
     pub report: Option<String>,
     /// Why it did not come to its end, or which gate said no.
@@ -190,6 +192,7 @@ impl RunReport {
             metrics,
             artifacts,
             bundle: text(printed, "bundle"),
+            promote: text(printed, "promote"),
             report: text(printed, "report"),
             reason: failed.or(refused),
         }

@@ -138,8 +138,10 @@ pub struct Run {
     /// The seed it ran with.
     pub seed: Option<i64>,
     /// `--param`.
+    #[serde(serialize_with = "crate::database::as_map")]
     pub params: Vec<(String, String)>,
     /// The content of its sources: stage to hash.
+    #[serde(serialize_with = "crate::database::as_map")]
     pub sources: Vec<(String, String)>,
     /// The bundle that it wrote.
     pub bundle: Option<String>,
@@ -389,8 +391,15 @@ impl RunStore {
             metrics: report.metrics.clone(),
             aliases: Vec::new(),
         };
-        self.write_model(transaction, &model).await?;
-        Ok(())
+        let version = self.write_model(transaction, &model).await?;
+        match &report.promote {
+            Some(alias) => {
+                let why = format!("run {run} kept its gates");
+                self.point_anew(transaction, name, version, alias, &why, now)
+                    .await
+            }
+            None => Ok(()),
+        }
     }
 
     /// Keeps lines that a run wrote; `first` is the number of the first of them. Lines that are there already stay as they are.

@@ -71,6 +71,25 @@ impl RunStore {
         Ok(new)
     }
 
+    /// Forgets schedules that no file declares any more; their jobs stay.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub async fn forget_schedules(&self, states: &[ScheduleState]) -> Result<()> {
+        for state in states {
+            sqlx::query(
+                "DELETE FROM schedules WHERE pipeline = $1 AND schedule = $2 AND file = $3",
+            )
+            .bind(state.pipeline.clone())
+            .bind(state.schedule.clone())
+            .bind(state.file.clone())
+            .execute(&self.pool)
+            .await
+            .map_err(self.unwritten())?;
+        }
+        Ok(())
+    }
+
     /// Stops a schedule or lets it go on.
     ///
     /// # Errors
@@ -85,9 +104,19 @@ impl RunStore {
                 .await
                 .map_err(self.unwritten())?;
         match done.rows_affected() {
-            0 => Err(Error::NotFound(format!(
-                "no scheduler has seen the schedule `{schedule}` of `{pipeline}`"
-            ))),
+            0 => {
+                let known = self.schedules().await?;
+                let names = known
+                    .iter()
+                    .map(|state| format!("{}/{}", state.pipeline, state.schedule))
+                    .collect::<Vec<_>>();
+                let mut message =
+                    format!("no scheduler has seen the schedule `{pipeline}/{schedule}`");
+                if !names.is_empty() {
+                    message.push_str(&format!("; it knows {}", names.join(", ")));
+                }
+                Err(Error::NotFound(message))
+            }
             _ => Ok(()),
         }
     }

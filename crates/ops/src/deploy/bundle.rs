@@ -3,7 +3,9 @@
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use taktline_core::{CheckContext, Deploy, Requirement, Schema, Shape, Stage, register_kind};
+use taktline_core::{
+    CheckContext, Deploy, Problem, Requirement, Schema, Shape, Stage, path, register_kind,
+};
 
 use crate::columns;
 
@@ -11,24 +13,49 @@ use crate::columns;
 ///
 /// The bundle holds the plan from the first feature stage to the model and all that was learned. A requirement that does not
 /// hold is a gate that says no: no bundle is written, and the run ends with exit code 3.
+///
+/// A bound may be a number, or a registered version of the same model: `">= production"` scores the rows of this run with the
+/// version that is called `production`, judges it by the same evaluation, and compares; `">= production - 0.01"` and
+/// `"<= 1.05 * production"` leave a margin. Where no version is called so yet there is nothing to compare with, and the gate is
+/// open. `promote: production` gives the new version that name once every gate is kept, so that the next run is compared with it.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Bundle {
     /// The bundle's name, of small letters, digits, `-` and `_`; default: the pipeline's.
     #[schemars(extend("pattern" = "^[a-z0-9]([a-z0-9_-]*[a-z0-9])?$"), length(max = 64))]
     name: Option<String>,
-    /// What metrics of the evaluations above must keep: `{average_precision: ">= 0.6"}`.
+    /// What metrics of the evaluations above must keep: `{average_precision: ">= 0.6"}`, or several bounds in a list.
     #[serde(default)]
-    require: IndexMap<String, Requirement>,
+    require: IndexMap<String, Bounds>,
+    /// The alias that the new version gets in the registry when it is good enough.
+    #[schemars(extend("pattern" = "^[A-Za-z][A-Za-z0-9_-]*$"))]
+    promote: Option<String>,
+}
+
+/// A bound, or a list of bounds that must all be kept.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum Bounds {
+    /// A bound.
+    One(Requirement),
+    /// Bounds.
+    Many(#[schemars(length(min = 1))] Vec<Requirement>),
 }
 
 register_kind! {
     Bundle, "deploy.bundle", version: 1,
-    example: r#"- deploy.bundle: {require: {average_precision: ">= 0.6"}}"#,
+    example: r#"- deploy.bundle: {require: {average_precision: [">= 0.6", ">= production - 0.01"]}, promote: production}"#,
 }
 
 impl Stage for Bundle {
-    fn check(&self, inputs: &[Schema], _: &mut CheckContext<'_>) -> Schema {
+    fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
+        if let Some(alias) = self.promote.as_deref().filter(|alias| is_reserved(alias)) {
+            let message = format!("`{alias}` means a version already, so it cannot be an alias");
+            cx.report(
+                Problem::error("bad-alias", path!["promote"], message)
+                    .help("write a word such as `production`"),
+            );
+        }
         // Whether there is a model, and whether these metrics are measured, is the planner's to say: it sees the whole.
         columns::input(inputs).clone()
     }
@@ -38,23 +65,39 @@ impl Stage for Bundle {
     }
 }
 
+/// Whether the word means a version without anybody having said so: `latest`, `v3`.
+fn is_reserved(alias: &str) -> bool {
+    let is_number = |rest: &str| !rest.is_empty() && rest.chars().all(|one| one.is_ascii_digit());
+    alias == "latest" || alias.strip_prefix('v').is_some_and(is_number)
+}
+
 impl Deploy for Bundle {
     fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
     fn require(&self) -> Vec<(String, Requirement)> {
+        let of = |bounds: &Bounds| match bounds {
+            Bounds::One(bound) => vec![bound.clone()],
+            Bounds::Many(bounds) => bounds.clone(),
+        };
         self.require
             .iter()
-            .map(|(metric, bound)| (metric.clone(), *bound))
+            .flat_map(|(metric, bounds)| {
+                of(bounds).into_iter().map(|bound| (metric.clone(), bound))
+            })
             .collect()
+    }
+
+    fn promote(&self) -> Option<&str> {
+        self.promote.as_deref()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use polars::prelude::DataType;
-    use taktline_core::{Comparison, serde_yaml};
+    use taktline_core::serde_yaml;
 
     use super::*;
     use crate::columns::testing::{passes, schema, stage};
@@ -62,27 +105,28 @@ mod tests {
     #[test]
     fn passes_the_rows_and_names_its_gates() {
         let input = schema([("score", DataType::Float64)]);
-        let bundle: Bundle = stage("{name: fraud, require: {recall: '> 0.5', log_loss: '<= 0.2'}}");
+        let bundle: Bundle = stage(
+            "{name: fraud, require: {recall: ['> 0.5', '>= production'], log_loss: '<= 0.2'}, promote: production}",
+        );
         assert_eq!(passes(&bundle, &input), input);
         assert_eq!(bundle.name(), Some("fraud"));
-        let gates = bundle.require();
+        assert_eq!(bundle.promote(), Some("production"));
+        let gates: Vec<String> = bundle
+            .require()
+            .iter()
+            .map(|(metric, bound)| format!("{metric} {bound}"))
+            .collect();
         assert_eq!(
-            gates[0],
-            (
-                "recall".to_owned(),
-                Requirement {
-                    comparison: Comparison::Above,
-                    bound: 0.5
-                }
-            )
+            gates,
+            ["recall > 0.5", "recall >= production", "log_loss <= 0.2"]
         );
-        assert_eq!(gates[1].0, "log_loss");
         assert_eq!(stage::<Bundle>("{}").name(), None);
     }
 
     #[test]
-    fn a_bound_is_a_sign_and_a_number() {
+    fn a_bound_is_a_sign_and_what_to_compare_with() {
         assert!(serde_yaml::from_str::<Bundle>("{require: {recall: '0.5'}}").is_err());
-        assert!(serde_yaml::from_str::<Bundle>("{require: {recall: '>= high'}}").is_err());
+        assert!(serde_yaml::from_str::<Bundle>("{require: {recall: '>= 0.5 high'}}").is_err());
+        assert!(serde_yaml::from_str::<Bundle>("{require: {recall: ['>= high', '0.5']}}").is_err());
     }
 }

@@ -518,7 +518,7 @@ impl Deploy for Bundle {
     fn require(&self) -> Vec<(String, Requirement)> {
         self.require
             .iter()
-            .map(|(name, bound)| (name.clone(), *bound))
+            .map(|(name, bound)| (name.clone(), bound.clone()))
             .collect()
     }
 }
