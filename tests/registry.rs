@@ -269,7 +269,7 @@ stages:
     project.write("pipeline.yaml", churn("x", BEAT));
     let second = outcome(&project, 0);
     assert_eq!(second["gates"][1]["champion"]["value"], reached);
-    assert_eq!(second["promote"], "production");
+    assert_eq!(second["promote"]["alias"], "production");
     assert_eq!(in_production(&project), 2);
     // The same again changes nothing: it is compared with itself.
     let again = outcome(&project, 0);
@@ -296,6 +296,81 @@ stages:
         .run()
         .succeeded();
     assert_eq!(in_production(&project), 1);
+    // Tonight's run makes the same model: it does not undo what somebody decided.
+    let again = outcome(&project, 0);
+    let why = again["not_promoted"].as_str().expect("why not");
+    assert!(why.contains("takt models promote churn 2"), "{why}");
+    assert_eq!(in_production(&project), 1);
+
+    // Neither version is in the way of housekeeping, and both stay: the one in production, and the one that a rollback leads to.
+    project.write(
+        "pipeline.yaml",
+        churn("x", "{}").replace("test: 0.3", "test: 0.35"),
+    );
+    outcome(&project, 0);
+    let gc = json(&project, &["gc", "--keep-bundles", "1"], &[]);
+    assert_eq!(gc["removed"].as_array().map(Vec::len), Some(0), "{gc}");
+    let listed = json(&project, &["models", "list"], &[]);
+    let newest = listed[0]["place"].as_str().expect("a folder").to_owned();
+    std::fs::remove_dir_all(project.path(&newest)).expect("removed");
+    let gone = project.takt(["models", "promote", "churn", "3"]).run();
+    assert_eq!(gone.code, 1);
+    assert!(
+        gone.stderr.contains("is not there any more"),
+        "{}",
+        gone.stderr
+    );
+}
+
+#[test]
+fn what_a_comparison_does_not_say_is_told() {
+    let project = Project::with(&churn("x", BEAT));
+    project.write("rows.csv", customers(400));
+    outcome(&project, 0);
+    // A split at random over other rows holds out what the version in production learned from.
+    let checked = project.takt(["check", "pipeline.yaml"]).run().succeeded();
+    assert!(
+        checked
+            .stderr
+            .contains("may have learned from rows that `parts` holds out"),
+        "{}",
+        checked.stderr
+    );
+    // A typo is no open gate.
+    let typo = BEAT.replace(">= production", ">= prodction");
+    project.write("pipeline.yaml", churn("x", &typo));
+    let refused = project.takt(["check", "pipeline.yaml"]).run();
+    assert_eq!(refused.code, 2);
+    assert!(
+        refused.stderr.contains("did you mean `production`"),
+        "{}",
+        refused.stderr
+    );
+    project.write(
+        "pipeline.yaml",
+        churn("twice", &typo.replace(", promote: production", ""))
+            .replace("{twice: twice * 2}", "{twice: x * 3}"),
+    );
+    let failed = outcome(&project, 1);
+    let told = failed["diagnostics"][0].to_string();
+    assert!(
+        told.contains("called `prodction`") && told.contains("`production`"),
+        "{told}"
+    );
+    // Rows that the model itself chooses are others for another model.
+    let choosing = churn("noise", &BEAT.replace("0.5", "0")).replace(
+        "  - features.derive: {alarm: probability_true > 0.3}\n",
+        "  - clean.filter: {where: score > 0.3}\n",
+    );
+    project.write("pipeline.yaml", choosing);
+    let text = project.takt(["run", "pipeline.yaml"]).run();
+    assert!(
+        text.stdout.contains("drops rows by what the model says")
+            && !text.stdout.contains("same rows"),
+        "{}{}",
+        text.stdout,
+        text.stderr
+    );
 }
 
 #[test]
@@ -315,6 +390,19 @@ fn a_champion_that_cannot_be_judged_is_told_and_nothing_is_promoted() {
         "{message}"
     );
     assert_eq!(in_production(&project), 1);
+    // Nor where something learned stands between: it would have to learn again.
+    project.write("rows.csv", customers(300));
+    let between = churn("x", BEAT).replace(
+        "  - features.derive: {alarm: probability_true > 0.3}\n",
+        "  - features.standardize: {columns: [noise]}\n",
+    );
+    project.write("pipeline.yaml", between.replace("test: 0.3", "test: 0.4"));
+    let failed = outcome(&project, 1);
+    let message = failed["diagnostics"][0]["message"].as_str().expect("why");
+    assert!(
+        message.contains("`alarm` stands between the model and `quality`"),
+        "{message}"
+    );
 
     for (deploy, why) in [
         ("{promote: latest}", "`latest` means a version already"),

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, future::Future, time::Duration};
 
 use taktline_store::{
     Address, Artifact, Capacity, Claim, Error, JobSettings, JobState, Metric, Model, Needs, NewJob,
-    NewRun, Outcome, Queued, RunFilter, RunReport, RunState, RunStore, ScheduleState, Settled,
-    Worker, new_run_id,
+    NewRun, Outcome, Promotion, Queued, RunFilter, RunReport, RunState, RunStore, ScheduleState,
+    Settled, Worker, new_run_id,
 };
 
 use crate::databases::servers::postgres;
@@ -908,5 +908,79 @@ fn what_is_counted_and_who_is_there() {
             store.run("by-hand").await.expect("there").state,
             RunState::Lost
         );
+    });
+}
+
+/// A run that wrote a bundle, which is to be called `production`; why it is not, if so.
+async fn makes(
+    store: &RunStore,
+    bundle: &str,
+    compared: bool,
+    over: Option<i64>,
+) -> Option<String> {
+    let id = new_run_id(NOW);
+    let run = NewRun {
+        id: id.clone(),
+        pipeline: "fraud".into(),
+        file: "fraud.yaml".into(),
+        run_key: None,
+        params: Vec::new(),
+        host: "here".into(),
+        process: None,
+    };
+    store.begin_run(&run, NOW).await.expect("begun");
+    let report = RunReport {
+        bundle: Some(format!("bundles/fraud/{bundle}")),
+        promote: Some(Promotion {
+            alias: "production".into(),
+            compared,
+            over,
+        }),
+        ..RunReport::default()
+    };
+    store
+        .end_run(&id, RunState::Succeeded, 0, &report, NOW)
+        .await
+        .expect("ended");
+    store.run(&id).await.expect("kept").reason
+}
+
+#[test]
+fn a_promotion_takes_the_place_of_whom_it_was_compared_with_alone() {
+    on_both(|store| async move {
+        let version = || async {
+            let model = store.model("fraud", "production").await;
+            model.expect("named").version
+        };
+        assert_eq!(makes(&store, "a", true, None).await, None);
+        assert_eq!(version().await, 1);
+        // Two at once were both the first; and later, both better than version 1.
+        let why = makes(&store, "b", true, None).await.expect("kept back");
+        assert!(why.contains("version 1 is called `production`"), "{why}");
+        assert_eq!(makes(&store, "c", true, Some(1)).await, None);
+        let why = makes(&store, "d", true, Some(1)).await.expect("kept back");
+        assert!(why.contains("meanwhile version 3"), "{why}");
+        assert_eq!(version().await, 3);
+        // Who compares nothing takes any place; whoever has it already loses nothing.
+        assert_eq!(makes(&store, "c", true, Some(1)).await, None);
+        assert_eq!(makes(&store, "d", false, None).await, None);
+        assert_eq!(version().await, 4);
+        // A person's word stands until a person says otherwise, for this version; others go on.
+        store
+            .rollback("fraud", "production", NOW)
+            .await
+            .expect("back");
+        let why = makes(&store, "d", true, Some(3)).await.expect("kept back");
+        assert!(why.contains("rolled back from it"), "{why}");
+        assert_eq!(version().await, 3);
+        assert_eq!(makes(&store, "b", true, Some(3)).await, None);
+        assert_eq!(version().await, 2);
+        store
+            .promote("fraud", 4, "production", "it was right", NOW)
+            .await
+            .expect("promoted");
+        assert_eq!(makes(&store, "a", false, None).await, None);
+        assert_eq!(makes(&store, "d", false, None).await, None);
+        assert_eq!(version().await, 4);
     });
 }

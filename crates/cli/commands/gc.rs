@@ -1,8 +1,10 @@
 //! `takt gc`
 
+use std::{collections::BTreeSet, path::PathBuf};
+
 use serde::Serialize;
 use taktline_engine::{CollectOptions, Collected, Collection, Store, collect};
-use taktline_store::now;
+use taktline_store::{Model, now};
 
 use crate::{
     args::GcArguments,
@@ -23,6 +25,7 @@ struct Report {
 pub(crate) fn gc(arguments: &GcArguments, output: &mut Output) -> anyhow::Result<u8> {
     let store = Store::new(&project::directory());
     let options = CollectOptions {
+        named: named_bundles()?,
         max_size: arguments.max_size,
         max_age: Some(arguments.max_age),
         keep_runs: arguments.keep_runs,
@@ -50,6 +53,37 @@ pub(crate) fn gc(arguments: &GcArguments, output: &mut Output) -> anyhow::Result
         }
     }
     Ok(exit::OK)
+}
+
+/// The bundles of versions that an alias names, and of the one before it, for a rollback.
+fn named_bundles() -> anyhow::Result<BTreeSet<PathBuf>> {
+    let runtime = run_store::runtime()?;
+    runtime.block_on(async {
+        let Some(store) = run_store::existing().await? else {
+            return Ok(BTreeSet::new());
+        };
+        let models = store.models(None).await?;
+        let mut named = BTreeSet::new();
+        for model in &models {
+            for alias in &model.aliases {
+                let changes = store.alias_changes(&model.name, alias).await?;
+                let versions: BTreeSet<i64> = changes
+                    .iter()
+                    .rev()
+                    .take(2)
+                    .map(|change| change.version)
+                    .collect();
+                let of_alias =
+                    |one: &&Model| one.name == model.name && versions.contains(&one.version);
+                for kept in models.iter().filter(of_alias) {
+                    // Gone already, if it cannot be found.
+                    named.extend(PathBuf::from(&kept.place).canonicalize());
+                }
+            }
+        }
+        store.close().await;
+        Ok(named)
+    })
 }
 
 /// Lets the run store forget runs that are older than what is kept on disk; one that does not exist is not made.

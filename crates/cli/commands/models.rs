@@ -24,16 +24,17 @@ pub(crate) fn models(arguments: &ModelsArguments, output: &mut Output) -> anyhow
                 alias,
                 because,
             } => {
-                let version = store.model(name, which).await?.version;
+                let model = store.model(name, which).await?;
+                check_bundle(&model)?;
+                let version = model.version;
                 let why = because.as_deref().unwrap_or("promoted by hand");
                 store.promote(name, version, alias, why, now()).await?;
-                output.line(format!("{name} {version} is `{alias}`"))?;
-                Ok(exit::OK)
+                told(name, version, alias, "", output)
             }
             ModelsCommand::Rollback { name, alias } => {
                 let version = store.rollback(name, alias, now()).await?;
-                output.line(format!("{name} {version} is `{alias}` again"))?;
-                Ok(exit::OK)
+                check_bundle(&store.model(name, &version.to_string()).await?)?;
+                told(name, version, alias, " again", output)
             }
             ModelsCommand::Diff {
                 name,
@@ -42,6 +43,35 @@ pub(crate) fn models(arguments: &ModelsArguments, output: &mut Output) -> anyhow
             } => diff(&store, name, first, second, output).await,
         }
     })
+}
+
+/// A version whose files are gone can serve nobody.
+fn check_bundle(model: &Model) -> anyhow::Result<()> {
+    if std::path::Path::new(&model.place).is_dir() {
+        return Ok(());
+    }
+    anyhow::bail!(
+        "the bundle of `{}` version {} is not there any more: {}",
+        model.name,
+        model.version,
+        model.place
+    )
+}
+
+fn told(
+    name: &str,
+    version: i64,
+    alias: &str,
+    again: &str,
+    output: &mut Output,
+) -> anyhow::Result<u8> {
+    match output.is_json() {
+        true => {
+            output.json(&serde_json::json!({"name": name, "version": version, "alias": alias}))?
+        }
+        false => output.line(format!("{name} {version} is `{alias}`{again}"))?,
+    }
+    Ok(exit::OK)
 }
 
 /// Metrics on rows that the model did not learn from.

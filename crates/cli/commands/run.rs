@@ -29,6 +29,9 @@ struct Finished {
     status: &'static str,
     passed: bool,
     report: String,
+    /// Why the new version is not called what it was to be called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_promoted: Option<String>,
     #[serde(flatten)]
     summary: RunSummary,
 }
@@ -95,17 +98,18 @@ pub(crate) fn run(arguments: &RunArguments, output: &mut Output) -> anyhow::Resu
             let report = write_report(plan, &store, &summary, arguments.plots)?;
             let passed = summary.passed();
             let code = if passed { exit::OK } else { exit::GATE };
-            let finished = Finished {
+            let mut finished = Finished {
                 status: "finished",
                 passed,
                 report,
+                not_promoted: None,
                 summary,
             };
-            record.end(code, &finished);
+            finished.not_promoted = record.end(code, &finished);
             if output.is_json() {
                 output.json(&finished)?;
             } else {
-                text(&finished.summary, &finished.report, output)?;
+                text(&finished, output)?;
             }
             Ok(code)
         }
@@ -171,10 +175,9 @@ impl Record {
         Self { id, store }
     }
 
-    fn end(&self, code: u8, told: &impl Serialize) {
-        let Some((runtime, store)) = &self.store else {
-            return;
-        };
+    /// Answers what the store says of a run that succeeded, if anything.
+    fn end(&self, code: u8, told: &impl Serialize) -> Option<String> {
+        let (runtime, store) = self.store.as_ref()?;
         let state = match code {
             exit::OK => RunState::Succeeded,
             exit::GATE => RunState::Refused,
@@ -187,12 +190,17 @@ impl Record {
             let ended = store
                 .end_run(&self.id, state, i64::from(code), &report, now())
                 .await;
+            let said = match (&ended, state) {
+                (Ok(()), RunState::Succeeded) => store.run(&self.id).await.map(|run| run.reason),
+                _ => Ok(None),
+            };
             store.close().await;
-            ended
+            ended.and(said)
         };
-        if let Err(error) = runtime.block_on(ended) {
+        runtime.block_on(ended).unwrap_or_else(|error| {
             tracing::warn!("how the run ended is not written down: {error}");
-        }
+            None
+        })
     }
 }
 
@@ -292,7 +300,12 @@ fn write_report(
 fn gate_basis(gate: &GateResult) -> String {
     let value = figure(gate.value);
     match (&gate.champion, &gate.note) {
-        (Some(champion), _) => format!(
+        (Some(champion), Some(note)) => format!(
+            "{value}; version {} reaches {}; {note}",
+            champion.version,
+            figure(champion.value)
+        ),
+        (Some(champion), None) => format!(
             "{value}; version {} reaches {} on the same rows",
             champion.version,
             figure(champion.value)
@@ -381,7 +394,10 @@ fn lost_and_changed(stage: &StageSummary) -> String {
     parts.join(", ")
 }
 
-fn text(summary: &RunSummary, report: &str, output: &mut Output) -> anyhow::Result<()> {
+fn text(finished: &Finished, output: &mut Output) -> anyhow::Result<()> {
+    let Finished {
+        summary, report, ..
+    } = finished;
     let mut stages = Columns::new(STAGE_HEADINGS.map(|heading| {
         let right = matches!(heading, "rows in" | "rows out" | "time");
         (heading, if right { Align::Right } else { Align::Left })
@@ -498,8 +514,12 @@ fn text(summary: &RunSummary, report: &str, output: &mut Output) -> anyhow::Resu
     match &summary.bundle {
         Some(bundle) => {
             output.line(format!("bundle  {}", bundle.display()))?;
-            if let Some(alias) = &summary.promote {
-                output.line(format!("        is `{alias}` from now on"))?;
+            match (&summary.promote, &finished.not_promoted) {
+                (_, Some(why)) => output.note(format!("warning: {why}")),
+                (Some(promotion), None) => {
+                    output.line(format!("        is `{}` from now on", promotion.alias))?
+                }
+                (None, None) => {}
             }
         }
         None if !summary.passed() => output.line(styled(BAD, "no bundle: a gate is not kept"))?,

@@ -330,7 +330,12 @@ async fn pause(
     } else {
         "goes on"
     };
-    output.line(format!("{name} {what}"))?;
+    match output.is_json() {
+        true => output.json(
+            &serde_json::json!({"pipeline": pipeline, "schedule": schedule, "paused": paused}),
+        )?,
+        false => output.line(format!("{name} {what}"))?,
+    }
     Ok(exit::OK)
 }
 

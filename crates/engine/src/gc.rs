@@ -32,6 +32,8 @@ pub struct CollectOptions {
     pub keep_runs: Option<usize>,
     /// Of each pipeline, only the newest bundles stay; otherwise all do.
     pub keep_bundles: Option<usize>,
+    /// Bundles that stay, however many there are: those that an alias of the registry names, or named before.
+    pub named: BTreeSet<PathBuf>,
     /// Only say what would go.
     pub dry_run: bool,
 }
@@ -297,7 +299,11 @@ impl Sweep<'_> {
             bundles.sort_by(|left, right| {
                 (right.size.used, &right.path).cmp(&(left.size.used, &left.path))
             });
-            let excess = bundles.into_iter().skip(kept);
+            let is_named = |one: &Candidate| {
+                let path = one.path.canonicalize().unwrap_or_else(|_| one.path.clone());
+                self.options.named.contains(&path)
+            };
+            let excess = bundles.into_iter().skip(kept).filter(|one| !is_named(one));
             removed.extend(excess.map(|one| one.removed("more bundles than are to be kept")));
         }
         removed

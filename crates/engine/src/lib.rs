@@ -33,5 +33,7 @@ pub use run::{
     Failure, FailureKind, Observer, RunOptions, Unobserved, frame, output_folders, rows_after, run,
 };
 pub use store::{Store, write_atomically};
-pub use summary::{Champion, ColumnChanges, GateResult, RunSummary, StageOutcome, StageSummary};
+pub use summary::{
+    Champion, ColumnChanges, GateResult, Promotion, RunSummary, StageOutcome, StageSummary,
+};
 pub use tally::Changes;

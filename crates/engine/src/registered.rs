@@ -87,6 +87,8 @@ pub(crate) struct NotFound {
     pub(crate) help: Option<String>,
     /// Whether the registry was read and does not have it.
     pub(crate) is_absent: bool,
+    /// Whether the model has a version whose name is much like it.
+    pub(crate) is_typo: bool,
 }
 
 impl NotFound {
@@ -95,6 +97,7 @@ impl NotFound {
             message: error.to_string(),
             help: None,
             is_absent: false,
+            is_typo: false,
         }
     }
 }
@@ -141,8 +144,15 @@ pub(crate) fn look_up(directory: &Path, name: &str, version: &str) -> Result<Fou
         let model = model.map_err(|error| {
             let is_known = known.iter().any(|model| model.name == name);
             let names = known.iter().map(|model| model.name.as_str());
+            let of_model = known.iter().filter(|model| model.name == name);
+            let aliases = of_model.flat_map(|model| model.aliases.iter().map(String::as_str));
+            let near = did_you_mean(version, aliases);
             NotFound {
-                help: did_you_mean(name, names).filter(|_| !is_known),
+                is_typo: near.is_some(),
+                help: match is_known {
+                    true => near,
+                    false => did_you_mean(name, names),
+                },
                 is_absent: matches!(error, taktline_store::Error::NotFound(_)),
                 message: error.to_string(),
             }

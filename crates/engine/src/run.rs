@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use taktline_core::{
     Bound, Cancellation, Diagnostic, Error, Evaluate, Evaluation, Expectation, Expression,
     FitContext, Frame, Model, Operation, Output, PARTITION, Partition, Problem, Progress,
-    ProgressEvent, Result, Round, Schema, Shape, Sink, SourceContext, State, counted,
+    ProgressEvent, Requirement, Result, Round, Schema, Shape, Sink, SourceContext, State, counted,
     output_schema, path, thousands,
 };
 use taktline_spec::Plan;
@@ -36,7 +36,7 @@ use crate::{
     record::{PlanRecord, StageRecord, Unrecorded, records},
     store::{Payload, Store},
     streaming,
-    summary::{ColumnChanges, GateResult, RunSummary, StageOutcome, StageSummary},
+    summary::{ColumnChanges, GateResult, Promotion, RunSummary, StageOutcome, StageSummary},
     tally::{Queries, Tally, nulls_in},
 };
 
@@ -350,7 +350,7 @@ pub(crate) struct Run<'a> {
     gates: Vec<GateResult>,
     outputs: Vec<(String, Output)>,
     bundle: Option<PathBuf>,
-    promote: Option<String>,
+    promote: Option<Promotion>,
     run: String,
 }
 
@@ -1410,6 +1410,7 @@ impl<'a> Run<'a> {
             store.get_json::<Deployed>(key, Payload::Findings)
         });
         let mut passed = true;
+        let mut contests = Vec::new();
         for (evaluation, metric, value, requirement) in required {
             let (limit, champion, note) = match &requirement.bound {
                 Bound::Number(limit) => (Some(*limit), None, None),
@@ -1421,8 +1422,9 @@ impl<'a> Run<'a> {
                     let same = kept.as_ref().map(|deployed| deployed.id.as_str());
                     let measured = (evaluation, metric.as_str(), value);
                     match self.champion(index, (&name, version), measured, same)? {
-                        Some(champion) => {
-                            (Some(factor * champion.value + offset), Some(champion), None)
+                        Some((champion, rows)) => {
+                            let limit = factor * champion.value + offset;
+                            (Some(limit), Some(champion), rows)
                         }
                         None => (
                             None,
@@ -1442,13 +1444,23 @@ impl<'a> Run<'a> {
                 note,
             };
             passed &= gate.passed;
+            contests.push((requirement, gate.champion.map(|champion| champion.version)));
             self.gates.push(gate);
         }
         if !passed {
             self.ran(index, began, None);
             return Ok(());
         }
-        self.promote = deploy.promote().map(str::to_owned);
+        self.promote = deploy.promote().map(|alias| {
+            let names_it = |required: &Requirement| matches!(&required.bound, Bound::Champion { version, .. } if version == alias);
+            let mut champions = contests.iter().filter(|(required, _)| names_it(required));
+            let first = champions.next();
+            Promotion {
+                alias: alias.to_owned(),
+                compared: first.is_some(),
+                over: first.and_then(|(_, version)| *version),
+            }
+        });
         // Another pipeline of the same stages has its own bundles.
         if let Some(deployed) = kept.filter(|deployed| deployed.name == name) {
             let folder = self.store.bundles(&deployed.name).join(&deployed.id);

@@ -76,6 +76,17 @@ pub struct GateResult {
     pub note: Option<String>,
 }
 
+/// An alias that a new version is to have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Promotion {
+    /// The alias.
+    pub alias: String,
+    /// Whether a bound compared the new version with the one of that name.
+    pub compared: bool,
+    /// The version that it was compared with; none where no version was called so.
+    pub over: Option<i64>,
+}
+
 /// A registered version of the model, judged on the rows of this run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Champion {
@@ -110,8 +121,8 @@ pub struct RunSummary {
     pub outputs: Vec<(String, Output)>,
     /// The bundle, if one was written (or is there unchanged).
     pub bundle: Option<PathBuf>,
-    /// The alias that the bundle's version is to have.
-    pub promote: Option<String>,
+    /// Which name the bundle's version is to have in the registry.
+    pub promote: Option<Promotion>,
     /// Seconds in all.
     pub seconds: f64,
 }

@@ -152,6 +152,7 @@ impl Catalogue {
             of_file.cloned().collect::<Vec<_>>()
         };
         for (file, named) in files(paths) {
+            let named = named || before.iter().any(|schedule| schedule.file == file);
             let source = match taktline_spec::read(&file) {
                 Ok(source) => source,
                 Err(diagnostic) => {
@@ -443,8 +444,13 @@ mod tests {
         let names = |catalogue: &Catalogue| -> Vec<String> {
             catalogue.schedules.iter().map(Scheduled::name).collect()
         };
-        for broken in ["  - {id: nightly, cron: \"0 26 * * *\"}\n", "  - {id: nig"] {
-            write("load", broken);
+        for broken in [
+            "pipeline: load\nstages: []\nschedule:\n  - {id: nightly, cron: \"0 26 * * *\"}\n",
+            "pipeline: load\nschedule:\n  - {id: nig",
+            "stages: [[[\n",
+            "",
+        ] {
+            fs::write(folder.path().join("load.yaml"), broken).expect("written");
             let again = Catalogue::read_again(&paths, &|_| None, &first.schedules);
             assert!(!again.is_ok());
             assert_eq!(names(&again), ["load/nightly", "score/then"]);

@@ -7,7 +7,8 @@ use std::{
 };
 
 use taktline_core::{
-    Deploy, Diagnostic, JoinKind, Model, Operation, Role, Schema, Shape, SourceContext, closest,
+    Bound, Deploy, Diagnostic, JoinKind, Model, Operation, Role, Schema, Shape, SourceContext,
+    closest,
 };
 
 use crate::{report::Report, stages::Draft, tree::Node};
@@ -395,6 +396,27 @@ impl<'a> Whole<'a> {
         else {
             return;
         };
+        let is_contested = required
+            .iter()
+            .any(|(_, requirement)| matches!(requirement.bound, Bound::Champion { .. }));
+        let moves = |stage: &&usize| {
+            let kind = self.drafts[**stage].kind.map_or("", |kind| kind.name);
+            kind.starts_with("split.") && !matches!(kind, "split.time" | "split.column")
+        };
+        if let Some(split) = above.iter().find(moves).filter(|_| is_contested) {
+            let span = draft
+                .params
+                .entry("require")
+                .map_or_else(|| draft.place.clone(), |(key, _)| key.span.clone());
+            let message = format!(
+                "stage `{}` compares with a registered version, which may have learned from rows that `{}` holds out this time",
+                draft.id, self.drafts[*split].id
+            );
+            let diagnostic = report.warning(span, "learned-before", message);
+            diagnostic.help.push(
+                "when the data or the seed change, `split.time` or `split.column` keep the same rows apart; else the registered version looks better than it is".into(),
+            );
+        }
         for (metric, _) in required {
             if input.facts.metrics.contains(&metric) {
                 continue;

@@ -24,7 +24,7 @@ pub use jobs::{
 };
 pub use models::{Alias, Model};
 pub use notices::Notice;
-pub use report::{Artifact, Metric, RunReport, StageFigures};
+pub use report::{Artifact, Metric, Promotion, RunReport, StageFigures};
 pub use runs::{LogLine, NewRun, Run, RunFilter, RunState, new_run_id};
 pub use schedules::ScheduleState;
 pub use workers::Worker;

@@ -4,7 +4,7 @@ use serde::Serialize;
 use sqlx::{Any, Transaction, any::AnyRow};
 
 use crate::{
-    Error, Metric, Result, RunStore,
+    Error, Metric, Promotion, Result, RunStore,
     database::{cell, json_cell, json_text},
 };
 
@@ -181,29 +181,55 @@ impl RunStore {
         self.commit(transaction).await
     }
 
-    /// Lets an alias name a version, unless it does so already.
+    /// Lets an alias name a version that a run made, unless it does so already, or must not: somebody rolled back from this version, or
+    /// another version has come to be called so than the one that it was compared with. Answers why not.
     pub(crate) async fn point_anew(
         &self,
         transaction: &mut Transaction<'static, Any>,
         name: &str,
         version: i64,
-        alias: &str,
+        Promotion {
+            alias,
+            compared,
+            over,
+        }: &Promotion,
         why: &str,
         now: i64,
-    ) -> Result<()> {
+    ) -> Result<Option<String>> {
         check_alias(alias)?;
         let known = sqlx::query("SELECT version FROM model_aliases WHERE name = $1 AND alias = $2")
             .bind(name.to_owned())
-            .bind(alias.to_owned())
+            .bind(alias.clone())
             .fetch_optional(&mut **transaction)
             .await
             .map_err(self.unread())?;
-        let names = known.map(|row| cell::<i64>(&row, "version")).transpose()?;
-        if names == Some(version) {
-            return Ok(());
+        let current = known.map(|row| cell::<i64>(&row, "version")).transpose()?;
+        if current == Some(version) {
+            return Ok(None);
+        }
+        if *compared && current != *over {
+            let current = current.map_or("no version".to_owned(), |one| format!("version {one}"));
+            let over = over.map_or("none".to_owned(), |one| format!("version {one}"));
+            return Ok(Some(format!(
+                "version {version} is not promoted: meanwhile {current} is called `{alias}`, and it was compared with {over}"
+            )));
+        }
+        let left = sqlx::query("SELECT number FROM model_alias_changes WHERE name = $1 AND alias = $2 AND why = $3 AND number > (SELECT MAX(number) FROM model_alias_changes WHERE name = $1 AND alias = $2 AND version = $4)")
+            .bind(name.to_owned())
+            .bind(alias.clone())
+            .bind(rolled_back_from(version))
+            .bind(version)
+            .fetch_optional(&mut **transaction)
+            .await
+            .map_err(self.unread())?;
+        if left.is_some() {
+            return Ok(Some(format!(
+                "version {version} is not promoted: somebody rolled back from it; `takt models promote {name} {version}` brings it back"
+            )));
         }
         self.point(transaction, name, version, alias, why, now)
-            .await
+            .await?;
+        Ok(None)
     }
 
     async fn point(
@@ -277,7 +303,7 @@ impl RunStore {
             )));
         };
         let mut transaction = self.exclusive().await?;
-        let why = format!("{ROLLED_BACK} from version {}", current.version);
+        let why = rolled_back_from(current.version);
         self.point(&mut transaction, name, version, alias, &why, now)
             .await?;
         self.commit(transaction).await?;
@@ -317,6 +343,10 @@ fn check_alias(alias: &str) -> Result<()> {
 
 /// How the reason of a rollback begins.
 const ROLLED_BACK: &str = "rolled back";
+
+fn rolled_back_from(version: i64) -> String {
+    format!("{ROLLED_BACK} from version {version}")
+}
 
 fn read(row: &AnyRow) -> Result<Model> {
     Ok(Model {

@@ -58,6 +58,17 @@ pub struct Artifact {
     pub place: String,
 }
 
+/// An alias that a new version is to have.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Promotion {
+    /// The alias.
+    pub alias: String,
+    /// Whether the new version was compared with the one of that name: it may then take no other's place.
+    pub compared: bool,
+    /// The version that it was compared with; none where no version was called so.
+    pub over: Option<i64>,
+}
+
 /// What a run tells of itself.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunReport {
@@ -73,8 +84,8 @@ pub struct RunReport {
     pub artifacts: Vec<Artifact>,
     /// The bundle that it wrote.
     pub bundle: Option<String>,
-    /// The alias that the bundle's version is to have.
-    pub promote: Option<String>,
+    /// Which name the bundle's version is to have.
+    pub promote: Option<Promotion>,
     /// Its HTML report.
     pub report: Option<String>,
     /// Why it did not come to its end, or which gate said no.
@@ -171,11 +182,16 @@ impl RunReport {
             .iter()
             .find(|gate| gate.get("passed") == Some(&Value::Bool(false)));
         let refused = refused.map(|gate| {
+            let champion = gate.get("champion").map(|champion| {
+                let of = |key: &str| champion.get(key).unwrap_or(&Value::Null);
+                format!("; version {} reaches {}", of("version"), of("value"))
+            });
             format!(
-                "the gate `{} {}` is not kept ({})",
+                "the gate `{} {}` is not kept ({}{})",
                 text(gate, "metric").unwrap_or_default(),
                 text(gate, "bound").unwrap_or_default(),
-                gate.get("value").unwrap_or(&Value::Null)
+                gate.get("value").unwrap_or(&Value::Null),
+                champion.unwrap_or_default()
             )
         });
         let failed = items("diagnostics")
@@ -192,7 +208,9 @@ impl RunReport {
             metrics,
             artifacts,
             bundle: text(printed, "bundle"),
-            promote: text(printed, "promote"),
+            promote: printed
+                .get("promote")
+                .and_then(|promote| Promotion::deserialize(promote).ok()),
             report: text(printed, "report"),
             reason: failed.or(refused),
         }

@@ -324,8 +324,17 @@ impl RunStore {
             return Ok(false);
         }
         if let (RunState::Succeeded, Some(place)) = (state, &report.bundle) {
-            self.write_bundle(transaction, id, place, report, now)
+            let kept_back = self
+                .write_bundle(transaction, id, place, report, now)
                 .await?;
+            if let Some(why) = kept_back {
+                sqlx::query("UPDATE runs SET reason = $2 WHERE id = $1")
+                    .bind(id.to_owned())
+                    .bind(why)
+                    .execute(&mut **transaction)
+                    .await
+                    .map_err(self.unwritten())?;
+            }
         }
         for (position, stage) in report.stages.iter().enumerate() {
             sqlx::query("INSERT INTO run_stages (run, position, stage, kind, outcome, rows_in, rows_out, rows_dropped, seconds) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)")
@@ -368,7 +377,8 @@ impl RunStore {
         Ok(true)
     }
 
-    /// A bundle that a run wrote is the next version of the model that its folder names: `…/NAME/ID`.
+    /// A bundle that a run wrote is the next version of the model that its folder names: `…/NAME/ID`. Answers why it was not promoted, where
+    /// it was to be.
     async fn write_bundle(
         &self,
         transaction: &mut Transaction<'static, Any>,
@@ -376,10 +386,10 @@ impl RunStore {
         place: &str,
         report: &RunReport,
         now: i64,
-    ) -> Result<()> {
+    ) -> Result<Option<String>> {
         let mut parts = place.rsplit('/');
         let (Some(bundle), Some(name)) = (parts.next(), parts.next()) else {
-            return Ok(());
+            return Ok(None);
         };
         let model = Model {
             name: name.to_owned(),
@@ -393,12 +403,12 @@ impl RunStore {
         };
         let version = self.write_model(transaction, &model).await?;
         match &report.promote {
-            Some(alias) => {
+            Some(promotion) => {
                 let why = format!("run {run} kept its gates");
-                self.point_anew(transaction, name, version, alias, &why, now)
+                self.point_anew(transaction, name, version, promotion, &why, now)
                     .await
             }
-            None => Ok(()),
+            None => Ok(None),
         }
     }
 

@@ -258,15 +258,7 @@ impl Model {
                 Start::Zeros => vec![0.0; length],
                 Start::Ones => vec![1.0; length],
                 Start::Small => uniform(length, 0.05),
-                Start::Remember => (0..length)
-                    .map(|place| {
-                        if place * 4 / length.max(1) == 1 {
-                            1.0
-                        } else {
-                            0.0
-                        }
-                    })
-                    .collect(),
+                Start::Recurrent { units } => uniform(length, (units as f64).sqrt().recip() as f32),
                 Start::Glorot { inputs, outputs } => uniform(
                     length,
                     (6.0 / (inputs as f64 + outputs as f64)).sqrt() as f32,

@@ -5,7 +5,8 @@ use polars::{
     prelude::{BooleanChunked, Column as PolarsColumn, DataFrame, IntoLazy, NewChunkedArray},
 };
 use taktline_core::{
-    Error, Evaluation, Frame, PARTITION, Partition, Result, Schema, Shape, output_schema,
+    Error, Evaluation, Frame, PARTITION, Partition, Problem, Result, Schema, Shape, counted,
+    output_schema, path,
 };
 
 use super::{At, Run, StageResult, only_read};
@@ -20,23 +21,42 @@ use crate::{
 
 impl Run<'_> {
     /// What a registered version of the model reaches by a metric that an evaluation measured for the new one; none where no version is
-    /// called so. `same` is the bundle that the new model is known to be, if it was made before.
+    /// called so. `same` is the bundle that the new model is known to be, if it was made before. With it comes what is to be said where
+    /// the two were not judged on as many rows.
     pub(super) fn champion(
         &mut self,
         deploy: usize,
         (model, version): (&str, &str),
         (evaluation, metric, value): (usize, &str, f64),
         same: Option<&str>,
-    ) -> StageResult<Option<Champion>> {
+    ) -> StageResult<Option<(Champion, Option<String>)>> {
         let found = match registered::look_up(self.directory, model, version) {
             Ok(found) => found,
+            Err(why) if why.is_absent && why.is_typo => {
+                let problem = Problem::error("unknown-model", path!["require"], why.message);
+                return Err(Error::Problem(Box::new(problem.help_if(why.help)))).at(deploy);
+            }
             Err(why) if why.is_absent => return Ok(None),
             Err(why) => return Err(why.into()).at(deploy),
         };
+        let mut note = None;
         let reached = if same == Some(found.bundle.as_str()) {
             Some(value)
         } else {
             let judged = self.judged(deploy, evaluation, version, &found)?;
+            let of_new = self
+                .evaluations
+                .iter()
+                .find(|(stage, _)| *stage == evaluation);
+            let rows = of_new.map_or(judged.rows, |(_, found)| found.rows);
+            if rows != judged.rows {
+                note = Some(format!(
+                    "judged on {}, version {} on {}: a stage in between drops rows by what the model says",
+                    counted(rows, "row"),
+                    found.number,
+                    counted(judged.rows, "row")
+                ));
+            }
             let mut measured = judged.metrics.iter();
             let measured = measured.find(|(name, _)| name == metric);
             measured.map(|(_, value)| *value)
@@ -49,7 +69,7 @@ impl Run<'_> {
             return Err(Error::data(message)).at(deploy);
         };
         let version = found.number;
-        Ok(Some(Champion { version, value }))
+        Ok(Some((Champion { version, value }, note)))
     }
 
     /// What the evaluation says of a registered version's predictions in the place of the new model's.
@@ -70,49 +90,45 @@ impl Run<'_> {
         if let Some(known) = known {
             return Ok(known);
         }
-        let incomparable = |why: String| {
-            Error::data(format!(
-                "version {} of the model (`{version}`) cannot be judged on these rows: {why}",
-                found.number
-            ))
+        let seed = self.plan.seed;
+        let judged = match self.plan.stages[evaluation].stage.shape() {
+            Shape::Evaluate(evaluate) => self
+                .with_predictions_of(deploy, evaluation, found)
+                .map_err(|failed| failed.error)
+                .and_then(|Frame { data, schema }| {
+                    let data = only_read(data, evaluate, &schema);
+                    evaluate.evaluate(&Frame { data, schema }, seed)
+                }),
+            _ => Err(Error::State("not an evaluation".to_owned())),
         };
-        let evaluated = self.with_predictions_of(deploy, evaluation, found);
-        let judged = evaluated
-            .map_err(|failed| failed.error)
-            .and_then(
-                |(frame, seed)| match self.plan.stages[evaluation].stage.shape() {
-                    Shape::Evaluate(evaluate) => {
-                        let data = only_read(frame.data, evaluate, &frame.schema);
-                        evaluate.evaluate(
-                            &Frame {
-                                data,
-                                schema: frame.schema,
-                            },
-                            seed,
-                        )
-                    }
-                    _ => Err(Error::State("not an evaluation".to_owned())),
-                },
-            );
-        let judged = match judged {
-            Err(Error::Interrupted) => return Err(Error::Interrupted).at(deploy),
-            judged => judged
-                .map_err(|error| incomparable(error.to_string()))
-                .at(deploy)?,
-        };
+        let judged = judged
+            .map_err(|error| match error {
+                Error::Interrupted => error,
+                error => {
+                    let message = format!(
+                        "version {} of the model (`{version}`) cannot be judged on these rows: {error}",
+                        found.number
+                    );
+                    let problem = Problem::error("champion", path!["require"], message).help(
+                        "take the bound out for one run, so that a version takes its place that can read such rows, or `takt models promote` another one",
+                    );
+                    Error::Problem(Box::new(problem))
+                }
+            })
+            .at(deploy)?;
         self.store
             .put_json(key, Payload::Findings, &judged)
             .at(deploy)?;
         Ok(judged)
     }
 
-    /// The rows that the evaluation reads, as they would be had that version predicted; and the seed to judge with.
+    /// The rows that the evaluation reads, as they would be had that version predicted.
     fn with_predictions_of(
         &mut self,
         deploy: usize,
         evaluation: usize,
         found: &Found,
-    ) -> StageResult<(Frame, u64)> {
+    ) -> StageResult<Frame> {
         let plan = self.plan;
         let extent = bundle::extent(plan, deploy).at(deploy)?;
         let model = extent.model;
@@ -160,8 +176,19 @@ impl Run<'_> {
         let schema = self.schema(model)?;
         let (mut data, mut schema) = exchanged(data, &schema, &of_model, outputs).at(deploy)?;
         for stage in below {
-            let Shape::Relational(relational) = plan.stages[stage].stage.shape() else {
-                continue;
+            let planned = &plan.stages[stage];
+            let relational = match planned.stage.shape() {
+                Shape::Evaluate(_) | Shape::Expect(_) | Shape::Sink(_) | Shape::Deploy(_) => {
+                    continue;
+                }
+                Shape::Relational(relational) if planned.inputs.len() == 1 => relational,
+                _ => {
+                    let message = format!(
+                        "`{}` stands between the model and `{}`, and would have to learn from that version's predictions",
+                        planned.id, plan.stages[evaluation].id
+                    );
+                    return Err(Error::data(message)).at(deploy);
+                }
             };
             let schemas = std::slice::from_ref(&schema);
             let operations = relational.lower(schemas).at(deploy)?;
@@ -169,11 +196,11 @@ impl Run<'_> {
             let after = output_schema(&operations, schemas);
             data = self.collect(frame, deploy)?;
             schema = Schema {
-                facts: plan.stages[stage].schema.facts.clone(),
+                facts: planned.schema.facts.clone(),
                 ..after
             };
         }
-        Ok((Frame { data, schema }, plan.seed))
+        Ok(Frame { data, schema })
     }
 
     /// The stages between two, from the upper one down, along what each keeps its rows from; none where that leads elsewhere.

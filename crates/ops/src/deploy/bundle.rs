@@ -1,10 +1,16 @@
 //! `deploy.bundle`.
 
+use std::fmt;
+
 use indexmap::IndexMap;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, SeqAccess, Visitor},
+};
 use taktline_core::{
-    CheckContext, Deploy, Problem, Requirement, Schema, Shape, Stage, path, register_kind,
+    Bound, CheckContext, Deploy, Problem, Requirement, Schema, Shape, Stage, did_you_mean, path,
+    register_kind,
 };
 
 use crate::columns;
@@ -17,7 +23,11 @@ use crate::columns;
 /// A bound may be a number, or a registered version of the same model: `">= production"` scores the rows of this run with the
 /// version that is called `production`, judges it by the same evaluation, and compares; `">= production - 0.01"` and
 /// `"<= 1.05 * production"` leave a margin. Where no version is called so yet there is nothing to compare with, and the gate is
-/// open. `promote: production` gives the new version that name once every gate is kept, so that the next run is compared with it.
+/// open. `promote: production` gives the new version that name once every gate is kept, so that the next run is compared with it; not
+/// where another version got the name meanwhile, and not where somebody rolled back from that very version.
+///
+/// The registered version may have learned from rows that are held out this time: `split.time` and `split.column` keep such rows apart
+/// when the data grow, a split at random does not, and then the registered version looks better than it is. The check warns of that.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Bundle {
@@ -33,13 +43,42 @@ struct Bundle {
 }
 
 /// A bound, or a list of bounds that must all be kept.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[derive(Debug, JsonSchema)]
+#[schemars(untagged)]
 enum Bounds {
     /// A bound.
     One(Requirement),
     /// Bounds.
     Many(#[schemars(length(min = 1))] Vec<Requirement>),
+}
+
+/// By hand: derived, a fault in a bound would be told as one of an "untagged enum".
+impl<'de> Deserialize<'de> for Bounds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+
+        impl<'de> Visitor<'de> for Read {
+            type Value = Bounds;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a bound such as `>= 0.6`, or a list of bounds")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Bounds, E> {
+                text.parse().map(Bounds::One).map_err(E::custom)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut bounds: A) -> Result<Bounds, A::Error> {
+                let mut all = Vec::new();
+                while let Some(bound) = bounds.next_element()? {
+                    all.push(bound);
+                }
+                Ok(Bounds::Many(all))
+            }
+        }
+
+        deserializer.deserialize_any(Read)
+    }
 }
 
 register_kind! {
@@ -55,6 +94,21 @@ impl Stage for Bundle {
                 Problem::error("bad-alias", path!["promote"], message)
                     .help("write a word such as `production`"),
             );
+        }
+        for (metric, bound) in self.require() {
+            let (Bound::Champion { version, .. }, Some(alias)) = (&bound.bound, &self.promote)
+            else {
+                continue;
+            };
+            if let Some(help) = did_you_mean(version, [alias.as_str()]).filter(|_| version != alias)
+            {
+                let message = format!(
+                    "the bound on `{metric}` names `{version}`, and `promote` gives the name `{alias}`"
+                );
+                cx.report(
+                    Problem::error("unknown-alias", path!["require", metric], message).help(help),
+                );
+            }
         }
         // Whether there is a model, and whether these metrics are measured, is the planner's to say: it sees the whole.
         columns::input(inputs).clone()
