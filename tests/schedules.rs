@@ -601,6 +601,28 @@ fn a_backfill_is_for_past_times_and_what_it_leaves_is_told() {
 }
 
 #[test]
+fn a_job_that_nobody_can_take_says_why() {
+    let project = project(
+        "  - {id: hourly, cron: \"0 * * * *\", needs: {resources: {gpu: 1}}, params: {day: \"${schedule.time}\"}}\n",
+    );
+    let range = ["--from", "2026-03-01", "--to", "2026-03-01T01:00"];
+    let queue = [&["backfill", "pipeline.yaml", "--detach"][..], &range].concat();
+    project.takt(&queue).run().succeeded();
+    let shown = || project.takt(["runs", "queue"]).run().succeeded().stdout;
+    assert!(shown().contains("no worker is at work"), "{}", shown());
+    let mut worker = Daemon::start(&project, &["worker"], &[]);
+    wait_until("the worker is known", || {
+        shown().contains("no worker has gpu=1")
+    });
+    assert_eq!(worker.stop(), Some(0));
+    project
+        .takt(["worker", "--resource", "gpu=1", "--until-idle"])
+        .run()
+        .succeeded();
+    assert_eq!(files(&project.path("out")).len(), 1);
+}
+
+#[test]
 fn a_slip_in_a_spec_stops_no_schedule_and_one_taken_out_is_forgotten() {
     let project = project(
         "  - {id: tick, cron: \"* * * * * *\", params: {day: \"${schedule.time}\"}}\n  - {id: yearly, cron: \"0 0 1 1 *\"}\n",

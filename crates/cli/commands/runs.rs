@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::Serialize;
 use taktline_scheduler::{host, is_alive};
 use taktline_store::{
-    Artifact, JobState, Metric, Run, RunFilter, RunState, RunStore, StageFigures, now,
+    Artifact, Job, JobState, Metric, Run, RunFilter, RunState, RunStore, StageFigures, Worker, now,
 };
 
 use crate::{
@@ -129,22 +129,42 @@ async fn queue(
         output.line(format!("no job is {state}"))?;
         return Ok(exit::OK);
     }
+    let workers: Vec<Worker> = store.workers().await?;
+    let alive: Vec<&Worker> = workers
+        .iter()
+        .filter(|worker| now() - worker.seen_at < 60_000)
+        .collect();
     let mut table = Table::new([
         ("job", Align::Left),
         ("due", Align::Right),
         ("attempts", Align::Right),
         ("why", Align::Left),
     ]);
-    for job in jobs {
+    for job in &jobs {
         table.row([
-            job.id,
+            job.id.clone(),
             local_time(job.due_at),
             job.attempt.to_string(),
-            job.reason.unwrap_or_default(),
+            job.reason.clone().unwrap_or_else(|| waits_for(job, &alive)),
         ]);
     }
     output.table(&table)?;
     Ok(exit::OK)
+}
+
+/// Whom a queued job waits for, where nobody at work can take it.
+fn waits_for(job: &Job, workers: &[&Worker]) -> String {
+    if job.state != JobState::Queued {
+        return String::new();
+    }
+    let lacks = |worker: &&Worker| worker.capacity.lacks(&job.settings.needs);
+    match workers.iter().map(lacks).collect::<Option<Vec<_>>>() {
+        None => String::new(),
+        Some(lacks) => lacks.first().map_or_else(
+            || "no worker is at work".to_owned(),
+            |what| format!("no worker has {what}"),
+        ),
+    }
 }
 
 /// Everything that is known of a run.

@@ -1,6 +1,7 @@
 //! `model.registered`
 
 use std::{
+    collections::BTreeSet,
     fmt,
     path::{Path, PathBuf},
     sync::OnceLock,
@@ -143,7 +144,7 @@ pub(crate) fn look_up(directory: &Path, name: &str, version: &str) -> Result<Fou
         store.close().await;
         let model = model.map_err(|error| {
             let is_known = known.iter().any(|model| model.name == name);
-            let names = known.iter().map(|model| model.name.as_str());
+            let names: BTreeSet<&str> = known.iter().map(|model| model.name.as_str()).collect();
             let of_model = known.iter().filter(|model| model.name == name);
             let aliases = of_model.flat_map(|model| model.aliases.iter().map(String::as_str));
             let near = did_you_mean(version, aliases);

@@ -113,6 +113,20 @@ pub struct Capacity {
 }
 
 impl Capacity {
+    /// What a worker with this capacity can never give a job with such needs, in words.
+    pub fn lacks(&self, needs: &Needs) -> Option<String> {
+        if self.memory.is_some_and(|memory| needs.memory > memory) {
+            return Some(format!("{} bytes of memory", needs.memory));
+        }
+        let mut wanted = needs.resources.iter();
+        let short = |(name, wanted): &(&String, &u32)| {
+            self.resources.get(*name).copied().unwrap_or_default() < **wanted
+        };
+        wanted
+            .find(short)
+            .map(|(name, wanted)| format!("{name}={wanted}"))
+    }
+
     /// Whether a job with such needs does not fit beside what is taken.
     fn shortage(&self, needs: &Needs, taken: &Needs) -> bool {
         let memory = self
