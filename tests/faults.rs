@@ -29,7 +29,7 @@ stages:
   - features.derive: {day: \"'${day}'\"}
   - sink.sql: {url: \"sqlite:out.db\", table: days, mode: append}
 schedule:
-  - {id: hourly, cron: \"0 * * * *\", params: {day: \"${schedule.time}\"}, overlap: allow}
+  - {id: hourly, cron: \"0 * * * *\", end: 2026-04-01, params: {day: \"${schedule.time}\"}, overlap: allow}
 ",
     );
     project.write("rows.csv", "a\n1\n");
@@ -47,7 +47,13 @@ schedule:
     .concat();
     let queued = project.takt(&queue).run().succeeded();
     assert_eq!(queued.stdout, "queued 200 jobs\n");
-    let arguments = ["worker", "--lease", "1s", "--slots", "2", "--until-idle"];
+    // A scheduler with its worker, and a worker alone.
+    let room = ["--lease", "1s", "--slots", "2"];
+    let who = [
+        &["scheduler", "pipeline.yaml"][..],
+        &["worker", "--until-idle"],
+    ];
+    let start = |which: usize| Daemon::start(&project, &[who[which], &room].concat(), &[]);
     // The same order of accidents every time.
     let mut chance = 12345_u64;
     let mut draw = |below: u64| {
@@ -57,10 +63,7 @@ schedule:
         (chance >> 33) % below
     };
     let mut kills = 0;
-    let mut workers = [
-        Daemon::start(&project, &arguments, &[]),
-        Daemon::start(&project, &arguments, &[]),
-    ];
+    let mut workers = [start(0), start(1)];
     let deadline = Instant::now() + Duration::from_secs(240);
     loop {
         thread::sleep(Duration::from_millis(300 + draw(1_200)));
@@ -101,9 +104,9 @@ schedule:
             let _ = workers[which].child.wait();
             kills += 1;
         }
-        for worker in &mut workers {
+        for (which, worker) in workers.iter_mut().enumerate() {
             if worker.child.try_wait().expect("a child").is_some() {
-                *worker = Daemon::start(&project, &arguments, &[]);
+                *worker = start(which);
             }
         }
         // A run that was killed counts as failed: a person looks, and queues it again.
