@@ -25,7 +25,10 @@ struct Report {
 pub(crate) fn gc(arguments: &GcArguments, output: &mut Output) -> anyhow::Result<u8> {
     let store = Store::new(&project::directory());
     let options = CollectOptions {
-        named: named_bundles()?,
+        named: match arguments.keep_bundles {
+            Some(_) => named_bundles()?,
+            None => BTreeSet::new(),
+        },
         max_size: arguments.max_size,
         max_age: Some(arguments.max_age),
         keep_runs: arguments.keep_runs,

@@ -132,7 +132,7 @@ async fn queue(
     let workers: Vec<Worker> = store.workers().await?;
     let alive: Vec<&Worker> = workers
         .iter()
-        .filter(|worker| now() - worker.seen_at < 60_000)
+        .filter(|worker| worker.is_alive(now()))
         .collect();
     let mut table = Table::new([
         ("job", Align::Left),

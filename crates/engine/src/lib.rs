@@ -33,7 +33,5 @@ pub use run::{
     Failure, FailureKind, Observer, RunOptions, Unobserved, frame, output_folders, rows_after, run,
 };
 pub use store::{Store, write_atomically};
-pub use summary::{
-    Champion, ColumnChanges, GateResult, Promotion, RunSummary, StageOutcome, StageSummary,
-};
+pub use summary::{Champion, ColumnChanges, GateResult, RunSummary, StageOutcome, StageSummary};
 pub use tally::Changes;

@@ -22,7 +22,7 @@ use taktline_core::{
     output_schema, path, thousands,
 };
 use taktline_spec::Plan;
-use taktline_store::{new_run_id, now};
+use taktline_store::{Promotion, new_run_id, now};
 
 mod champion;
 
@@ -36,7 +36,7 @@ use crate::{
     record::{PlanRecord, StageRecord, Unrecorded, records},
     store::{Payload, Store},
     streaming,
-    summary::{ColumnChanges, GateResult, Promotion, RunSummary, StageOutcome, StageSummary},
+    summary::{ColumnChanges, GateResult, RunSummary, StageOutcome, StageSummary},
     tally::{Queries, Tally, nulls_in},
 };
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 use taktline_core::{Evaluation, Expectation, Output};
+use taktline_store::Promotion;
 
 use crate::{quarantine::Quarantine, tally::Changes};
 
@@ -74,17 +75,6 @@ pub struct GateResult {
     /// Why there was nothing to compare with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-}
-
-/// An alias that a new version is to have.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Promotion {
-    /// The alias.
-    pub alias: String,
-    /// Whether a bound compared the new version with the one of that name.
-    pub compared: bool,
-    /// The version that it was compared with; none where no version was called so.
-    pub over: Option<i64>,
 }
 
 /// A registered version of the model, judged on the rows of this run.

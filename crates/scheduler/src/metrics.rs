@@ -167,12 +167,7 @@ impl Watched {
         );
         let workers: Gauge<i64, AtomicI64> = Gauge::default();
         let alive = store.workers().await?;
-        workers.set(
-            alive
-                .iter()
-                .filter(|worker| now - worker.seen_at < 60_000)
-                .count() as i64,
-        );
+        workers.set(alive.iter().filter(|worker| worker.is_alive(now)).count() as i64);
         registry.register(
             "workers",
             "Workers that gave a sign of life within a minute",

@@ -369,20 +369,20 @@ impl<'a> Whole<'a> {
             return;
         }
         let require = draft.params.get("require");
+        let require_span = || {
+            let entry = draft.params.entry("require");
+            entry.map_or_else(|| draft.place.clone(), |(key, _)| key.span.clone())
+        };
         let is_evaluated = above
             .iter()
             .any(|stage| matches!(self.shape(*stage), Some(Shape::Evaluate(_))));
         if !is_evaluated {
             if is_complete {
-                let span = draft
-                    .params
-                    .entry("require")
-                    .map_or_else(|| draft.place.clone(), |(key, _)| key.span.clone());
                 let message = format!(
                     "stage `{}` requires metrics, and nothing above it evaluates",
                     draft.id
                 );
-                let diagnostic = report.error(span, "nothing-evaluated", message);
+                let diagnostic = report.error(require_span(), "nothing-evaluated", message);
                 diagnostic
                     .help
                     .push("put an `evaluate.*` stage between the model and this stage".into());
@@ -404,15 +404,11 @@ impl<'a> Whole<'a> {
             kind.starts_with("split.") && !matches!(kind, "split.time" | "split.column")
         };
         if let Some(split) = above.iter().find(moves).filter(|_| is_contested) {
-            let span = draft
-                .params
-                .entry("require")
-                .map_or_else(|| draft.place.clone(), |(key, _)| key.span.clone());
             let message = format!(
                 "stage `{}` compares with a registered version, which may have learned from rows that `{}` holds out this time",
                 draft.id, self.drafts[*split].id
             );
-            let diagnostic = report.warning(span, "learned-before", message);
+            let diagnostic = report.warning(require_span(), "learned-before", message);
             diagnostic.help.push(
                 "when the data or the seed change, `split.time` or `split.column` keep the same rows apart; else the registered version looks better than it is".into(),
             );

@@ -28,6 +28,13 @@ pub struct Worker {
     pub draining: bool,
 }
 
+impl Worker {
+    /// Whether it gave a sign of life within a minute.
+    pub fn is_alive(&self, now: i64) -> bool {
+        now - self.seen_at < 60_000
+    }
+}
+
 impl RunStore {
     /// Notes a worker and that it lives.
     ///
