@@ -4,15 +4,19 @@
 #   PYTHON=… benches/relational.sh groceries     Complete Journey: purchases joined to products and 20.9 million promotions
 #   PYTHON=… benches/relational.sh payments [N]  N generated payments (10,000,000) from CSV through the fraud features
 #
-# PYTHON names a Python with `pip`, `polars`, `pandas` and `pyarrow`. ROUNDS (3) may be set; pandas runs once. taktline's time is
-# that of the whole process: start, check, plan, run, and the file that it writes.
+# PYTHON names a Python with `pip`, `polars`, `pandas` and `pyarrow`; TAKT the program (default: target/release/takt, which is
+# built). ROUNDS (3) may be set; pandas runs once. Every engine's time and memory are those of its whole process: start, read,
+# compute, and the file that it writes; taktline's checking and planning are in it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 : "${PYTHON:?names a Python with pip, polars, pandas and pyarrow}"
 
 work=${1:?groceries or payments} rounds=${ROUNDS:-3}
-cargo build --release --quiet
-takt=$PWD/target/release/takt
+if [[ -z ${TAKT:-} ]]; then
+    cargo build --release --quiet
+    TAKT=${CARGO_TARGET_DIR:-$PWD/target}/release/takt
+fi
+takt=$(realpath "$TAKT")
 folder=$PWD/target/bench-$work
 mkdir -p "$folder"
 results=$folder/results.jsonl
@@ -23,7 +27,7 @@ groceries)
     "$PYTHON" datasets/pull groceries
     tables=datasets/pulled/groceries
     run_takt=(run benches/groceries.yaml --fresh --param "folder=$tables" --param "output=$folder/takt.parquet")
-    peer() { "$PYTHON" benches/peers/groceries.py "$1" "$tables" "$folder/$1.parquet"; }
+    peer=benches/peers/groceries.py input=$tables
     ;;
 payments)
     rows=${2:-10000000}
@@ -35,7 +39,7 @@ payments)
     # The same stages with the rows written at the end, as a user would keep them.
     { cat benches/fraud-features.yaml; printf '  - sink.parquet: {path: "%s"}\n' "$folder/takt.parquet"; } >"$folder/features.yaml"
     run_takt=(run "$folder/features.yaml" --fresh --param "input=$csv")
-    peer() { "$PYTHON" benches/peers/fraud_features.py "$1" "$csv" "$folder/$1.parquet"; }
+    peer=benches/peers/fraud_features.py input=$csv
     ;;
 *)
     echo "unknown work: $work" >&2
@@ -43,20 +47,23 @@ payments)
     ;;
 esac
 
-# Seconds and peak memory of the whole process, as the peers report their own.
-run_measured() {
-    "$PYTHON" - "$takt" "$@" <<'PYTHON'
+# Seconds and peak memory of a process, beside the sums that a peer prints.
+measured() {
+    "$PYTHON" - "$@" <<'PYTHON'
 import json, resource, subprocess, sys, time
+engine, *command = sys.argv[1:]
 began = time.perf_counter()
-subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+run = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 seconds = time.perf_counter() - began
 peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-print(json.dumps({"engine": "taktline", "seconds": round(seconds, 3), "peak_mb": round(peak)}))
+sums = {} if engine == "taktline" else {"sums": json.loads(run.stdout)["sums"]}
+print(json.dumps({"engine": engine, "seconds": round(seconds, 3), "peak_mb": round(peak), **sums}))
 PYTHON
 }
+peer() { measured "$1" "$PYTHON" "$peer" "$1" "$input" "$folder/$1.parquet"; }
 
 for ((round = 1; round <= rounds; round++)); do
-    run_measured "${run_takt[@]}" | tee -a "$results"
+    measured taktline "$takt" "${run_takt[@]}" | tee -a "$results"
     peer polars | tee -a "$results"
     peer polars-streaming | tee -a "$results"
 done

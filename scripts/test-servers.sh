@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Gets what the tests need besides this repository, where it is missing: PostgreSQL and MariaDB (Debian packages) and moto, which
 # speaks S3 (from PyPI, into ~/.cache/taktline/moto); the tests start them for themselves, on free ports and in temporary folders.
-# And MovieLens-100K (datasets/pull).
+# A font with Chinese letters, for pictures. And MovieLens-100K (datasets/pull).
 set -euo pipefail
 
 missing=()
 compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || command -v postgres >/dev/null || missing+=(postgresql)
 [[ -x /usr/sbin/mariadbd ]] || command -v mariadbd >/dev/null || missing+=(mariadb-server)
+compgen -G '/usr/share/fonts/*/wqy/*.ttc' >/dev/null || fc-list ':lang=zh' 2>/dev/null | grep -q . || missing+=(fonts-wqy-microhei)
 if ((${#missing[@]})); then
     if ! command -v apt-get >/dev/null; then
         echo "test-servers: error: install ${missing[*]} (here they cannot be installed with apt-get)" >&2

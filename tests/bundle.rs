@@ -489,6 +489,45 @@ fn a_null_where_training_had_some_is_scored() {
 }
 
 #[test]
+fn a_null_that_a_stage_fills_is_scored_though_training_had_none() {
+    let project = Project::with(
+        "\
+pipeline: filled
+columns: {label: {role: target}}
+stages:
+  - source.csv: {path: rows.csv}
+  - split.random: {test: 0.3, seed: 1}
+  - clean.fill_null: {columns: [x], with: median}
+  - features.standardize: {columns: [x]}
+  - model.linfa.logistic_regression: {features: [x, y]}
+  - evaluate.classification: {}
+  - deploy.bundle: {}
+",
+    );
+    let rows: String = (0..100)
+        .map(|row| format!("{row},{},{}\n", row * 7 % 10, u8::from(row > 40)))
+        .collect();
+    project.write("rows.csv", format!("x,y,label\n{rows}"));
+    let bundle = project.run_pipeline(&[]).bundle();
+    project.write("input.csv", "x,y\n,3\n80,3\n");
+    project
+        .score(&bundle, "input.csv", "scored.csv")
+        .succeeded();
+    let scored = project.read("scored.csv");
+    let answers: Vec<&str> = scored.lines().skip(1).collect();
+    assert_ne!(answers[0], answers[1]);
+    // What nothing fills is refused as before.
+    project.write("input.csv", "x,y\n1,\n80,3\n");
+    let outcome = project.score(&bundle, "input.csv", "scored.csv");
+    assert_eq!(outcome.code, 1);
+    assert!(
+        outcome.stderr.contains("`y` has a null in row 1"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
 fn no_rows_are_scored_as_none() {
     let (project, bundle, _) = tumours();
     project.write("input.csv", "note,mean_radius,mean_texture,worst_area\n");

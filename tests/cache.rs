@@ -189,6 +189,35 @@ fn other_data_runs_everything() {
 }
 
 #[test]
+fn other_data_of_the_same_size_and_time_is_other_data() {
+    let project = Project::with(
+        "\
+pipeline: same
+stages:
+  - source.csv: {path: rows.csv}
+  - split.random: {test: 0.5, seed: 1}
+  - features.standardize: {columns: [v]}
+  - sink.csv: {path: out.csv}
+",
+    );
+    let then = SystemTime::now() - Duration::from_secs(86_400);
+    let write = |rows: &str| {
+        project.write("rows.csv", rows);
+        let file = fs::File::options()
+            .write(true)
+            .open(project.path("rows.csv"));
+        let file = file.expect("opened");
+        file.set_modified(then).expect("an earlier time");
+        project.takt(["run", "pipeline.yaml"]).run().succeeded();
+        project.read("out.csv")
+    };
+    let first = write("v\n1.5\n2.5\n3.5\n4.5\n");
+    let second = write("v\n9.5\n2.5\n8.5\n4.5\n");
+    assert_ne!(first, second);
+    assert_eq!(write("v\n1.5\n2.5\n3.5\n4.5\n"), first);
+}
+
+#[test]
 fn damage_anywhere_in_the_cache_changes_no_result() {
     let project = tumours::project();
     let first = project.run_pipeline(&[]);

@@ -263,3 +263,27 @@ stages:
         .collect();
     assert_eq!(predictions, [true, false], "{scored}");
 }
+
+#[test]
+fn a_warning_beside_an_error_is_told_too() {
+    let project = Project::with(
+        "\
+pipeline: both
+stages:
+  - source.csv: {path: rows.csv}
+  - check.expect:
+      - {column: v, between: [0, 10], severity: warn}
+      - {column: id, unique: true}
+",
+    );
+    project.write("rows.csv", "id,v\n1,5\n1,50\n");
+    let outcome = project.takt(["run", "pipeline.yaml"]).run();
+    assert_eq!(outcome.code, 3);
+    assert!(
+        outcome
+            .stderr
+            .contains("no more than a warning: `v between"),
+        "{}",
+        outcome.stderr
+    );
+}

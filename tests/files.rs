@@ -54,3 +54,16 @@ fn a_file_that_moves_to_another_partition_is_new_data() {
     .expect("moved");
     project.takt(["run", "pipeline.yaml"]).run().ended_with(3);
 }
+
+#[test]
+fn a_pattern_may_begin_with_a_wildcard() {
+    for pattern in ["g*.csv", "./g*.csv", "**/g*.csv", "*.csv"] {
+        let project = Project::with(&format!(
+            "pipeline: many\nstages:\n  - source.csv: {{path: \"{pattern}\"}}\n  - sink.ndjson: {{path: out.ndjson}}\n"
+        ));
+        project.write("g1.csv", "v\n1\n");
+        project.write("g2.csv", "v\n2\n");
+        project.takt(["run", "pipeline.yaml"]).run().succeeded();
+        assert_eq!(project.read("out.ndjson").lines().count(), 2, "{pattern}");
+    }
+}

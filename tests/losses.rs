@@ -149,6 +149,23 @@ stages:
 }
 
 #[test]
+fn rows_that_a_fitted_stage_drops_are_told() {
+    let project = Project::with(
+        "\
+pipeline: far
+stages:
+  - source.csv: {path: rows.csv}
+  - clean.clip_outliers: {columns: [v], method: iqr, action: drop}
+  - sink.csv: {path: out.csv}
+",
+    );
+    let rows: String = (0..20).map(|row| format!("{}\n", row % 5)).collect();
+    project.write("rows.csv", format!("v\n{rows}900\n-900\n"));
+    let told = &stages(&project)[1];
+    assert_eq!(told["rows_dropped"], 2, "{told}");
+}
+
+#[test]
 fn a_value_that_does_not_fit_is_told_with_its_row() {
     let project = Project::with(
         "pipeline: prices

@@ -25,6 +25,7 @@ mod fraud;
 mod groups;
 mod harness;
 mod interruption;
+mod labels;
 mod losses;
 mod models;
 mod object_store;

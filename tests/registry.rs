@@ -291,6 +291,23 @@ stages:
         "{}",
         shown.stdout
     );
+    // Not to a version whose files are gone, though: the alias stays where it is.
+    let listed = json(&project, &["models", "list"], &[]);
+    let first = listed.as_array().expect("versions");
+    let first = first.iter().find(|model| model["version"] == 1);
+    let place = first.and_then(|model| model["place"].as_str());
+    let place = project.path(place.expect("a folder"));
+    let aside = place.with_extension("aside");
+    std::fs::rename(&place, &aside).expect("renamed");
+    let refused = project.takt(["models", "rollback", "churn"]).run();
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.stderr.contains("is not there any more"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(in_production(&project), 2);
+    std::fs::rename(&aside, &place).expect("renamed back");
     project
         .takt(["models", "rollback", "churn"])
         .run()

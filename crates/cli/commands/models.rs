@@ -32,8 +32,9 @@ pub(crate) fn models(arguments: &ModelsArguments, output: &mut Output) -> anyhow
                 told(name, version, alias, "", output)
             }
             ModelsCommand::Rollback { name, alias } => {
+                let before = store.version_before(name, alias).await?;
+                check_bundle(&store.model(name, &before.to_string()).await?)?;
                 let version = store.rollback(name, alias, now()).await?;
-                check_bundle(&store.model(name, &version.to_string()).await?)?;
                 told(name, version, alias, " again", output)
             }
             ModelsCommand::Diff {

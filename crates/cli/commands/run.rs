@@ -420,6 +420,9 @@ fn text(finished: &Finished, output: &mut Output) -> anyhow::Result<()> {
             judged = format!("{judged}, {percent} % intervals by bootstrap ({samples} samples)");
         }
         output.line(format!("{} {}", styled(BOLD, stage), styled(FAINT, judged)))?;
+        for note in &evaluation.notes {
+            output.line(format!("note: {note}"))?;
+        }
         let has_train = !evaluation.train_metrics.is_empty();
         let mut headings = vec![("metric", Align::Left), ("value", Align::Right)];
         if evaluation.intervals.is_some() {

@@ -13,6 +13,9 @@ pub struct Evaluation {
     pub metrics: Vec<(String, f64)>,
     /// The same metrics on the training part, where that is cheap: the gap shows overfitting.
     pub train_metrics: Vec<(String, f64)>,
+    /// What a reader of the metrics should know about the rows, in sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// How far the metrics would move with other rows of the same kind, where that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intervals: Option<Intervals>,

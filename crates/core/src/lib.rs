@@ -42,7 +42,7 @@ pub use label::{Classes, Label, quoted, unknown_label};
 pub use nested::{NESTED, Nested, NestedState};
 pub use operation::{
     AsOfDirection, Cardinality, JoinKind, Keep, Local, Operation, SortKey, WindowFrame,
-    output_schema,
+    output_schema, schema_after,
 };
 pub use requirement::{Bound, Comparison, Requirement};
 pub use schema::{Column, Facts, PARTITION, Partition, Role, Schema, type_name};

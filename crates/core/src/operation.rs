@@ -275,12 +275,13 @@ impl Operation {
 pub fn output_schema(operations: &[Operation], inputs: &[Schema]) -> Schema {
     let mut schema = inputs.first().cloned().unwrap_or_default();
     for operation in operations {
-        schema = step(operation, schema, inputs);
+        schema = schema_after(operation, schema, inputs);
     }
     schema
 }
 
-fn step(operation: &Operation, mut schema: Schema, inputs: &[Schema]) -> Schema {
+/// The schema after one operation on rows of this schema; `inputs` are the stage's, for an operation that has a second one.
+pub fn schema_after(operation: &Operation, mut schema: Schema, inputs: &[Schema]) -> Schema {
     match operation {
         Operation::Project(columns) => {
             let mut next = Schema {
@@ -294,9 +295,13 @@ fn step(operation: &Operation, mut schema: Schema, inputs: &[Schema]) -> Schema 
             next
         }
         Operation::With(columns) => {
-            let before = schema.clone();
-            for (name, expression) in columns {
-                add(&mut schema, computed(name, expression, &before));
+            // All of them read what was there before.
+            let added: Vec<Option<Column>> = columns
+                .iter()
+                .map(|(name, expression)| computed(name, expression, &schema))
+                .collect();
+            for column in added {
+                add(&mut schema, column);
             }
             schema
         }
@@ -408,23 +413,21 @@ fn append_right(schema: &mut Schema, right: Option<&Schema>, columns: &[(String,
 
 /// The column that an expression makes: a plain column keeps its role; anything computed is a feature with its sources' lineage.
 fn computed(name: &str, expression: &Expression, schema: &Schema) -> Option<Column> {
-    let dtype: DataType = data_type(expression, schema).ok()?;
-    let mut column = Column::new(name, dtype);
     if let Expression::Column(source) = expression {
-        let source = schema.column(source)?;
-        column.role = source.role;
-        column.categories = source.categories.clone();
-    } else if let Some(replaced) = schema.column(name) {
-        // `amount: coalesce(amount, 0)` keeps what `amount` is for.
-        if expression.columns().contains(name) {
-            column.role = replaced.role;
-        }
+        return Some(Column {
+            name: name.to_owned(),
+            ..schema.column(source)?.clone()
+        });
     }
-    for source in expression
-        .columns()
-        .iter()
-        .filter_map(|source| schema.column(source))
+    let mut column = Column::new(name, data_type(expression, schema).ok()?);
+    let read = expression.columns();
+    // `amount: coalesce(amount, 0)` keeps what `amount` is for.
+    if read.contains(name)
+        && let Some(replaced) = schema.column(name)
     {
+        column.role = replaced.role;
+    }
+    for source in read.iter().filter_map(|source| schema.column(source)) {
         column
             .from_target
             .extend(source.from_target.iter().cloned());

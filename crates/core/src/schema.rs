@@ -151,6 +151,8 @@ pub struct Facts {
     /// The stage that gave the training part rows made from other training rows: what is learned on some of them does not
     /// leave out the answers of the others.
     pub multiplied_by: Option<String>,
+    /// Training rows of some classes were added or left out: the training part does not tell how frequent classes are.
+    pub is_balanced: bool,
     /// The target of the model above, once there is one.
     pub model_target: Option<String>,
     /// The class labels of the model above, where they are known before training.

@@ -20,6 +20,11 @@ pub trait Stage: Send + Sync {
     /// What this stage is to an engine.
     fn shape(&self) -> Shape<'_>;
 
+    /// Columns whose nulls it takes the place of, so that a bundle accepts nulls in them though training had none.
+    fn fills(&self) -> BTreeSet<String> {
+        BTreeSet::new()
+    }
+
     /// The models inside its params. Their kinds' versions count for what is kept as its own does.
     fn nested(&self) -> Vec<&Nested> {
         Vec::new()

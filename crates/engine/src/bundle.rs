@@ -23,9 +23,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use taktline_core::{
-    Capabilities, CheckContext, Column, Error, Local, Model, Operation, PARTITION, Partition,
-    Predictor, Registry, Result, Role, Schema, Shape, Stage, State, closest, output_schema,
-    type_name,
+    Capabilities, CheckContext, Column, Error, Expression, Local, Model, Operation, PARTITION,
+    Partition, Predictor, Registry, Result, Role, Schema, Shape, Stage, State, closest,
+    output_schema, type_name,
 };
 use taktline_spec::Plan;
 
@@ -124,7 +124,7 @@ pub struct InputColumn {
     pub dtype: DataType,
     /// Its role.
     pub role: Role,
-    /// Whether the training data held nulls in it; where it did not, a null is refused.
+    /// Whether the training data held nulls in it, or a stage fills them; where not, a null is refused.
     pub nullable: bool,
     /// Its possible values, where the source knew them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -221,6 +221,30 @@ impl Scoring<'_> {
         Ok(wanted)
     }
 
+    /// Required columns whose nulls a replayed stage fills before anything else reads them.
+    fn filled(&self, required: &BTreeSet<String>) -> Result<BTreeSet<String>> {
+        let (mut filled, mut unread) = (BTreeSet::new(), required.clone());
+        for (index, state) in self.extent.replay.iter().zip(self.states) {
+            let stage = &self.plan.stages[*index];
+            let fills = stage.stage.fills();
+            filled.extend(unread.extract_if(.., |name| fills.contains(name)));
+            let input = std::slice::from_ref(&self.schemas[stage.inputs[0]]);
+            for operation in lowered(stage.stage.as_ref(), state.as_ref(), input)? {
+                let reads = match &operation {
+                    // A column that passes under its name is not looked at.
+                    Operation::Project(columns) => columns
+                        .iter()
+                        .filter(|(name, value)| *value != Expression::column(name))
+                        .flat_map(|(_, value)| value.columns())
+                        .collect(),
+                    other => other.reads(),
+                };
+                unread.retain(|name| !reads.contains(name));
+            }
+        }
+        Ok(filled)
+    }
+
     /// Writes the bundle into `folder/<id>`, whole or not at all.
     pub(crate) fn write(
         &self,
@@ -257,6 +281,7 @@ impl Scoring<'_> {
             });
         }
         let cut = &schemas[extent.cut];
+        let filled = self.filled(required)?;
         let input = cut
             .columns
             .iter()
@@ -267,7 +292,9 @@ impl Scoring<'_> {
                 dtype: column.dtype.clone(),
                 role: column.role,
                 // Of the rows to score the target is not known yet; only its earlier values are read.
-                nullable: with_nulls.contains(&column.name) || column.role == Role::Target,
+                nullable: with_nulls.contains(&column.name)
+                    || filled.contains(&column.name)
+                    || column.role == Role::Target,
                 categories: column.categories.clone(),
             })
             .collect();
@@ -362,13 +389,12 @@ fn lowered(stage: &dyn Stage, state: Option<&State>, schemas: &[Schema]) -> Resu
     }
 }
 
-/// A model whose predictions another model learns from, as an operation: its columns stand behind the others.
-fn predicted(
+/// The input with the columns that a fitted model adds: the check may not have known them, since only the rows tell the classes.
+pub(crate) fn with_predictions(
     stage: &dyn Stage,
-    model: &dyn Model,
-    state: &State,
+    predictor: &dyn Predictor,
     input: Schema,
-) -> Result<Operation> {
+) -> Result<Schema> {
     let mut quiet = CheckContext {
         stage: "",
         seed: 0,
@@ -376,19 +402,33 @@ fn predicted(
         capabilities: &Capabilities::default(),
         problems: Vec::new(),
     };
-    // Its problems were told when the bundle was made; here it only says what its columns are for.
+    // Its problems were told when it was checked; here it only says what its columns are for.
     let declared = stage.check(std::slice::from_ref(&input), &mut quiet);
-    let predictor: Arc<dyn Predictor> = model.load(state)?.into();
-    let reads = model.features(&input).into_iter().collect();
     let none = DataFrame::empty_with_schema(&input.to_polars());
-    let mut schema = input;
+    let mut schema = Schema {
+        facts: declared.facts.clone(),
+        ..input
+    };
     for column in predictor.predict(&none)? {
         let name = column.name().as_str();
-        let role = declared
-            .column(name)
-            .map_or(Role::Internal, |column| column.role);
-        schema.set(Column::new(name, column.dtype().clone()).with_role(role));
+        schema.set(match declared.column(name) {
+            Some(declared) => declared.clone(),
+            None => Column::new(name, column.dtype().clone()).with_role(Role::Internal),
+        });
     }
+    Ok(schema)
+}
+
+/// A model whose predictions another model learns from, as an operation: its columns stand behind the others.
+fn predicted(
+    stage: &dyn Stage,
+    model: &dyn Model,
+    state: &State,
+    input: Schema,
+) -> Result<Operation> {
+    let predictor: Arc<dyn Predictor> = model.load(state)?.into();
+    let reads = model.features(&input).into_iter().collect();
+    let schema = with_predictions(stage, &*predictor, input)?;
     Ok(Operation::Local(Local {
         name: "predict",
         reads,

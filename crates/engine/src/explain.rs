@@ -46,7 +46,7 @@ pub struct Explanation {
 /// # Errors
 /// A source's files cannot be read.
 pub fn explain(plan: &Plan, store: &Store, directory: &Path) -> Result<Vec<Explanation>> {
-    let records = records(plan, store, directory)?;
+    let records = records(plan, store, directory, false)?;
     let last: Option<PlanRecord> = store.last_record(&plan.pipeline);
     let collected = store.collected();
     let readers = crate::run::readers(plan);

@@ -1,8 +1,9 @@
-//! Content hashes of the files that sources read; a file whose size and time are as before is not read again.
+//! Content hashes of the files that sources read; a file whose size and times are as before is not read again.
 
 use std::{
     collections::BTreeMap,
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -23,22 +24,42 @@ const GRAIN_SECONDS: u64 = 2;
 struct Seen {
     size: u64,
     modified: String,
+    /// Where and when the system last noted a change: nobody can set that back, as copies that keep their time do with the other.
+    #[serde(default)]
+    changed: String,
     hash: String,
 }
 
 type Index = BTreeMap<String, Seen>;
 
 impl Store {
-    /// The content hash of each file, by its path; files that are not known yet are hashed at the same time.
+    /// The content hash of each file, by its path; files that are not known yet are hashed at the same time, and all of them if
+    /// `anew`.
     ///
     /// # Errors
     /// The first file that cannot be read.
-    pub(crate) fn fingerprints(&self, paths: &[PathBuf]) -> Result<BTreeMap<PathBuf, String>> {
+    pub(crate) fn fingerprints(
+        &self,
+        paths: &[PathBuf],
+        anew: bool,
+    ) -> Result<BTreeMap<PathBuf, String>> {
+        self.fingerprints_at(paths, anew, SystemTime::now())
+    }
+
+    fn fingerprints_at(
+        &self,
+        paths: &[PathBuf],
+        anew: bool,
+        now: SystemTime,
+    ) -> Result<BTreeMap<PathBuf, String>> {
         let place = self.fingerprint_index();
-        let known = read(&place);
+        let known = match anew {
+            true => Index::new(),
+            false => read(&place),
+        };
         let looked: Vec<Looked> = paths
             .par_iter()
-            .map(|path| look(path, &known))
+            .map(|path| look(path, &known, now))
             .collect::<Result<_>>()?;
         let learned: Index = looked
             .iter()
@@ -84,42 +105,47 @@ struct Looked {
     is_news: bool,
 }
 
-fn look(path: &Path, known: &Index) -> Result<Looked> {
+fn look(path: &Path, known: &Index, now: SystemTime) -> Result<Looked> {
     let metadata = fs::metadata(path).map_err(|error| Error::reading(path, error))?;
-    let modified = metadata
-        .modified()
-        .ok()
-        .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let since_epoch = |time: SystemTime| time.duration_since(UNIX_EPOCH).ok();
+    let modified = metadata.modified().ok().and_then(since_epoch);
     let name = fs::canonicalize(path)
         .unwrap_or_else(|_| path.to_owned())
         .display()
         .to_string();
-    let size = metadata.len();
-    let modified_text = modified
-        .map(|time| time.as_nanos().to_string())
-        .unwrap_or_default();
-    if let Some(before) = known.get(&name)
-        && before.size == size
-        && before.modified == modified_text
-    {
-        return Ok(Looked {
-            name,
-            seen: before.clone(),
-            is_news: false,
-        });
+    let mut seen = Seen {
+        size: metadata.len(),
+        modified: modified
+            .map(|time| time.as_nanos().to_string())
+            .unwrap_or_default(),
+        changed: format!(
+            "{}:{} {}.{:09}",
+            metadata.dev(),
+            metadata.ino(),
+            metadata.ctime(),
+            metadata.ctime_nsec()
+        ),
+        hash: String::new(),
+    };
+    if let Some(before) = known.get(&name) {
+        seen.hash.clone_from(&before.hash);
+        if seen == *before {
+            return Ok(Looked {
+                name,
+                seen,
+                is_news: false,
+            });
+        }
     }
-    let hash = hash(path, size).map_err(|error| Error::reading(path, error))?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let is_settled = modified.is_some_and(|time| {
-        now.is_ok_and(|now| now.saturating_sub(time).as_secs() >= GRAIN_SECONDS)
+    seen.hash = hash(path, seen.size).map_err(|error| Error::reading(path, error))?;
+    let changed = u64::try_from(metadata.ctime()).ok();
+    let last = modified.map(|time| time.as_secs()).max(changed);
+    let is_settled = last.is_some_and(|last| {
+        since_epoch(now).is_some_and(|now| now.as_secs().saturating_sub(last) >= GRAIN_SECONDS)
     });
     Ok(Looked {
         name,
-        seen: Seen {
-            size,
-            modified: modified_text,
-            hash,
-        },
+        seen,
         is_news: is_settled,
     })
 }
@@ -147,14 +173,13 @@ mod tests {
     }
 
     fn one(store: &Store, path: &Path) -> String {
-        let hashes = store.fingerprints(&[path.to_owned()]).expect("hashes");
-        hashes[path].clone()
+        several(store, &[path.to_owned()], false)[path].clone()
     }
 
-    fn age(path: &Path, seconds: u64) {
-        let then = SystemTime::now() - Duration::from_secs(seconds);
-        let file = File::options().write(true).open(path).expect("opened");
-        file.set_modified(then).expect("an earlier time");
+    /// As somebody asks who comes a minute later.
+    fn several(store: &Store, paths: &[PathBuf], anew: bool) -> BTreeMap<PathBuf, String> {
+        let later = SystemTime::now() + Duration::from_secs(60);
+        store.fingerprints_at(paths, anew, later).expect("hashes")
     }
 
     #[test]
@@ -173,17 +198,47 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Store::new(folder.path());
         let path = file(folder.path(), "data.csv", "a\n1\n");
-        age(&path, 60);
         let before = one(&store, &path);
+        // Who does not read it believes what is written down.
+        let place = store.fingerprint_index();
+        let known = fs::read_to_string(&place).expect("an index");
+        fs::write(&place, known.replace(&before, "believed")).expect("written");
+        assert_eq!(one(&store, &path), "believed");
+        assert_eq!(
+            several(&store, std::slice::from_ref(&path), true)[&path],
+            before
+        );
+        assert_eq!(one(&store, &path), before, "what was read is written down");
+    }
+
+    #[test]
+    fn a_file_just_written_is_not_yet_settled() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::new(folder.path());
+        let path = file(folder.path(), "data.csv", "a\n1\n");
+        store
+            .fingerprints(std::slice::from_ref(&path), false)
+            .expect("hashes");
+        assert!(read(&store.fingerprint_index()).is_empty());
+    }
+
+    #[test]
+    fn other_bytes_of_the_same_size_and_time_are_noticed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::new(folder.path());
+        let path = file(folder.path(), "data.csv", "a\n1\n");
         let modified = fs::metadata(&path)
             .and_then(|of| of.modified())
             .expect("a time");
-        // Other bytes under the same size and time: only who reads it again notices.
-        fs::write(&path, "a\n2\n").expect("written");
-        let handle = File::options().write(true).open(&path).expect("opened");
-        handle.set_modified(modified).expect("the time set back");
+        let before = one(&store, &path);
+        // As a copy does that keeps the time: another file, or the same one with its time set back.
+        let other = file(folder.path(), "other.csv", "a\n2\n");
+        for path in [&other, &path] {
+            let handle = File::options().write(true).open(path).expect("opened");
+            handle.set_modified(modified).expect("a time set back");
+        }
         assert_eq!(before, one(&store, &path));
-        age(&path, 30);
+        fs::rename(&other, &path).expect("in its place");
         assert_ne!(before, one(&store, &path));
     }
 
@@ -192,27 +247,25 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let paths: Vec<PathBuf> = (0..64)
             .map(|number| {
-                let path = file(
+                file(
                     folder.path(),
                     &format!("{number}.csv"),
                     &format!("a\n{number}\n"),
-                );
-                age(&path, 60);
-                path
+                )
             })
             .collect();
         std::thread::scope(|scope| {
             for part in paths.chunks(8) {
                 let store = Store::new(folder.path());
-                scope.spawn(move || store.fingerprints(part).expect("hashes"));
+                scope.spawn(move || several(&store, part, false));
             }
         });
         let store = Store::new(folder.path());
         assert_eq!(read(&store.fingerprint_index()).len(), 64);
-        let hashes = store.fingerprints(&paths).expect("hashes");
+        let hashes = several(&store, &paths, false);
         let different: std::collections::BTreeSet<&String> = hashes.values().collect();
         assert_eq!(different.len(), 64);
         let missing = folder.path().join("missing.csv");
-        assert!(store.fingerprints(&[missing]).is_err());
+        assert!(store.fingerprints(&[missing], false).is_err());
     }
 }

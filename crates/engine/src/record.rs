@@ -85,11 +85,12 @@ impl From<Unrecorded> for Error {
     }
 }
 
-/// The record of every stage, in plan order.
+/// The record of every stage, in plan order; if `anew`, whatever is known of files is found out again.
 pub(crate) fn records(
     plan: &Plan,
     store: &Store,
     directory: &Path,
+    anew: bool,
 ) -> Result<Vec<StageRecord>, Unrecorded> {
     let mut fingerprints = Vec::with_capacity(plan.stages.len());
     let cx = SourceContext {
@@ -124,7 +125,7 @@ pub(crate) fn records(
         .flatten()
         .collect();
     let files: Vec<PathBuf> = files.into_iter().cloned().collect();
-    let hashes = store.fingerprints(&files)?;
+    let hashes = store.fingerprints(&files, anew)?;
     let mut records: Vec<StageRecord> = Vec::with_capacity(plan.stages.len());
     for (stage, fingerprint) in plan.stages.iter().zip(fingerprints) {
         let record = record(plan, stage, &records, fingerprint, &hashes)?;

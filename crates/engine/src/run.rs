@@ -16,10 +16,10 @@ use polars::{
 };
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    Bound, Cancellation, Diagnostic, Error, Evaluate, Evaluation, Expectation, Expression,
-    FitContext, Frame, Model, Operation, Output, PARTITION, Partition, Problem, Progress,
-    ProgressEvent, Requirement, Result, Round, Schema, Shape, Sink, SourceContext, State, counted,
-    output_schema, path, thousands,
+    Bound, Cancellation, Capabilities, CheckContext, Diagnostic, Error, Evaluate, Evaluation,
+    Expectation, Expression, FitContext, Frame, Model, Operation, Output, PARTITION, Partition,
+    Predictor, Problem, Progress, ProgressEvent, Requirement, Result, Round, Schema, Severity,
+    Shape, Sink, SourceContext, State, counted, output_schema, path, thousands,
 };
 use taktline_spec::Plan;
 use taktline_store::{Promotion, new_run_id, now};
@@ -132,8 +132,8 @@ pub fn run(
     if options.fresh {
         forget(plan, directory).map_err(|unrecorded| unreadable(plan, &unrecorded))?;
     }
-    let records =
-        records(plan, store, directory).map_err(|unrecorded| unreadable(plan, &unrecorded))?;
+    let records = records(plan, store, directory, options.fresh)
+        .map_err(|unrecorded| unreadable(plan, &unrecorded))?;
     if let Some(lease) = &mut lease
         && let Err(error) = lease.hold(records.iter().map(|record| record.key))
     {
@@ -231,7 +231,7 @@ fn unreadable(plan: &Plan, unrecorded: &Unrecorded) -> Failure {
 /// The message of the stage that failed.
 pub fn frame(plan: &Plan, directory: &Path) -> Result<DataFrame> {
     let store = Store::new(directory);
-    let records = records(plan, &store, directory)?;
+    let records = records(plan, &store, directory, false)?;
     let (options, cancellation) = (
         RunOptions {
             fresh: true,
@@ -294,8 +294,8 @@ pub fn rows_after(
     observer: &dyn Observer,
     cancellation: &Cancellation,
 ) -> Result<Frame, Failure> {
-    let records =
-        records(plan, store, directory).map_err(|unrecorded| unreadable(plan, &unrecorded))?;
+    let records = records(plan, store, directory, false)
+        .map_err(|unrecorded| unreadable(plan, &unrecorded))?;
     let options = RunOptions::default();
     let mut run = Run::new(
         plan,
@@ -336,6 +336,8 @@ pub(crate) struct Run<'a> {
     /// What the stages' rows really look like; differs from the plan where only training knows (one column a category).
     schemas: Vec<Option<Schema>>,
     states: Vec<Option<State>>,
+    /// Models that were loaded to tell their columns and have still to predict.
+    predictors: Vec<Option<Box<dyn Predictor>>>,
     /// Rows that models learned from and have still to predict.
     model_inputs: Vec<Option<DataFrame>>,
     /// The stage whose columns are all wanted, whatever the stages below read.
@@ -393,6 +395,7 @@ impl<'a> Run<'a> {
             frames: (0..count).map(|_| None).collect(),
             schemas: vec![None; count],
             states: (0..count).map(|_| None).collect(),
+            predictors: (0..count).map(|_| None).collect(),
             model_inputs: vec![None; count],
             wanted_whole: None,
             tallies: (0..count).map(|_| Tally::new(&queries)).collect(),
@@ -414,6 +417,7 @@ impl<'a> Run<'a> {
     fn all(&mut self) -> StageResult<()> {
         for index in 0..self.plan.stages.len() {
             self.cancellation.check().at(index)?;
+            self.check_again(index)?;
             let stage = &self.plan.stages[index];
             match stage.stage.shape() {
                 Shape::Expect(_) => {
@@ -706,7 +710,32 @@ impl<'a> Run<'a> {
             .collect()
     }
 
-    /// The schema after the stage, with the columns that training made in the place of those that stood for them.
+    /// Below a model whose classes only the rows tell, `takt check` lets the names pass that it does not know: by now all are known.
+    fn check_again(&mut self, index: usize) -> StageResult<()> {
+        let plan = self.plan;
+        let stage = &plan.stages[index];
+        let mut inputs = stage.inputs.iter().map(|input| &plan.stages[*input].schema);
+        if inputs.all(|input| !input.incomplete) {
+            return Ok(());
+        }
+        let inputs = self.input_schemas(index)?;
+        let mut cx = CheckContext {
+            stage: &stage.id,
+            seed: plan.seed,
+            directory: self.directory,
+            // The plan would not be there, were anything missing.
+            capabilities: &Capabilities::default(),
+            problems: Vec::new(),
+        };
+        stage.stage.check(&inputs, &mut cx);
+        let mut problems = cx.problems.into_iter();
+        match problems.find(|problem| problem.severity == Severity::Error) {
+            Some(problem) => Err(Error::Problem(Box::new(problem))).at(index),
+            None => Ok(()),
+        }
+    }
+
+    /// The schema after the stage, with the columns that training made in the place of those that stood for them or were not known.
     fn schema(&mut self, index: usize) -> StageResult<Schema> {
         if let Some(schema) = &self.schemas[index] {
             return Ok(schema.clone());
@@ -714,11 +743,8 @@ impl<'a> Run<'a> {
         let plan = self.plan;
         let stage = &plan.stages[index];
         let is_open = |stage: usize| {
-            plan.stages[stage]
-                .schema
-                .columns
-                .iter()
-                .any(taktline_core::Column::is_open)
+            let schema = &plan.stages[stage].schema;
+            schema.incomplete || schema.columns.iter().any(taktline_core::Column::is_open)
         };
         let schema = if !is_open(index) && !bundle::ancestors(plan, index).into_iter().any(is_open)
         {
@@ -732,6 +758,14 @@ impl<'a> Run<'a> {
                 Shape::Estimator(estimator) => {
                     let state = self.state(index)?;
                     output_schema(&estimator.lower(&state, &inputs).at(index)?, &inputs)
+                }
+                Shape::Model(model) => {
+                    let state = self.state(index)?;
+                    let predictor = model.load(&state).at(index)?;
+                    let input = inputs.into_iter().next().unwrap_or_default();
+                    let schema = bundle::with_predictions(&*stage.stage, &*predictor, input);
+                    self.predictors[index] = Some(predictor);
+                    schema.at(index)?
                 }
                 // What the others add has names that `check` knew.
                 _ => {
@@ -968,13 +1002,20 @@ impl<'a> Run<'a> {
         let stage = &self.plan.stages[index].id;
         let quarantine =
             quarantine::write(self.store, &self.run, stage, &data, &rows_schema, &found);
-        let broken: Vec<String> = found
-            .iter()
-            .filter(|rule| rule.is_error && rule.violations > 0)
-            .map(broken_rule)
-            .collect();
-        if !broken.is_empty() {
-            let mut message = broken.join("; ");
+        let broken = |is_error: bool| -> Vec<String> {
+            let rules = found.iter();
+            rules
+                .filter(|rule| rule.is_error == is_error && rule.violations > 0)
+                .map(broken_rule)
+                .collect()
+        };
+        let errors = broken(true);
+        if !errors.is_empty() {
+            let mut message = errors.join("; ");
+            let warnings = broken(false).join("; ");
+            if !warnings.is_empty() {
+                message.push_str(&format!("; and, no more than a warning: {warnings}"));
+            }
             match quarantine {
                 Ok(quarantine) => self
                     .quarantined
@@ -1222,7 +1263,10 @@ impl<'a> Run<'a> {
             None => self.model_input(index, model)?,
         };
         let began = Instant::now();
-        let predictor = model.load(&state).at(index)?;
+        let predictor = match self.predictors[index].take() {
+            Some(loaded) => loaded,
+            None => model.load(&state).at(index)?,
+        };
         let columns = predictor.predict(&data).at(index)?;
         let input = self.schema(self.input(index))?;
         // The check knows these names only where it knows the classes.
@@ -1595,6 +1639,7 @@ impl<'a> Run<'a> {
                         .iter()
                         .any(|operation| matches!(operation, Operation::Aggregate { .. }))
                 }),
+            Shape::Estimator(_) => true,
             _ => false,
         }
     }

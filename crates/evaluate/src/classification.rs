@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Classes, Error, Evaluate, Evaluation, Frame, Label, PARTITION, Partition, Plot,
-    Problem, Result, Role, Round, Schema, Shape, Stage, Table, did_you_mean, path, register_kind,
-    type_name,
+    Problem, Result, Role, Round, Schema, Shape, Stage, Table, counted, did_you_mean, path,
+    register_kind, type_name,
 };
 
 use crate::{
@@ -27,7 +27,8 @@ use crate::{
 ///
 /// Of two classes it gives `average_precision`, `roc_auc`, `recall_at_1pct_false_alarms` (the rate is a param), `precision`,
 /// `recall`, `f1`, `accuracy`, `balanced_accuracy`, `log_loss`, `brier`, `baseline_average_precision` (the share of positive rows: what
-/// chance reaches) and `baseline_accuracy` (always saying the label that is most frequent in training); with `cost` also `cost` (at the
+/// chance reaches) and `baseline_accuracy` (always saying the label that is most frequent in training, or, where the training rows were
+/// balanced, in the validation rows or else the judged ones); with `cost` also `cost` (at the
 /// threshold in use), `cost_at_0_5`, `cost_at_chosen_threshold` and `chosen_threshold`: the threshold at which mistakes
 /// cost least on the validation rows, or the training rows where there are none. It is never chosen on the rows that are judged, where
 /// another may cost less; costs are sums over the judged rows.
@@ -123,7 +124,7 @@ struct Cost {
 }
 
 register_kind! {
-    Classification, "evaluate.classification", version: 3,
+    Classification, "evaluate.classification", version: 4,
     example: "- evaluate.classification: {cost: {missed: 50, false_alarm: 1}}",
 }
 
@@ -336,9 +337,10 @@ impl Evaluate for Classification {
         let baseline = rows.select(parts.baseline()).constant();
 
         let mut evaluation = parts.evaluation();
+        evaluation.notes = judged.unlearned(&frame.data);
         let judge = match &rows.positive {
             Some(_) if parts.validation.is_empty() => {
-                Judge::Binary(self.choose_thresholds(&rows.select(parts.baseline())))
+                Judge::Binary(self.choose_thresholds(&rows.select(parts.learned())))
             }
             Some(_) => Judge::Binary(self.choose_thresholds(&rows.select(&parts.validation))),
             None => Judge::Multiclass,
@@ -500,6 +502,24 @@ impl Rows {
 
     fn len(&self) -> usize {
         self.truths.len()
+    }
+
+    /// Which labels of these rows the model cannot say, having met them in no training row.
+    fn unlearned(&self, data: &DataFrame) -> Vec<String> {
+        let is_learned = |label: &String| data.column(&format!("{PROBABILITY}{label}")).is_ok();
+        if !self.labels.iter().any(is_learned) {
+            return Vec::new();
+        }
+        let unlearned = self.labels.iter().zip(0..).filter_map(|(label, code)| {
+            let rows = self.truths.iter().filter(|truth| **truth == code).count();
+            (rows > 0 && !is_learned(label)).then(|| {
+                format!(
+                    "the label `{label}` of {} is in no training row: the model cannot say it",
+                    counted(rows, "row")
+                )
+            })
+        });
+        unlearned.collect()
     }
 
     fn select(&self, rows: &[usize]) -> Self {

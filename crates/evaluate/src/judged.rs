@@ -240,6 +240,8 @@ pub(crate) struct Parts {
     pub(crate) validation: Vec<usize>,
     /// Whether the judged rows are those that the model learned from.
     pub(crate) judges_train: bool,
+    /// Whether the training rows were balanced.
+    is_balanced: bool,
 }
 
 impl Parts {
@@ -263,6 +265,7 @@ impl Parts {
                 train: None,
                 validation: Vec::new(),
                 judges_train: true,
+                is_balanced: false,
             }
             .with_rows();
         };
@@ -281,6 +284,7 @@ impl Parts {
             train: Some(rows_of(Partition::Train)).filter(|rows| !rows.is_empty()),
             validation: rows_of(Partition::Validation),
             judges_train: wanted == Partition::Train,
+            is_balanced: frame.schema.facts.is_balanced,
         }
         .with_rows()
     }
@@ -295,9 +299,20 @@ impl Parts {
         }
     }
 
-    /// The rows that a baseline learns from: those of training, or the judged ones where no split tells them apart.
-    pub(crate) fn baseline(&self) -> &[usize] {
+    /// The rows that settings are chosen on where there are none of validation: those of training, or the judged ones where no
+    /// split tells them apart.
+    pub(crate) fn learned(&self) -> &[usize] {
         self.train.as_deref().unwrap_or(&self.judged)
+    }
+
+    /// The rows that a baseline learns from: those of training, but where these were balanced, and do not tell how frequent
+    /// classes are, those of validation or else the judged ones.
+    pub(crate) fn baseline(&self) -> &[usize] {
+        match self.is_balanced {
+            false => self.learned(),
+            true if self.validation.is_empty() => &self.judged,
+            true => &self.validation,
+        }
     }
 
     /// The training rows, where they are others than the judged ones.
@@ -425,11 +440,12 @@ pub(crate) struct Lift {
 
 impl Lift {
     /// The share of the baseline's distance from the best value that the model covers: 1 is perfect, 0 no better than the
-    /// baseline, below 0 worse. `None` where the baseline itself is perfect.
+    /// baseline, below 0 worse. `None` where the baseline itself is perfect, or so but for rounding.
     pub(crate) fn skill(&self) -> Option<f64> {
         let distance = self.best - self.baseline;
+        let is_apart = distance.abs() > 1e-12 * self.best.abs().max(1.0);
         // No better is 0, not -0.
-        (distance != 0.0).then(|| (self.model - self.baseline) / distance + 0.0)
+        is_apart.then(|| (self.model - self.baseline) / distance + 0.0)
     }
 }
 

@@ -166,6 +166,9 @@ fn write_evaluation(page: &mut String, id: &str, evaluation: &Evaluation) -> std
         )?;
     }
     page.push_str("</div>\n");
+    for note in &evaluation.notes {
+        writeln!(page, "<p>Note: {}.</p>", escaped(note))?;
+    }
     if !evaluation.plots.is_empty() {
         page.push_str("<div class=\"plots\">\n");
         for plot in &evaluation.plots {

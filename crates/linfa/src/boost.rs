@@ -43,7 +43,7 @@ const VERSION: u32 = 1;
 ///
 /// With `interval`, `lower` and `upper` are two further boosters, of the quantiles at both sides. Where there is a validation part, both
 /// ends then move by as much as makes them hold their share of its rows (Romano, Patterson and Candès: "Conformalized Quantile
-/// Regression", 2019); without one they tend to be too narrow.
+/// Regression", 2019); without one they tend to be too narrow. An interval always holds its own prediction.
 ///
 /// Adds `prediction` and, for classes, `probability_<label>` and, of two, `score`; with `interval` also `lower` and `upper`. Rows count by
 /// the column with role `weight`. The same seed gives the same trees on any number of cores.
@@ -232,10 +232,10 @@ impl Trees {
             ));
         }
         if let Some(level) = self.interval {
-            let is_number = output
+            let is_label = output
                 .column(classifier::PREDICTION)
-                .is_some_and(|column| column.dtype.is_float());
-            if is_ranking || (!is_number && !output.incomplete) {
+                .is_some_and(|column| !column.dtype.is_float());
+            if is_ranking || is_label {
                 cx.report(Problem::error(
                     "unused-param",
                     path!["interval"],
@@ -597,12 +597,18 @@ impl Predictor for BoostedPredictor {
         let found = Array2::from_shape_vec((batch.height(), width), answers)
             .map_err(|error| Error::Model(error.to_string()))?;
         let mut columns = self.learned.target.columns(&found)?;
+        let predicted = found.column(0);
         if let Some(ends) = self.learned.ends {
             let [lower, upper] = [0, 1].map(|end| sums(&[ends.start[end]], &self.of_ends[end]));
             let found: Vec<[f64; 2]> = lower
                 .into_iter()
                 .zip(upper)
-                .map(|(lower, upper)| ends.between([lower, upper]))
+                .zip(predicted)
+                .map(|((lower, upper), predicted)| {
+                    // A mean may lie beyond quantiles that were learned apart from it.
+                    let [lower, upper] = ends.between([lower, upper]);
+                    [lower.min(*predicted), upper.max(*predicted)]
+                })
                 .collect();
             for (end, name) in [LOWER, UPPER].into_iter().enumerate() {
                 let values: Vec<f64> = found.iter().map(|ends| ends[end]).collect();

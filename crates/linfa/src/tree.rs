@@ -686,21 +686,21 @@ impl Scan<'_> {
 
 /// Rows that go through a tree together: it stays in the cache for them, and they for the next tree.
 const TOGETHER: usize = 256;
+/// Rows that take their steps in turn: while one waits for its node, the others go on.
+const ABREAST: usize = 8;
 
 /// Set in a step's number where missing values go to the first child.
 const MISSING_FIRST: u32 = 1 << 31;
 /// Set in a step's number where a set of categories takes the place of a cut.
 const BY_SET: u32 = 1 << 30;
-/// The number of a leaf.
-const LEAF: u32 = u32::MAX;
 
 /// A node on the way down; its first child is the next one.
 #[derive(Debug, Clone, Copy)]
 struct Step {
-    /// Of a set of categories its place.
+    /// Of a set of categories its place. Of a leaf not a number: no value is below it, so that the second child is next.
     cut: f64,
     number: u32,
-    /// The second child, or where a leaf's values begin.
+    /// The second child; of a leaf itself, so that rows that have arrived stay while others go on.
     other: u32,
 }
 
@@ -708,6 +708,8 @@ struct Step {
 #[derive(Debug, Clone)]
 pub(crate) struct Walk {
     steps: Vec<Step>,
+    /// Where the values of each step begin, if it is a leaf.
+    starts: Vec<u32>,
     values: Vec<f64>,
     outputs: usize,
     sets: Vec<Set>,
@@ -718,6 +720,7 @@ impl Walk {
         let outputs = tree.values.len() / tree.nodes.len().max(1);
         let mut walk = Self {
             steps: Vec::with_capacity(tree.nodes.len()),
+            starts: Vec::with_capacity(tree.nodes.len()),
             values: Vec::new(),
             outputs,
             sets: tree.sets.clone(),
@@ -730,16 +733,16 @@ impl Walk {
                 let parent: &mut Step = &mut walk.steps[parent];
                 parent.other = here as u32;
             }
+            walk.starts.push(walk.values.len() as u32);
             let node: &Node = &tree.nodes[place];
             let step = match node.number {
                 None => {
-                    let start = walk.values.len() as u32;
                     walk.values
                         .extend(&tree.values[place * outputs..(place + 1) * outputs]);
                     Step {
-                        cut: 0.0,
-                        number: LEAF,
-                        other: start,
+                        cut: f64::NAN,
+                        number: 0,
+                        other: here as u32,
                     }
                 }
                 Some(number) => {
@@ -761,27 +764,50 @@ impl Walk {
 
     /// The values of the leaf that the row comes to.
     pub(crate) fn leaf(&self, row: &[f64]) -> &[f64] {
-        let mut place = 0;
-        loop {
-            let step = self.steps[place];
-            if step.number == LEAF {
-                let start = step.other as usize;
-                return &self.values[start..start + self.outputs];
-            }
-            let value = row[(step.number & !(MISSING_FIRST | BY_SET)) as usize];
-            let is_first = if value.is_nan() {
-                step.number & MISSING_FIRST != 0
-            } else if step.number & BY_SET != 0 {
-                has(&self.sets[step.cut as usize], value as usize)
-            } else {
-                value <= step.cut
-            };
-            place = if is_first {
-                place + 1
-            } else {
-                step.other as usize
-            };
+        let [leaf] = self.leaves([row]);
+        leaf
+    }
+
+    /// The values of the leaves that the rows come to.
+    fn leaves<const ROWS: usize>(&self, rows: [&[f64]; ROWS]) -> [&[f64]; ROWS] {
+        match self.sets.is_empty() {
+            true => self.leaves_by::<false, ROWS>(rows),
+            false => self.leaves_by::<true, ROWS>(rows),
         }
+    }
+
+    fn leaves_by<const SETS: bool, const ROWS: usize>(
+        &self,
+        rows: [&[f64]; ROWS],
+    ) -> [&[f64]; ROWS] {
+        let mut places = [0; ROWS];
+        // A tree of one leaf asks for no number, and there may be none.
+        let mut is_moving = self.steps.len() > 1;
+        while is_moving {
+            is_moving = false;
+            for (place, row) in places.iter_mut().zip(rows) {
+                let next = self.next::<SETS>(*place, row);
+                is_moving |= next != *place;
+                *place = next;
+            }
+        }
+        places.map(|place| {
+            let start = self.starts[place as usize] as usize;
+            &self.values[start..start + self.outputs]
+        })
+    }
+
+    /// The step after this one: without a branch to guess wrong, unless there are sets.
+    #[inline]
+    fn next<const SETS: bool>(&self, place: u32, row: &[f64]) -> u32 {
+        let step = self.steps[place as usize];
+        let value = row[(step.number & !(MISSING_FIRST | BY_SET)) as usize];
+        let is_first = if SETS && step.number & BY_SET != 0 && !value.is_nan() {
+            has(&self.sets[step.cut as usize], value as usize)
+        } else {
+            (value <= step.cut) | (value.is_nan() & (step.number & MISSING_FIRST != 0))
+        };
+        if is_first { place + 1 } else { step.other }
     }
 }
 
@@ -798,9 +824,19 @@ pub(crate) fn add_leaves<'t>(
         .enumerate()
         .for_each(|(block, sums)| {
             for (place, tree) in trees.iter().enumerate() {
-                for (index, sums) in sums.chunks_exact_mut(outputs).enumerate() {
-                    let leaf = tree.leaf(rows.row(block * TOGETHER + index));
-                    add(sums, place, leaf);
+                for (group, sums) in sums.chunks_mut(ABREAST * outputs).enumerate() {
+                    let first = block * TOGETHER + group * ABREAST;
+                    if sums.len() == ABREAST * outputs {
+                        let abreast = std::array::from_fn(|index| rows.row(first + index));
+                        let leaves: [&[f64]; ABREAST] = tree.leaves(abreast);
+                        for (sums, leaf) in sums.chunks_exact_mut(outputs).zip(leaves) {
+                            add(sums, place, leaf);
+                        }
+                    } else {
+                        for (index, sums) in sums.chunks_exact_mut(outputs).enumerate() {
+                            add(sums, place, tree.leaf(rows.row(first + index)));
+                        }
+                    }
                 }
             }
         });

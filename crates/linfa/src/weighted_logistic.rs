@@ -351,9 +351,17 @@ impl<'a> Problem<'a> {
             on_step(steps, here.loss / self.total_weight);
             let direction = match wanted {
                 Wanted::Hessian => {
+                    if here.hessian.is_empty() {
+                        here = self.expand(&parameters, wanted);
+                    }
                     self.newton_direction(std::mem::take(&mut here.hessian), &here.gradient)
                 }
                 _ => self.conjugate_direction(&parameters, &here.gradient, settings)?,
+            };
+            // Near the end a Newton step squares the gradient: a Hessian, the dearest part of a pass, would be made for nothing.
+            let wanted = match steepest * steepest <= settings.tolerance {
+                true => Wanted::Gradient,
+                false => wanted,
             };
             let Some((next, expansion)) = self.line_search(&parameters, &here, &direction, wanted)
             else {

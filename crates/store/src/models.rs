@@ -277,6 +277,25 @@ impl RunStore {
     /// # Errors
     /// It has named no other.
     pub async fn rollback(&self, name: &str, alias: &str, now: i64) -> Result<i64> {
+        let (current, before) = self.current_and_before(name, alias).await?;
+        let mut transaction = self.exclusive().await?;
+        let why = rolled_back_from(current);
+        self.point(&mut transaction, name, before, alias, &why, now)
+            .await?;
+        self.commit(transaction).await?;
+        Ok(before)
+    }
+
+    /// The version that an alias would go back to.
+    ///
+    /// # Errors
+    /// It has named no other.
+    pub async fn version_before(&self, name: &str, alias: &str) -> Result<i64> {
+        let (_, before) = self.current_and_before(name, alias).await?;
+        Ok(before)
+    }
+
+    async fn current_and_before(&self, name: &str, alias: &str) -> Result<(i64, i64)> {
         // A name that nobody has is told first.
         self.model(name, "latest").await?;
         let changes = self.alias_changes(name, alias).await?;
@@ -296,18 +315,13 @@ impl RunStore {
             }
         }
         trail.pop();
-        let Some(version) = trail.last().copied() else {
-            return Err(Error::Refused(format!(
+        match trail.last() {
+            Some(before) => Ok((current.version, *before)),
+            None => Err(Error::Refused(format!(
                 "`{alias}` of the model `{name}` has named no version before {}",
                 current.version
-            )));
-        };
-        let mut transaction = self.exclusive().await?;
-        let why = rolled_back_from(current.version);
-        self.point(&mut transaction, name, version, alias, &why, now)
-            .await?;
-        self.commit(transaction).await?;
-        Ok(version)
+            ))),
+        }
     }
 
     /// Every change of an alias, the first first.

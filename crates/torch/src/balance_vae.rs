@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rand_distr::StandardNormal;
 use taktline_core::{
     CheckContext, Error, Estimator, FitContext, Frame, NoCheckpoints, Operation, Problem,
     ProgressEvent, Result, Schema, Shape, Stage, State, counted, path, register_kind,
@@ -173,7 +174,7 @@ impl BalanceVae {
         let state = with_tensors(State::default(), &decoder);
         let model = lesson::open(&load, &state)?;
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
-        let mut normal = || normal(&mut generator);
+        let mut normal = || -> f64 { generator.sample(StandardNormal) };
         let codes: Vec<f32> = (0..wanted * self.bottleneck)
             .map(|_| normal() as f32)
             .collect();
@@ -185,12 +186,6 @@ impl BalanceVae {
             .map(|mean| (mean + self.deviation * normal()) as f32)
             .collect())
     }
-}
-
-/// A standard normal number (Box and Muller, 1958).
-fn normal(generator: &mut ChaCha8Rng) -> f64 {
-    let (share, turn): (f64, f64) = (generator.random(), generator.random());
-    (-2.0 * (1.0 - share).ln()).sqrt() * (std::f64::consts::TAU * turn).cos()
 }
 
 impl Stage for BalanceVae {

@@ -299,9 +299,13 @@ mod tests {
         let stage: Cnn = serde_yaml::from_str("{}").expect("params");
         let ending = Ending::Classes(3);
         assert!(ends(&stage.layers(ending), None, Some((ending, String::new()))).is_empty());
-        // Known only when the rows are read.
+        // Known only when the rows are read; that whole numbers are classes has to be said.
         input.columns[1].categories = None;
-        assert!(check("{}", input).1.is_empty());
+        assert!(check("{task: classification}", input.clone()).1.is_empty());
+        let loss = "{loss: sparse_categorical_crossentropy}";
+        assert!(check(loss, input.clone()).1.is_empty());
+        let (_, problems) = check("{}", input);
+        assert_eq!(problems[0].code, "task-unknown");
     }
 
     #[test]

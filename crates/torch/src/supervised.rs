@@ -80,8 +80,16 @@ impl Asked<'_> {
             _ => classifier::check_target(input, named, labels::can_label, cx),
         };
         classifier::check_weights(input, cx);
-        if let Some(loss) = self.loss {
-            loss.check(task, cx);
+        match self.loss {
+            Some(loss) => loss.check(task, cx),
+            None => self.check_task(target, cx),
+        }
+        if self.has_interval && task == Task::Classification && target.is_some() {
+            cx.report(Problem::error(
+                "unused-param",
+                path!["interval"],
+                "`interval` is for a target of numbers, and classes are learned here",
+            ));
         }
         let classes = target
             .filter(|_| task == Task::Classification)
@@ -132,6 +140,24 @@ impl Asked<'_> {
             ending,
             has_interval: self.has_interval,
         }
+    }
+
+    /// Whole numbers may be classes or amounts; a network of a class for each amount would learn, and mean nothing.
+    fn check_task(&self, target: Option<&Column>, cx: &mut CheckContext<'_>) {
+        let Some(target) = target.filter(|target| {
+            self.task == Task::Auto && target.dtype.is_integer() && target.categories.is_none()
+        }) else {
+            return;
+        };
+        let message = format!(
+            "the target `{}` is {}, which may be classes or amounts",
+            target.name,
+            type_name(&target.dtype)
+        );
+        cx.report(
+            Problem::error("task-unknown", path![], message)
+                .help("say `task: classification` or `task: regression`"),
+        );
     }
 
     fn is_binary(&self) -> bool {

@@ -123,6 +123,7 @@ impl Asked<'_> {
             cx.report(Problem::error("no-columns", ParamPath::kind(), message));
         }
         let mut output = input.clone();
+        output.facts.is_balanced = true;
         output.facts.multiplied_by = Some(cx.stage.to_owned());
         output
     }

@@ -114,7 +114,9 @@ fn check(target: Option<&str>, ratio: f64, input: &Schema, cx: &mut CheckContext
             .label("above 0, at most 1"),
         );
     }
-    input.clone()
+    let mut output = input.clone();
+    output.facts.is_balanced = true;
+    output
 }
 
 /// The operation; none for a frame without parts, which holds rows to score.

@@ -277,6 +277,10 @@ impl Stage for FillNull {
         output_schema(&[Operation::With(filled)], inputs)
     }
 
+    fn fills(&self) -> BTreeSet<String> {
+        self.columns.iter().map(str::to_owned).collect()
+    }
+
     fn shape(&self) -> Shape<'_> {
         match self.with {
             Some(with) if with.is_learned() => Shape::Estimator(self),

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
     CheckContext, Expression, Operation, ParamPath, ParamStep, Problem, Relational, Result, Schema,
-    Shape, Stage, output_schema, path, register_kind, sql, type_name,
+    Shape, Stage, path, register_kind, schema_after, sql, type_name,
 };
 
 use super::expressions::Expressions;
@@ -68,9 +68,9 @@ impl Steps {
 }
 
 /// The schema with one more computed column.
-fn with_column(schema: &Schema, name: &str, expression: &Expression) -> Schema {
-    let step = [Operation::With(vec![(name.to_owned(), expression.clone())])];
-    output_schema(&step, std::slice::from_ref(schema))
+fn with_column(schema: Schema, name: &str, expression: Expression) -> Schema {
+    let step = Operation::With(vec![(name.to_owned(), expression)]);
+    schema_after(&step, schema, &[])
 }
 
 impl Stage for Derive {
@@ -119,7 +119,7 @@ impl Stage for Derive {
                     )),
                 );
             }
-            schema = with_column(&schema, name, &compiled.expression);
+            schema = with_column(schema, name, compiled.expression);
         }
         schema
     }
@@ -136,7 +136,7 @@ impl Relational for Derive {
         for (name, text) in self.0.iter() {
             let compiled = sql::compile(&text, &schema);
             if let Some(compiled) = columns::lowered_if_possible(&text, compiled)? {
-                schema = with_column(&schema, name, &compiled.expression);
+                schema = with_column(schema, name, compiled.expression.clone());
                 steps.push(name, compiled.expression);
             }
         }
@@ -147,7 +147,7 @@ impl Relational for Derive {
 #[cfg(test)]
 mod tests {
     use polars::prelude::DataType;
-    use taktline_core::Role;
+    use taktline_core::{Role, output_schema};
 
     use super::*;
     use crate::{

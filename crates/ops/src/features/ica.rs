@@ -19,7 +19,7 @@ use self::fixed_point::{Contrast, FixedPoint};
 use super::{
     numbers,
     rotation::{
-        Rotation, complete, components, covariance, mean, turn, weights, with_components,
+        Rotation, complete, components, covariance, means, turn, weights, with_components,
         with_weights,
     },
 };
@@ -124,10 +124,9 @@ impl Ica {
             .map(|name| Ok(train.column(name)?.clone()))
             .collect::<Result<Vec<_>>>()?;
         let columns = complete(&data, WHAT)?;
-        let means: Vec<f64> = columns.iter().map(|values| mean(values)).collect();
-        let ones = vec![1.0; columns.len()];
+        let means = means(&columns);
         // Each direction is divided by its deviation in a moment: the divisor of the whole sample is the one that makes that 1.
-        let spread = covariance(&columns, &means, &ones) * ((rows - 1) as f64 / rows as f64);
+        let spread = covariance(&columns, &means) * ((rows - 1) as f64 / rows as f64);
         let total = spread.diag().sum();
         if total <= 0.0 || !total.is_finite() {
             let why = if total <= 0.0 {
@@ -158,7 +157,7 @@ impl Ica {
         let rotation = Rotation {
             what: WHAT,
             means: means.clone(),
-            scales: ones,
+            scales: vec![1.0; names.len()],
             weights: whitening,
         };
         let whitened = rotation.all(&columns);

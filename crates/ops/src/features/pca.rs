@@ -17,7 +17,7 @@ use taktline_core::{
 use super::{
     numbers,
     rotation::{
-        Rotation, complete, components, covariance, mean, weights, with_components, with_weights,
+        Rotation, complete, components, covariance, means, weights, with_components, with_weights,
     },
 };
 use crate::columns::{self, Names};
@@ -116,25 +116,22 @@ impl Pca {
             .map(|name| Ok(train.column(name)?.clone()))
             .collect::<Result<Vec<_>>>()?;
         let columns = complete(&data, WHAT)?;
-        let means: Vec<f64> = columns.iter().map(|values| mean(values)).collect();
-        let ones = vec![1.0; columns.len()];
-        let raw = covariance(&columns, &means, &ones);
-        let scales = if self.standardize {
+        let means = means(&columns);
+        let mut spread = covariance(&columns, &means);
+        let scales: Vec<f64> = if self.standardize {
             let unbiased = (rows - 1) as f64 / rows as f64;
             let scale = |variance: &f64| match (variance * unbiased).sqrt() {
                 std if std > 0.0 => std,
                 _ => 1.0,
             };
-            raw.diag().iter().map(scale).collect()
+            spread.diag().iter().map(scale).collect()
         } else {
-            ones
+            vec![1.0; columns.len()]
         };
-        let scaled = if self.standardize {
-            covariance(&columns, &means, &scales)
-        } else {
-            raw
-        };
-        let total = scaled.diag().sum();
+        for ((row, column), covariance) in spread.indexed_iter_mut() {
+            *covariance /= scales[row] * scales[column];
+        }
+        let total = spread.diag().sum();
         if total <= 0.0 || !total.is_finite() {
             let why = if total <= 0.0 {
                 "no column varies"
@@ -145,7 +142,7 @@ impl Pca {
                 "there are no principal components: {why}"
             )));
         }
-        let (variances, directions) = components(&scaled)?;
+        let (variances, directions) = components(&spread)?;
         let shares: Vec<f64> = variances.iter().map(|variance| variance / total).collect();
         let count = self.count(&shares);
         let mut weights = directions.slice_move(ndarray::s![.., ..count]);

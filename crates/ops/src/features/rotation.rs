@@ -1,11 +1,12 @@
 //! Directions of most variance, and rows seen along these or others: what principal and independent components share.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, ops::Deref, sync::Arc};
 
 use linfa_linalg::eigh::{EigSort, Eigh};
 use ndarray::{Array1, Array2, Axis, linalg::general_mat_mul};
 use polars::prelude::{
-    Column as PolarsColumn, DataType, IntoColumn, NamedFrom, PolarsResult, Series, polars_bail,
+    Column as PolarsColumn, DataType, Float64Chunked, IntoColumn, NamedFrom, PolarsResult, Series,
+    polars_bail,
 };
 use rayon::prelude::*;
 use taktline_core::{
@@ -22,8 +23,20 @@ const BLOCK: usize = 2048;
 /// Parts that are summed side by side; fixed, so that threads do not change a bit.
 const SEGMENTS: usize = 64;
 
+/// A column of numbers that are all there and finite, as it lies in the frame's memory where that is possible.
+pub(super) struct Numbers(Float64Chunked);
+
+impl Deref for Numbers {
+    type Target = [f64];
+
+    fn deref(&self) -> &[f64] {
+        // Such are made of one piece without nulls.
+        self.0.cont_slice().unwrap_or_default()
+    }
+}
+
 /// The columns as numbers; every value must be there. `what` is made of them, for the message.
-pub(super) fn complete(data: &[PolarsColumn], what: &str) -> PolarsResult<Vec<Vec<f64>>> {
+pub(super) fn complete(data: &[PolarsColumn], what: &str) -> PolarsResult<Vec<Numbers>> {
     let numbers = |column: &PolarsColumn| {
         let numbers = column
             .cast(&DataType::Float64)?
@@ -33,7 +46,7 @@ pub(super) fn complete(data: &[PolarsColumn], what: &str) -> PolarsResult<Vec<Ve
         if let Ok(values) = numbers.cont_slice()
             && values.iter().all(|value| value.is_finite())
         {
-            return Ok(values.to_vec());
+            return Ok(Numbers(numbers.clone()));
         }
         let odd = numbers
             .iter()
@@ -48,7 +61,7 @@ pub(super) fn complete(data: &[PolarsColumn], what: &str) -> PolarsResult<Vec<Ve
         );
     };
     // Of several columns with gaps the first is named, whoever finds its own first.
-    let columns: Vec<PolarsResult<Vec<f64>>> = data.par_iter().map(numbers).collect();
+    let columns: Vec<PolarsResult<Numbers>> = data.par_iter().map(numbers).collect();
     columns.into_iter().collect()
 }
 
@@ -159,43 +172,23 @@ impl Rotation {
         placement::instead(vec![operation], &dropped, input)
     }
 
-    /// Rows `from` to `to`, around the mean and scaled: columns by rows, as they lie in memory.
-    fn centred(
-        columns: &[Vec<f64>],
-        means: &[f64],
-        scales: &[f64],
-        from: usize,
-        to: usize,
-    ) -> Array2<f64> {
-        let mut block = Array2::zeros((columns.len(), to - from));
-        for (((mut scaled, column), mean), scale) in block
-            .rows_mut()
-            .into_iter()
-            .zip(columns)
-            .zip(means)
-            .zip(scales)
-        {
-            for (scaled, value) in scaled.iter_mut().zip(&column[from..to]) {
-                *scaled = (value - mean) / scale;
-            }
-        }
-        block
-    }
-
     /// All rows: components by rows.
-    fn rotated(&self, columns: &[Vec<f64>]) -> Vec<Array2<f64>> {
-        blocks(columns.first().map_or(0, Vec::len))
+    fn rotated(&self, columns: &[Numbers]) -> Vec<Array2<f64>> {
+        blocks(columns.first().map_or(0, |values| values.len()))
             .into_par_iter()
             .map(|(from, to)| {
-                let block = Self::centred(columns, &self.means, &self.scales, from, to);
+                let mut block = centred(columns, &self.means, from, to);
+                for (mut values, scale) in block.rows_mut().into_iter().zip(&self.scales) {
+                    values /= *scale;
+                }
                 self.weights.t().dot(&block)
             })
             .collect()
     }
 
     /// All rows: rows by components.
-    pub(super) fn all(&self, columns: &[Vec<f64>]) -> Array2<f64> {
-        let rows = columns.first().map_or(0, Vec::len);
+    pub(super) fn all(&self, columns: &[Numbers]) -> Array2<f64> {
+        let rows = columns.first().map_or(0, |values| values.len());
         let mut found = Array2::zeros((rows, self.weights.ncols()));
         for (block, rotated) in found
             .axis_chunks_iter_mut(Axis(0), BLOCK)
@@ -209,7 +202,7 @@ impl Rotation {
 
     pub(super) fn apply(&self, data: &[PolarsColumn]) -> PolarsResult<Vec<PolarsColumn>> {
         let columns = complete(data, self.what)?;
-        let rows = columns.first().map_or(0, Vec::len);
+        let rows = columns.first().map_or(0, |values| values.len());
         let rotated = self.rotated(&columns);
         let component = |place: usize| {
             let mut component = Vec::<f64>::with_capacity(rows);
@@ -225,6 +218,17 @@ impl Rotation {
     }
 }
 
+/// Rows `from` to `to`, around the mean: columns by rows, as they lie in memory.
+fn centred(columns: &[Numbers], means: &[f64], from: usize, to: usize) -> Array2<f64> {
+    let mut block = Array2::zeros((columns.len(), to - from));
+    for ((mut centred, column), mean) in block.rows_mut().into_iter().zip(columns).zip(means) {
+        for (centred, value) in centred.iter_mut().zip(&column[from..to]) {
+            *centred = value - mean;
+        }
+    }
+    block
+}
+
 /// Where the blocks of so many rows begin and end.
 fn blocks(rows: usize) -> Vec<(usize, usize)> {
     (0..rows)
@@ -233,7 +237,12 @@ fn blocks(rows: usize) -> Vec<(usize, usize)> {
         .collect()
 }
 
-pub(super) fn mean(values: &[f64]) -> f64 {
+/// The mean of each column.
+pub(super) fn means(columns: &[Numbers]) -> Vec<f64> {
+    columns.par_iter().map(|values| mean(values)).collect()
+}
+
+fn mean(values: &[f64]) -> f64 {
     let rough = sum(values, 0.0) / values.len() as f64;
     // A second pass takes back what the first lost by rounding.
     rough + sum(values, rough) / values.len() as f64
@@ -254,15 +263,18 @@ fn sum(values: &[f64], from: f64) -> f64 {
 }
 
 /// Divided by n - 1; each segment's blocks are summed in row order, and then the segments.
-pub(super) fn covariance(columns: &[Vec<f64>], means: &[f64], scales: &[f64]) -> Array2<f64> {
-    let (rows, width) = (columns.first().map_or(0, Vec::len), columns.len());
+pub(super) fn covariance(columns: &[Numbers], means: &[f64]) -> Array2<f64> {
+    let (rows, width) = (
+        columns.first().map_or(0, |values| values.len()),
+        columns.len(),
+    );
     let blocks = blocks(rows);
     let sums: Vec<Array2<f64>> = blocks
         .par_chunks(blocks.len().div_ceil(SEGMENTS).max(1))
         .map(|blocks| {
             let mut sums = Array2::zeros((width, width));
             for (from, to) in blocks {
-                let block = Rotation::centred(columns, means, scales, *from, *to);
+                let block = centred(columns, means, *from, *to);
                 general_mat_mul(1.0, &block, &block.t(), 1.0, &mut sums);
             }
             sums

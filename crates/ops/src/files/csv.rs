@@ -44,18 +44,18 @@ pub(super) fn inspect(file: &RowFile) -> (Option<Inspected>, Vec<FileProblem>) {
             outline.no_rows(&file.dialect).into_iter().collect(),
         );
     }
-    let schema = match infer(file, &outline) {
-        Ok(schema) => schema,
+    let has_padded = may_hold_padded(&outline.sample);
+    let sample = Sample::new(file, outline);
+    let (schema, rows) = match sample.inferred() {
+        Ok(inferred) => inferred,
         Err(error) => return (None, vec![refused(&error.to_string())]),
     };
-    let leading_zeros = leading_zeros(file, &outline, &schema).unwrap_or_default();
-    // A type that is declared, or a number too large, may not fit what the sample holds.
-    let sample = with_schema(file, in_memory(outline.sample), &schema)
-        .finish()
-        .map(|rows| without_overflow(rows, file, vec![file.place.clone()], &schema))
-        .and_then(LazyFrame::collect);
-    let without_values = match sample {
-        Ok(sample) => empty_columns(&sample),
+    let leading_zeros = match has_padded {
+        true => sample.leading_zeros(&schema).unwrap_or_default(),
+        false => Vec::new(),
+    };
+    let without_values = match rows {
+        Ok(rows) => empty_columns(&rows),
         Err(error) => {
             let message = error.to_string();
             problems.push(locate_in(file, &schema, &message).unwrap_or_else(|| refused(&message)));
@@ -71,43 +71,12 @@ pub(super) fn inspect(file: &RowFile) -> (Option<Inspected>, Vec<FileProblem>) {
     (Some(inspected), problems)
 }
 
-/// Columns that are told to be whole numbers though a value begins with a zero, as names of things do; with that value.
-fn leading_zeros(
-    file: &RowFile,
-    outline: &Outline,
-    schema: &Schema,
-) -> PolarsResult<Vec<(String, String)>> {
-    let told: Vec<&PlSmallStr> = schema
-        .iter()
-        .filter(|(name, dtype)| dtype.is_integer() && file.known_type(name).is_none())
-        .map(|(name, _)| name)
-        .collect();
-    if told.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut as_text = schema.clone();
-    for name in &told {
-        as_text.with_column((*name).clone(), DataType::String);
-    }
-    let columns: Vec<Expr> = told
-        .iter()
-        .map(|name| Expr::Column((*name).clone()))
-        .collect();
-    let sample = with_schema(file, in_memory(outline.sample.clone()), &as_text)
-        .finish()?
-        .select(columns)
-        .collect()?;
-    let mut found = Vec::new();
-    for column in sample.columns() {
-        let is_padded = |text: &&str| {
-            let digits = text.strip_prefix('0').unwrap_or_default();
-            !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
-        };
-        if let Some(text) = column.str()?.iter().flatten().find(is_padded) {
-            found.push((column.name().to_string(), text.to_owned()));
-        }
-    }
-    Ok(found)
+/// Whether a zero stands before another digit where a field may begin; most samples hold none, and need no second reading.
+fn may_hold_padded(sample: &[u8]) -> bool {
+    sample
+        .windows(3)
+        .any(|three| !three[0].is_ascii_digit() && three[1] == b'0' && three[2].is_ascii_digit())
+        || matches!(sample, [b'0', next, ..] if next.is_ascii_digit())
 }
 
 fn empty_columns(sample: &DataFrame) -> BTreeSet<String> {
@@ -135,58 +104,136 @@ fn without_rows(file: &RowFile, outline: &Outline) -> Schema {
 /// the whole sample the slowest part of a check.
 const DATE_ROWS: usize = 100;
 
-/// The columns' names and types, told from the sample where they are not declared.
-fn infer(file: &RowFile, outline: &Outline) -> PolarsResult<Schema> {
-    let mut schema = infer_from(file, outline, file.sample_rows, false)?;
-    if !schema.iter_values().any(|dtype| *dtype == DataType::String) {
-        return Ok(schema);
-    }
-    let with_dates = infer_from(file, outline, DATE_ROWS, true)?;
-    for (name, dtype) in with_dates.iter().filter(|(_, dtype)| dtype.is_temporal()) {
-        if schema.get(name) != Some(&DataType::String) || file.known_type(name).is_some() {
-            continue;
-        }
-        // A date in the first rows is one only if it is so in the whole sample.
-        let mut tried = schema.clone();
-        tried.with_column(name.clone(), dtype.clone());
-        let parsed = with_schema(file, in_memory(outline.sample.clone()), &tried)
-            .finish()
-            .and_then(LazyFrame::collect);
-        if parsed.is_ok() {
-            schema = tried;
-        }
-    }
-    Ok(schema)
+/// The first records of a file, in memory.
+struct Sample<'f> {
+    file: &'f RowFile,
+    names: Vec<String>,
+    records: ScanSources,
 }
 
-fn infer_from(
-    file: &RowFile,
-    outline: &Outline,
-    rows: usize,
-    look_for_dates: bool,
-) -> PolarsResult<Schema> {
-    let known: Schema = file
-        .declared
-        .iter()
-        .chain(&file.types)
-        .map(|(name, dtype)| (name.as_str().into(), dtype.clone()))
-        .collect();
-    let mut reader = reader(file, in_memory(outline.sample.clone()))
-        .with_try_parse_dates(look_for_dates)
-        .with_infer_schema_length(Some(rows))
-        .with_dtype_overwrite(Some(Arc::new(known)));
-    if !file.dialect.has_header {
-        reader = reader.with_column_names_overwrite(positional_names(file, &outline.names).into());
-    } else if file.dialect.has_quote_in(&outline.names) {
-        // polars leaves a quote that is written twice inside a name as it is, but not inside a value.
-        let names: Vec<PlSmallStr> = outline
-            .names
-            .iter()
-            .map(|name| name.as_str().into())
-            .collect();
-        reader = reader.with_column_names_overwrite(names.into());
+impl<'f> Sample<'f> {
+    fn new(file: &'f RowFile, outline: Outline) -> Self {
+        Self {
+            file,
+            names: outline.names,
+            records: ScanSources::Buffers(vec![outline.sample.into()].into()),
+        }
     }
-    reader.finish()?.collect_schema().map(Arc::unwrap_or_clone)
+
+    /// The columns' names and types, told from the sample where they are not declared, and its rows as these types: a type
+    /// that is declared, or a number too large, may not fit.
+    fn inferred(&self) -> PolarsResult<(Schema, PolarsResult<DataFrame>)> {
+        let mut schema = self.told(self.file.sample_rows, false)?;
+        let mut rows = self.rows(&schema);
+        if rows.as_ref().is_ok_and(|rows| !may_hold_dates(rows)) {
+            return Ok((schema, rows));
+        }
+        let with_dates = self.told(DATE_ROWS, true)?;
+        for (name, dtype) in with_dates.iter().filter(|(_, dtype)| dtype.is_temporal()) {
+            if schema.get(name) != Some(&DataType::String) || self.file.known_type(name).is_some() {
+                continue;
+            }
+            // A date in the first rows is one only if it is so in the whole sample.
+            let mut tried = schema.clone();
+            tried.with_column(name.clone(), dtype.clone());
+            let parsed = self.rows(&tried);
+            if parsed.is_ok() {
+                (schema, rows) = (tried, parsed);
+            }
+        }
+        Ok((schema, rows))
+    }
+
+    /// The types that polars tells from so many rows.
+    fn told(&self, rows: usize, look_for_dates: bool) -> PolarsResult<Schema> {
+        let file = self.file;
+        let known: Schema = file
+            .declared
+            .iter()
+            .chain(&file.types)
+            .map(|(name, dtype)| (name.as_str().into(), dtype.clone()))
+            .collect();
+        let mut reader = reader(file, self.records.clone())
+            .with_try_parse_dates(look_for_dates)
+            .with_infer_schema_length(Some(rows))
+            .with_dtype_overwrite(Some(Arc::new(known)));
+        if !file.dialect.has_header {
+            reader = reader.with_column_names_overwrite(positional_names(file, &self.names).into());
+        } else if file.dialect.has_quote_in(&self.names) {
+            // polars leaves a quote that is written twice inside a name as it is, but not inside a value.
+            let names: Vec<PlSmallStr> =
+                self.names.iter().map(|name| name.as_str().into()).collect();
+            reader = reader.with_column_names_overwrite(names.into());
+        }
+        reader.finish()?.collect_schema().map(Arc::unwrap_or_clone)
+    }
+
+    fn rows(&self, schema: &Schema) -> PolarsResult<DataFrame> {
+        let file = self.file;
+        let rows = with_schema(file, self.records.clone(), schema)
+            .finish()?
+            .collect()?;
+        for (index, column) in rows.columns().iter().enumerate() {
+            if holds_infinity(column) {
+                let places = std::slice::from_ref(&file.place);
+                let value = overflow(file, places, index, column.dtype());
+                value.map_or(Ok(()), |value| {
+                    Err(too_large(&value, column.name(), column.dtype(), index))
+                })?;
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Columns that are told to be whole numbers though a value begins with a zero, as names of things do; with that value.
+    fn leading_zeros(&self, schema: &Schema) -> PolarsResult<Vec<(String, String)>> {
+        let told: Vec<&PlSmallStr> = schema
+            .iter()
+            .filter(|(name, dtype)| dtype.is_integer() && self.file.known_type(name).is_none())
+            .map(|(name, _)| name)
+            .collect();
+        if told.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut as_text = schema.clone();
+        for name in &told {
+            as_text.with_column((*name).clone(), DataType::String);
+        }
+        let columns: Vec<Expr> = told
+            .iter()
+            .map(|name| Expr::Column((*name).clone()))
+            .collect();
+        let rows = with_schema(self.file, self.records.clone(), &as_text)
+            .finish()?
+            .select(columns)
+            .collect()?;
+        let mut found = Vec::new();
+        for column in rows.columns() {
+            let is_padded = |text: &&str| {
+                let digits = text.strip_prefix('0').unwrap_or_default();
+                !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+            };
+            if let Some(text) = column.str()?.iter().flatten().find(is_padded) {
+                found.push((column.name().to_string(), text.to_owned()));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Whether one of the texts that would be looked at begins as every date and time does that polars knows: with a digit, which a
+/// quote may stand before.
+fn may_hold_dates(rows: &DataFrame) -> bool {
+    let begins_as_date = |text: &str| {
+        let text = text.trim_start_matches(['\'', '"']);
+        text.starts_with(|first: char| first.is_ascii_digit())
+    };
+    rows.columns().iter().any(|column| {
+        let texts = column.head(Some(DATE_ROWS));
+        texts
+            .str()
+            .is_ok_and(|texts| texts.iter().flatten().any(begins_as_date))
+    })
 }
 
 /// Without a header and without `names`, declared columns name the file's columns in order, where there are as many.
@@ -298,14 +345,7 @@ fn without_overflow(
                     }
                     let (file, places) = &*looked_in;
                     match found.get_or_init(|| overflow(file, places, index, &dtype)) {
-                        // As polars says it of what is no number at all.
-                        Some(value) => Err(PolarsError::ComputeError(
-                            format!(
-                                "could not parse `{value}` as dtype `{dtype}` at column '{name}' (column number {})",
-                                index + 1
-                            )
-                            .into(),
-                        )),
+                        Some(value) => Err(too_large(value, &name, &dtype, index)),
                         None => Ok(column),
                     }
                 },
@@ -317,6 +357,17 @@ fn without_overflow(
         true => rows,
         false => rows.with_columns(checked),
     }
+}
+
+/// As polars says it of what is no number at all.
+fn too_large(value: &str, name: &str, dtype: &DataType, index: usize) -> PolarsError {
+    PolarsError::ComputeError(
+        format!(
+            "could not parse `{value}` as dtype `{dtype}` at column '{name}' (column number {})",
+            index + 1
+        )
+        .into(),
+    )
 }
 
 fn holds_infinity(column: &Column) -> bool {
@@ -413,10 +464,6 @@ fn copy_name(hash: &blake3::Hash) -> String {
     format!("{}.csv", &hash.to_hex()[..32])
 }
 
-fn in_memory(bytes: Vec<u8>) -> ScanSources {
-    ScanSources::Buffers(vec![bytes.into()].into())
-}
-
 fn reader(file: &RowFile, sources: ScanSources) -> LazyCsvReader {
     let null_values = &file.dialect.null_values;
     let nulls = (!null_values.is_empty()).then(|| {
@@ -444,7 +491,8 @@ fn with_schema(file: &RowFile, sources: ScanSources, schema: &Schema) -> LazyCsv
 /// Where the value is that polars could not parse, by a second look at the file.
 pub(super) fn locate(file: &RowFile, message: &str) -> Option<FileProblem> {
     let outline = outline(&file.place, &file.dialect, Keep::Sample(file.sample_rows)).ok()?;
-    locate_in(file, &infer(file, &outline).ok()?, message)
+    let (schema, _) = Sample::new(file, outline).inferred().ok()?;
+    locate_in(file, &schema, message)
 }
 
 fn locate_in(file: &RowFile, schema: &Schema, message: &str) -> Option<FileProblem> {

@@ -36,6 +36,15 @@ impl Pattern {
         fixed.cloned().collect::<Vec<_>>().join("/")
     }
 
+    /// The folder that is looked through.
+    pub(crate) fn start(&self, directory: &Path) -> PathBuf {
+        // The empty path stands for the working directory, but is no folder to the system.
+        match directory.join(self.fixed()) {
+            here if here.as_os_str().is_empty() => PathBuf::from("."),
+            start => start,
+        }
+    }
+
     /// Whether this path, with `/` between its segments, is meant.
     pub(crate) fn matches(&self, path: &str) -> bool {
         let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
@@ -44,8 +53,7 @@ impl Pattern {
 
     /// The files below `directory` that are meant, by their paths from there, in name order.
     pub(crate) fn files(&self, directory: &Path) -> io::Result<Vec<String>> {
-        let fixed = self.fixed();
-        let start = directory.join(&fixed);
+        let (fixed, start) = (self.fixed(), self.start(directory));
         let mut found = Vec::new();
         if start.is_dir() {
             // Only `**` reaches deeper than the pattern is long.

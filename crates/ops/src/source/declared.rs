@@ -249,10 +249,7 @@ impl<'p> FileParams<'p> {
         if names.is_empty() {
             return Err(FileProblem::new("missing-file", "means no file")
                 .label("no file fits")
-                .note(format!(
-                    "looked in `{}`",
-                    start.join(pattern.fixed()).display()
-                )));
+                .note(format!("looked in `{}`", pattern.start(start).display())));
         }
         let named = names.into_iter().map(|name| {
             let file = start.join(&name);

@@ -6,8 +6,8 @@ use polars::prelude::DataType;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    CheckContext, Classes, Error, Frame, Label, Partition, Problem, Result, Schema, Shape, Split,
-    Stage, path, register_kind,
+    CheckContext, Classes, Error, Frame, Label, Partition, Problem, Result, Role, Schema, Shape,
+    Split, Stage, path, register_kind,
 };
 
 use super::{labelled, parts};
@@ -15,7 +15,8 @@ use crate::columns;
 
 /// Take the split from a column that already says which part a row is in.
 ///
-/// Every row must hold one of the values that are named; the column itself stays.
+/// Every row must hold one of the values that are named; the column itself stays, but is no feature unless `columns:` gives it that
+/// role.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ByColumn {
@@ -110,7 +111,14 @@ impl Stage for ByColumn {
                 );
             }
         }
-        labelled(input, parts(self.validation.is_some()), cx)
+        let mut output = labelled(input, parts(self.validation.is_some()), cx);
+        // What tells training rows from test rows is nothing to learn from, unless `columns:` says that it is.
+        if let Some(column) = output.column_mut(&self.column)
+            && column.role == Role::Feature
+        {
+            column.role = Role::Ignore;
+        }
+        output
     }
 
     fn shape(&self) -> Shape<'_> {
@@ -204,6 +212,10 @@ mod tests {
             &input,
         );
         assert_eq!(output.facts.partitions, [Partition::Train, Partition::Test]);
+        assert_eq!(
+            output.column("fold").map(|column| column.role),
+            Some(Role::Ignore)
+        );
         assert_eq!(
             codes(
                 &stage::<ByColumn>("{column: share, train: 1, test: [2, 1]}"),
