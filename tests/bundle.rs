@@ -180,9 +180,12 @@ fn scores_as_the_run_did_in_every_format() {
         for output in FORMATS {
             let what = format!("{input} to {output}");
             let name = format!("scored-{input}.{output}");
-            project
+            let outcome = project
                 .score(&bundle, &format!("rows.{input}"), &name)
                 .succeeded();
+            // The window sees no payment of before.
+            let note = format!("history is that of rows.{input} alone");
+            assert!(outcome.stdout.contains(&note), "{}", outcome.stdout);
             let scored = read_table(&project.path(&name));
             assert_eq!(
                 values(&scored, "payment_id"),

@@ -156,6 +156,7 @@ golden! {
     deploy_without_model
     require_without_evaluation
     unknown_metric
+    bound_by_metric
     bad_require_bound
     two_models
     missing_file

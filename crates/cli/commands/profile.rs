@@ -240,7 +240,7 @@ fn columns(profile: &Profile, width: usize) -> Vec<String> {
             column.dtype.clone(),
             percent(column.nulls, profile.rows),
             different(column),
-            column.in_short(),
+            values(column),
         ]);
     }
     columns.lines(width)
@@ -257,7 +257,7 @@ fn narrow_columns(profile: &Profile, width: usize) -> Vec<String> {
         ));
         let nulls = percent(column.nulls, profile.rows);
         let counts = format!("{nulls} null, {} different", different(column));
-        for text in [counts, column.in_short()] {
+        for text in [counts, values(column)] {
             let mut line = String::from(" ");
             for word in text.split(' ') {
                 if line.len() > 1 && line.chars().count() + 1 + word.chars().count() > width {
@@ -270,6 +270,14 @@ fn narrow_columns(profile: &Profile, width: usize) -> Vec<String> {
         }
     }
     lines
+}
+
+/// What the values are, with bars of how they are spread.
+fn values(column: &ColumnProfile) -> String {
+    match column.bars() {
+        Some(bars) => format!("{bars} {}", column.in_short()),
+        None => column.in_short(),
+    }
 }
 
 fn different(column: &ColumnProfile) -> String {

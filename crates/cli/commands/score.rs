@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde::Serialize;
-use taktline_core::{Error, STORE};
+use taktline_core::{Error, STORE, quoted};
 use taktline_engine::{Bundle, BundleError};
 use taktline_ops::files;
 
@@ -25,6 +25,9 @@ struct Refusal {
 #[derive(Serialize)]
 struct ScoreReport {
     rows: usize,
+    /// What a reader of the scores should know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
     output: String,
     pipeline: String,
     bundle: String,
@@ -70,9 +73,18 @@ pub(crate) fn score(arguments: &ScoreArguments, output: &mut Output) -> anyhow::
         return failed(&error, output);
     }
     let seconds = began.elapsed().as_secs_f64();
+    let looking = quoted(&bundle.looking_at_other_rows());
+    let notes: Vec<String> = match looking.is_empty() {
+        true => Vec::new(),
+        false => vec![format!(
+            "in {looking} history is that of {} alone: bring with each row those that came before it",
+            arguments.input.display()
+        )],
+    };
     if output.is_json() {
         output.json(&ScoreReport {
             rows: count,
+            notes,
             output: arguments.output.display().to_string(),
             pipeline: bundle.manifest.pipeline,
             bundle: arguments.bundle.display().to_string(),
@@ -85,6 +97,9 @@ pub(crate) fn score(arguments: &ScoreArguments, output: &mut Output) -> anyhow::
             duration(seconds),
             arguments.output.display()
         ))?;
+        for note in notes {
+            output.line(format!("note: {note}"))?;
+        }
     }
     Ok(exit::OK)
 }

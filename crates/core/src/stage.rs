@@ -134,6 +134,11 @@ pub trait Relational: Send + Sync {
     fn is_training_only(&self) -> bool {
         false
     }
+    /// Whether what it says of a row depends on other rows in a way that its operations do not tell (a window does): a row that is
+    /// scored alone has no others.
+    fn looks_at_other_rows(&self) -> bool {
+        false
+    }
 }
 
 /// What an expectation found.

@@ -55,8 +55,18 @@ const HEADER_KEY: &str = "taktline";
 
 impl State {
     /// State that is all JSON.
-    pub fn from_data(version: u32, data: &impl Serialize) -> Result<Self> {
+    ///
+    /// # Errors
+    /// It holds a number that is not finite, which JSON cannot say.
+    pub fn from_data<T: Serialize + DeserializeOwned>(version: u32, data: &T) -> Result<Self> {
         let data = serde_json::to_value(data).map_err(|error| Error::State(error.to_string()))?;
+        // Such a number is written as null, and cannot be read again.
+        if T::deserialize(&data).is_err() {
+            return Err(Error::data(
+                "what was learned is no finite number: some values are too large to compute with (beyond about 1e150, which has no square); \
+                 leave such rows out above (`clean.filter`), or limit the values (`clean.clip_outliers`)",
+            ));
+        }
         Ok(Self {
             version,
             data,

@@ -559,6 +559,7 @@ struct Replayed {
     id: String,
     operations: Vec<Operation>,
     schema: Schema,
+    looks_at_other_rows: bool,
 }
 
 /// An opened bundle, ready to score.
@@ -649,8 +650,14 @@ impl Bundle {
                     column.role = *role;
                 }
             }
+            let by_itself = match stage.shape() {
+                Shape::Relational(relational) => relational.looks_at_other_rows(),
+                _ => false,
+            };
+            let is_window = |operation: &Operation| matches!(operation, Operation::Window { .. });
             replayed.push(Replayed {
                 id: bundled.id.clone(),
+                looks_at_other_rows: by_itself || operations.iter().any(is_window),
                 operations,
                 schema: std::mem::replace(&mut schema, after),
             });
@@ -662,6 +669,16 @@ impl Bundle {
             model,
             predictor,
         })
+    }
+
+    /// The stages whose columns depend on other rows, which can only be those that are scored together: histories, counts of
+    /// what is shared.
+    pub fn looking_at_other_rows(&self) -> Vec<&str> {
+        self.replayed
+            .iter()
+            .filter(|stage| stage.looks_at_other_rows)
+            .map(|stage| stage.id.as_str())
+            .collect()
     }
 
     /// The columns that scoring needs; a reader of text formats takes its types from here.

@@ -18,7 +18,7 @@ use crate::{
     class_weight::ClassWeight,
     lambda_rank::{Gain, Groups, Names},
     random_forest::{Shares, importance},
-    records::{Features, Missing, Rows, row_weights},
+    records::{Features, Missing, Rows, any_weights},
     task::{self, Named, Target, Task, Truth},
     tree::{
         self, Binned, Grown, Tree, Walk,
@@ -676,7 +676,7 @@ impl HeldOut {
     /// Rows that do not fit the training rows, and rows of which none counts.
     fn of(target: &Target, features: &Features, frame: &Frame, of_classes: &[f64]) -> Result<Self> {
         let rows = features.rows_where(&frame.data, Missing::Allowed)?;
-        let mut weights: Vec<f64> = match row_weights(frame)? {
+        let mut weights: Vec<f64> = match any_weights(frame)? {
             Some(weights) => weights.iter().map(|weight| f64::from(*weight)).collect(),
             None => vec![1.0; frame.data.height()],
         };

@@ -16,7 +16,7 @@ use crate::{
     labels::Labels,
     linear::{check_total, weight_of},
     platt::Sigmoid,
-    records::row_weights,
+    records::any_weights,
 };
 
 const VERSION: u32 = 1;
@@ -345,7 +345,7 @@ impl Model for Calibrate {
 
 /// The weights of all rows; 1 where no column says otherwise.
 fn weights(frame: &Frame) -> Result<Vec<f64>> {
-    let weights = row_weights(frame)?;
+    let weights = any_weights(frame)?;
     check_total(weights.as_ref())?;
     let rows = 0..frame.data.height();
     Ok(rows.map(|row| weight_of(weights.as_ref(), row)).collect())

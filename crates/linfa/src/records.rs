@@ -270,13 +270,28 @@ fn matrix_where(
 /// The weights of the training rows, as linfa takes them, where a column has the role `weight`.
 ///
 /// # Errors
-/// A weight that is missing, negative or not finite.
+/// A weight that is missing, negative or not finite, and weights that are all 0.
 pub(crate) fn row_weights(train: &Frame) -> Result<Option<Array1<f32>>> {
-    train
+    let weights = any_weights(train)?;
+    let is_nothing = |weights: &Array1<f32>| weights.iter().all(|weight| *weight == 0.0);
+    match weights {
+        Some(weights) if !weights.is_empty() && is_nothing(&weights) => {
+            Err(Error::data("every training row has the weight 0"))
+        }
+        weights => Ok(weights),
+    }
+}
+
+/// As [`row_weights`], of rows of which none may count.
+///
+/// # Errors
+/// A weight that is missing, negative or not finite.
+pub(crate) fn any_weights(frame: &Frame) -> Result<Option<Array1<f32>>> {
+    frame
         .schema
         .with_role(Role::Weight)
         .next()
-        .map(|column| weights_of(train.data.column(&column.name)?))
+        .map(|column| weights_of(frame.data.column(&column.name)?))
         .transpose()
 }
 

@@ -413,14 +413,26 @@ impl<'a> Whole<'a> {
                 "when the data or the seed change, `split.time` or `split.column` keep the same rows apart; else the registered version looks better than it is".into(),
             );
         }
-        for (metric, _) in required {
+        for (metric, requirement) in required {
+            let span = require
+                .and_then(|require| require.entry(&metric))
+                .map_or_else(|| draft.place.clone(), |(key, _)| key.span.clone());
+            if let Bound::Champion { version, .. } = &requirement.bound
+                && input.facts.metrics.contains(version)
+            {
+                let message = format!(
+                    "`{metric}` is bound by `{version}`, which is a metric and no registered version"
+                );
+                let diagnostic = report.error(span.clone(), "bound-by-metric", message);
+                diagnostic.help.push(
+                    "a bound is a number, or the alias of a version: `>= 0.9`, `>= production`"
+                        .into(),
+                );
+            }
             if input.facts.metrics.contains(&metric) {
                 continue;
             }
             let known: Vec<&str> = input.facts.metrics.iter().map(String::as_str).collect();
-            let span = require
-                .and_then(|require| require.entry(&metric))
-                .map_or_else(|| draft.place.clone(), |(key, _)| key.span.clone());
             let message = format!("no evaluation above produces the metric `{metric}`");
             let diagnostic = report.error(span, "unknown-metric", message);
             diagnostic.help.extend(

@@ -375,10 +375,12 @@ impl ColumnProfile {
         }
         if let Some(numbers) = &self.numbers {
             let figures = format!(
-                "{} to {}, median {}, mean {}",
+                "{} to {}, quartiles {}, {}, {}, mean {}",
                 figure(numbers.min),
                 figure(numbers.max),
+                figure(numbers.quantiles.p25),
                 figure(numbers.quantiles.median),
+                figure(numbers.quantiles.p75),
                 figure(numbers.mean)
             );
             // What the figures leave out.
@@ -411,6 +413,23 @@ impl ColumnProfile {
             None if self.dtype.starts_with('f') => "NaN or infinite only".to_owned(),
             None => String::new(),
         }
+    }
+
+    /// How the values are spread, as a row of bars; none where there is no histogram.
+    pub fn bars(&self) -> Option<String> {
+        const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+        /// As many as stand beside figures.
+        const MOST: usize = 12;
+        let histogram = self.histogram.as_ref().filter(|_| !self.is_private)?;
+        let together = histogram.counts.len().div_ceil(MOST).max(1);
+        let counts: Vec<usize> = histogram
+            .counts
+            .chunks(together)
+            .map(|counts| counts.iter().sum())
+            .collect();
+        let most = counts.iter().copied().max().filter(|most| *most > 0)?;
+        let bar = |count: &usize| BARS[(count * (BARS.len() - 1)).div_ceil(most)];
+        Some(counts.iter().map(bar).collect())
     }
 
     /// Every figure with its name.

@@ -34,7 +34,7 @@ fn numbers_by_hand() {
     );
     assert_eq!(
         column.in_short(),
-        "-5 to 2, median 1, mean 0, 1 NaN, 1 infinite"
+        "-5 to 2, quartiles 0, 1, 2, mean 0, 1 NaN, 1 infinite"
     );
     let numbers = column.numbers.expect("figures");
     assert_eq!((numbers.min, numbers.max, numbers.mean), (-5.0, 2.0, 0.0));
@@ -297,4 +297,16 @@ fn the_same_rows_give_the_same_profile() {
     for _ in 0..3 {
         assert_eq!(of(data.clone()), first);
     }
+}
+
+#[test]
+fn bars_show_how_values_are_spread() {
+    let squares: Vec<i64> = (0..200).map(|root| root * root).collect();
+    let bars = column(df!("x" => squares).expect("a frame")).bars();
+    let bars: Vec<char> = bars.expect("bars").chars().collect();
+    assert!((6..=12).contains(&bars.len()), "{bars:?}");
+    assert_eq!(bars[0], '█');
+    assert!(bars.is_sorted_by(|left, right| left >= right), "{bars:?}");
+    let texts = column(df!("x" => ["a", "b"]).expect("a frame"));
+    assert_eq!(texts.bars(), None);
 }

@@ -136,6 +136,10 @@ impl Stage for Graph {
 const ALL: &str = "\u{1}graph";
 
 impl Relational for Graph {
+    fn looks_at_other_rows(&self) -> bool {
+        true
+    }
+
     fn lower(&self, inputs: &[Schema]) -> Result<Vec<Operation>> {
         let input = columns::input(inputs);
         let reads: Vec<String> = [&self.entity, &self.link]
