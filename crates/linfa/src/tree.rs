@@ -684,8 +684,12 @@ impl Scan<'_> {
     }
 }
 
-/// Rows that go through a tree together: it stays in the cache for them, and they for the next tree.
+/// Rows that go through a tree together. Small trees all stay in the cache, and so do these rows from tree to tree.
 const TOGETHER: usize = 256;
+/// Of a large tree there is room for one in the cache: many rows go through it before the next takes its place.
+const TOGETHER_IN_LARGE: usize = 4096;
+/// Steps of a large tree: 32 KB, what the fastest cache holds.
+const LARGE: usize = 2048;
 /// Rows that take their steps in turn: while one waits for its node, the others go on.
 const ABREAST: usize = 8;
 
@@ -820,12 +824,18 @@ pub(crate) fn add_leaves<'t>(
     outputs: usize,
     add: impl Fn(&mut [f64], usize, &'t [f64]) + Sync,
 ) {
-    sums.par_chunks_mut(TOGETHER * outputs)
+    let is_large = |tree: &Walk| tree.steps.len() > LARGE;
+    let together = match trees.iter().any(is_large) {
+        // No more than leaves each thread some.
+        true => (rows.len() / rayon::current_num_threads()).clamp(TOGETHER, TOGETHER_IN_LARGE),
+        false => TOGETHER,
+    };
+    sums.par_chunks_mut(together * outputs)
         .enumerate()
         .for_each(|(block, sums)| {
             for (place, tree) in trees.iter().enumerate() {
                 for (group, sums) in sums.chunks_mut(ABREAST * outputs).enumerate() {
-                    let first = block * TOGETHER + group * ABREAST;
+                    let first = block * together + group * ABREAST;
                     if sums.len() == ABREAST * outputs {
                         let abreast = std::array::from_fn(|index| rows.row(first + index));
                         let leaves: [&[f64]; ABREAST] = tree.leaves(abreast);

@@ -17,8 +17,9 @@ use crate::columns;
 
 /// Put the model above into a bundle that `takt score` can use, if it is good enough.
 ///
-/// The bundle holds the plan from the first feature stage to the model and all that was learned. A requirement that does not
-/// hold is a gate that says no: no bundle is written, and the run ends with exit code 3.
+/// The bundle holds the plan from the source to the model (from below the last stage that drops or joins rows, where there is one)
+/// and all that was learned. A requirement that does not hold is a gate that says no: no bundle is written, and the run ends with
+/// exit code 3. Stages that look at other rows (windows, lags, graphs) see those that are scored together.
 ///
 /// A bound may be a number, or a registered version of the same model: `">= production"` scores the rows of this run with the
 /// version that is called `production`, judges it by the same evaluation, and compares; `">= production - 0.01"` and

@@ -14,9 +14,9 @@ use crate::files::{Dialect, Format, Lines, Storage, encoding};
 /// Read CSV files.
 ///
 /// Types are told from the first 10,000 rows (of several files, from the first rows of each): whole numbers, real numbers, `true`
-/// and `false`, dates and datetimes, else text. A value further down that is not of its column's type stops the run, and so does
-/// a row that is too short or too long, a byte that is no text, or a file whose columns differ from the others'; nothing becomes
-/// null that is not empty in the file. A file compressed with gzip or zstd is read as it is.
+/// and `false`, dates and datetimes, else text. A value further down that is not of its column's type stops the run where a stage
+/// reads the column, and so does, whatever is read, a row that is too short or too long, a byte that is no text, or a file whose
+/// columns differ from the others'; nothing becomes null that is not empty in the file. A file compressed with gzip or zstd is read as it is.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Csv {
