@@ -247,6 +247,15 @@ impl TensorData {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_number_that_json_cannot_say_is_no_state() {
+        for number in [f64::INFINITY, f64::NAN] {
+            let error = State::from_data(1, &vec![1.0, number]).expect_err("no state");
+            assert!(error.to_string().contains("too large"), "{error}");
+        }
+        assert!(State::from_data(1, &vec![Some(1.0), None]).is_ok());
+    }
+
     fn state() -> State {
         State::from_data(3, &serde_json::json!({"mean": 0.1, "names": ["a", "b"]}))
             .expect("plain data")

@@ -1608,6 +1608,10 @@ mod tests {
                 .and_then(|model| model.predict(&test.data))
                 .expect("outputs");
             let (lower, upper) = (numbers_of(&outputs, "lower"), numbers_of(&outputs, "upper"));
+            let predicted = numbers_of(&outputs, "prediction");
+            assert!(
+                (0..predicted.len()).all(|row| (lower[row]..=upper[row]).contains(&predicted[row]))
+            );
             let inside = lower
                 .iter()
                 .zip(&upper)
