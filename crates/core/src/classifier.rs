@@ -69,6 +69,19 @@ fn no_target(input: &Schema) -> Problem {
         .help("say `target: NAME`, or give one column `role: target` under `columns:`")
 }
 
+/// Reports a target of whole numbers, which may be classes or amounts, where nothing says what is to be learned.
+pub fn report_unknown_task(target: &Column, cx: &mut CheckContext<'_>) {
+    let message = format!(
+        "the target `{}` is {}, which may be classes or amounts",
+        target.name,
+        type_name(&target.dtype)
+    );
+    cx.report(
+        Problem::error("task-unknown", ParamPath::kind(), message)
+            .help("say `task: classification` or `task: regression`"),
+    );
+}
+
 /// The target's name: what is named, or the column with that role.
 pub fn target_name(named: Option<&String>, input: &Schema) -> Option<String> {
     named

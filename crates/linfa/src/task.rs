@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Classes, Column, Error, Frame, Label, Problem, Result, Schema, classifier,
-    classifier::PREDICTION, features, path, regressor, type_name,
+    classifier::PREDICTION, features, path, regressor,
 };
 
 use crate::{
@@ -81,15 +81,7 @@ pub(crate) fn check_with(
     features::check(named.features, name, input, accepts, cx);
     classifier::check_weights(input, cx);
     if let (None, Some(target)) = (task, target) {
-        let message = format!(
-            "the target `{}` is {}, which may be classes or amounts",
-            target.name,
-            type_name(&target.dtype)
-        );
-        cx.report(
-            Problem::error("task-unknown", path![], message)
-                .help("say `task: classification` or `task: regression`"),
-        );
+        classifier::report_unknown_task(target, cx);
     }
     match task {
         Some(Task::Regression) => {

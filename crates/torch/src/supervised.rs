@@ -144,20 +144,12 @@ impl Asked<'_> {
 
     /// Whole numbers may be classes or amounts; a network of a class for each amount would learn, and mean nothing.
     fn check_task(&self, target: Option<&Column>, cx: &mut CheckContext<'_>) {
-        let Some(target) = target.filter(|target| {
+        let is_unclear = |target: &&Column| {
             self.task == Task::Auto && target.dtype.is_integer() && target.categories.is_none()
-        }) else {
-            return;
         };
-        let message = format!(
-            "the target `{}` is {}, which may be classes or amounts",
-            target.name,
-            type_name(&target.dtype)
-        );
-        cx.report(
-            Problem::error("task-unknown", path![], message)
-                .help("say `task: classification` or `task: regression`"),
-        );
+        if let Some(target) = target.filter(is_unclear) {
+            classifier::report_unknown_task(target, cx);
+        }
     }
 
     fn is_binary(&self) -> bool {
