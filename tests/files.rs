@@ -20,6 +20,44 @@ fn other_columns_than_in_the_last_run_are_told() {
 }
 
 #[test]
+fn a_column_that_is_gone_is_told_beside_what_misses_it() {
+    let project = Project::with(
+        "pipeline: drift\nstages:\n  - source.csv: {path: orders.csv}\n    id: orders\n  - clean.filter: {where: amount > 0}\n  - sink.csv: {path: out.csv}\n",
+    );
+    project.write("orders.csv", "id,amount\n1,2\n");
+    project.run_pipeline(&[]);
+    let told = "stage `orders` gives other columns than in the last run";
+    // A name that the pipeline has wrong is no change of the data.
+    project.edit("pipeline.yaml", "amount > 0", "amont > 0");
+    let misspelt = project.takt(["check", "pipeline.yaml"]).run().ended_with(2);
+    assert!(!misspelt.stderr.contains(told), "{}", misspelt.stderr);
+    project.edit("pipeline.yaml", "amont > 0", "amount > 0");
+    project.write("orders.csv", "id,amount_eur\n1,2\n");
+    for command in ["check", "plan", "run"] {
+        let refused = project.takt([command, "pipeline.yaml"]).run().ended_with(2);
+        for part in [
+            "error[unknown-column]",
+            "warning[schema-drift]",
+            told,
+            "new column `amount_eur`; column `amount` is gone",
+            "pipeline.yaml:3:5",
+        ] {
+            assert!(
+                refused.stderr.contains(part),
+                "{command}: {}",
+                refused.stderr
+            );
+        }
+    }
+    let json = project.takt(["check", "pipeline.yaml", "--format", "json"]);
+    let diagnostics = json.run().ended_with(2).json()[0]["diagnostics"].clone();
+    assert_eq!(diagnostics[0]["code"], "schema-drift");
+    assert_eq!(diagnostics[0]["severity"], "warning");
+    project.write("orders.csv", "id,amount\n1,2\n");
+    project.run_pipeline(&[]);
+}
+
+#[test]
 fn a_sink_that_cannot_write_is_named_itself() {
     let project = Project::with(
         "pipeline: refused\nstages:\n  - source.csv: {path: rows.csv}\n    id: rows\n  - sink.csv: {path: rows.csv.d/out.csv}\n    id: written\n",

@@ -192,3 +192,47 @@ stages:
     );
     assert!(!project.path("out.csv").exists());
 }
+
+#[test]
+fn values_that_a_feature_stage_makes_null_are_told() {
+    let project = Project::with(
+        "\
+pipeline: drugs
+stages:
+  - source.csv: {path: drugs.csv, columns: {weight: text}}
+  - split.column: {column: part}
+  - features.smiles: {column: smiles, descriptors: [rings], elements: [], on_error: \"null\"}
+    id: molecules
+  - features.ordinal: {columns: [dose], unknown: \"null\"}
+    id: doses
+  - features.derive: {grams: try_cast(weight as double), tons: grams / 1000000, light: \"nullif(dose, 0)\"}
+    id: weights
+  - features.lag: {columns: [grams], over: id}
+    id: earlier
+  - sink.csv: {path: out.csv}
+",
+    );
+    project.write(
+        "drugs.csv",
+        "id,smiles,dose,weight,part\n1,CCO,low,1,train\n2,c1ccccc1,high,heavy,train\n3,no molecule,low,,test\n4,,huge,2,test\n5,C,,3,test\n",
+    );
+    let changes: Vec<Value> = stages(&project)
+        .into_iter()
+        .map(|stage| stage["changes"].clone())
+        .collect();
+    let to_null =
+        |column: &str| json!({"column": column, "changed": 1, "nulls_made": 1, "nulls_filled": 0});
+    assert_eq!(
+        changes[2],
+        json!([to_null("smiles_rings")]),
+        "a text that is no molecule"
+    );
+    assert_eq!(
+        changes[3],
+        json!([to_null("dose")]),
+        "a category of the test rows alone"
+    );
+    assert_eq!(changes[4], json!([to_null("grams"), to_null("tons")]));
+    // A first row has no row before it.
+    assert_eq!(changes[5], json!([]));
+}

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use taktline_core::{Capabilities, Diagnostic, Registry, Severity};
+use taktline_engine::{Store, schema_drift};
 use taktline_spec::{Checked, Occurrence, Options, SourceText};
 // Named so that the linker keeps them: their stage kinds register themselves.
 use {taktline_evaluate as _, taktline_linfa as _, taktline_ops as _};
@@ -78,15 +79,17 @@ pub(crate) fn load_for(
                 occurrence,
                 registry,
             };
-            Loaded {
-                checked: taktline_spec::check(source, &options),
-                text,
-            }
+            let mut checked = taktline_spec::check(source, &options);
+            // Empty where the pipeline can run: the run itself tells of other columns then.
+            let drift = schema_drift(&checked.sources, &Store::new(&directory));
+            checked.diagnostics.splice(0..0, drift);
+            Loaded { checked, text }
         }
         Err(diagnostic) => Loaded {
             checked: Checked {
                 plan: None,
                 diagnostics: vec![diagnostic],
+                sources: Vec::new(),
             },
             text: None,
         },

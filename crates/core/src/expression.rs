@@ -399,6 +399,19 @@ impl Expression {
         found
     }
 
+    /// Whether a value that it cannot convert becomes null, as with `try_cast`.
+    pub fn may_lose_values(&self) -> bool {
+        let mut found = false;
+        self.visit(&mut |expression| {
+            found |= matches!(
+                expression,
+                Self::Cast { strict: false, .. }
+                    | Self::Call(Function::TryToDate | Function::TryToTimestamp, _)
+            );
+        });
+        found
+    }
+
     fn visit(&self, look: &mut dyn FnMut(&Self)) {
         look(self);
         for child in self.children() {

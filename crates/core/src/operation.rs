@@ -1,6 +1,10 @@
 //! The few relational operations that cleaning and feature stages lower to; an engine turns them into its own.
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap, hash_map::Entry},
+    fmt,
+    sync::Arc,
+};
 
 use polars::prelude::{DataType, LazyFrame};
 
@@ -273,8 +277,14 @@ impl Operation {
 ///
 /// An expression whose type cannot be told (a stage above was wrong) leaves its column out and marks the schema incomplete.
 pub fn output_schema(operations: &[Operation], inputs: &[Schema]) -> Schema {
-    let mut schema = inputs.first().cloned().unwrap_or_default();
-    for operation in operations {
+    // A projection makes every column anew: what it reads is not copied first.
+    let (mut schema, rest) = match (operations, inputs) {
+        ([Operation::Project(columns), rest @ ..], [input, ..]) => {
+            (projected(columns, input), rest)
+        }
+        _ => (inputs.first().cloned().unwrap_or_default(), operations),
+    };
+    for operation in rest {
         schema = schema_after(operation, schema, inputs);
     }
     schema
@@ -283,17 +293,7 @@ pub fn output_schema(operations: &[Operation], inputs: &[Schema]) -> Schema {
 /// The schema after one operation on rows of this schema; `inputs` are the stage's, for an operation that has a second one.
 pub fn schema_after(operation: &Operation, mut schema: Schema, inputs: &[Schema]) -> Schema {
     match operation {
-        Operation::Project(columns) => {
-            let mut next = Schema {
-                columns: Vec::new(),
-                facts: schema.facts.clone(),
-                incomplete: schema.incomplete,
-            };
-            for (name, expression) in columns {
-                add(&mut next, computed(name, expression, &schema));
-            }
-            next
-        }
+        Operation::Project(columns) => projected(columns, &schema),
         Operation::With(columns) => {
             // All of them read what was there before.
             let added: Vec<Option<Column>> = columns
@@ -392,6 +392,43 @@ pub fn schema_after(operation: &Operation, mut schema: Schema, inputs: &[Schema]
     }
 }
 
+/// Only these columns; those that are passed on are looked up by their names once for all, since a frame may have hundreds.
+fn projected(columns: &[(String, Expression)], schema: &Schema) -> Schema {
+    let mut known: HashMap<&str, &Column> = HashMap::with_capacity(schema.columns.len());
+    for column in &schema.columns {
+        known.entry(&column.name).or_insert(column);
+    }
+    let mut places: HashMap<&str, usize> = HashMap::with_capacity(columns.len());
+    let mut next: Vec<Column> = Vec::with_capacity(columns.len());
+    let mut incomplete = schema.incomplete;
+    for (name, expression) in columns {
+        let passed_on = match expression {
+            Expression::Column(source) => known.get(source.as_str()),
+            _ => None,
+        };
+        let column = match passed_on {
+            Some(column) => Some(column.named(name)),
+            None => computed(name, expression, schema),
+        };
+        let Some(column) = column else {
+            incomplete = true;
+            continue;
+        };
+        match places.entry(name) {
+            Entry::Vacant(free) => {
+                free.insert(next.len());
+                next.push(column);
+            }
+            Entry::Occupied(taken) => next[*taken.get()] = column,
+        }
+    }
+    Schema {
+        columns: next,
+        facts: schema.facts.clone(),
+        incomplete,
+    }
+}
+
 fn add(schema: &mut Schema, column: Option<Column>) {
     match column {
         Some(column) => schema.set(column),
@@ -402,10 +439,7 @@ fn add(schema: &mut Schema, column: Option<Column>) {
 fn append_right(schema: &mut Schema, right: Option<&Schema>, columns: &[(String, String)]) {
     for (name, wanted) in columns {
         match right.and_then(|right| right.column(name)) {
-            Some(column) => schema.set(Column {
-                name: wanted.clone(),
-                ..column.clone()
-            }),
+            Some(column) => schema.set(column.named(wanted)),
             None => schema.incomplete = true,
         }
     }
@@ -414,10 +448,7 @@ fn append_right(schema: &mut Schema, right: Option<&Schema>, columns: &[(String,
 /// The column that an expression makes: a plain column keeps its role; anything computed is a feature with its sources' lineage.
 fn computed(name: &str, expression: &Expression, schema: &Schema) -> Option<Column> {
     if let Expression::Column(source) = expression {
-        return Some(Column {
-            name: name.to_owned(),
-            ..schema.column(source)?.clone()
-        });
+        return Some(schema.column(source)?.named(name));
     }
     let mut column = Column::new(name, data_type(expression, schema).ok()?);
     let read = expression.columns();

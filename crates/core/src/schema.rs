@@ -91,6 +91,18 @@ impl Column {
         }
     }
 
+    /// The same column under this name.
+    pub fn named(&self, name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            dtype: self.dtype.clone(),
+            role: self.role,
+            categories: self.categories.clone(),
+            from_target: self.from_target.clone(),
+            from_pii: self.from_pii.clone(),
+        }
+    }
+
     /// With a role; a target or personal-data column starts its own lineage.
     pub fn with_role(mut self, role: Role) -> Self {
         self.role = role;

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use serde::Serialize;
 use serde_json::Value;
-use taktline_core::{Result, Shape};
-use taktline_spec::Plan;
+use taktline_core::{Diagnostic, Result, Severity, Shape};
+use taktline_spec::{Plan, SourceColumns};
 
 use crate::{
-    record::{PlanRecord, StageRecord, records},
+    record::{PlanRecord, StageRecord, given, records},
     store::{Condition, Payload, Store},
 };
 
@@ -195,8 +195,38 @@ fn change(now: &StageRecord, before: Option<&StageRecord>) -> Option<String> {
 
 /// How the columns that a source gives differ from those that the last run saw; `None` where they do not.
 pub(crate) fn drift(now: &StageRecord, before: &StageRecord) -> Option<String> {
+    drifted(&now.kind, &now.gives, before)
+}
+
+/// What is told of a pipeline that cannot run, for each source whose columns are not those that the last run saw.
+///
+/// A column that a stage below does not find may be gone from the data rather than misspelt in the pipeline.
+pub fn schema_drift(sources: &[SourceColumns], store: &Store) -> Vec<Diagnostic> {
+    let Some(last) = sources
+        .first()
+        .and_then(|source| store.last_record::<PlanRecord>(&source.pipeline))
+    else {
+        return Vec::new();
+    };
+    let told = |source: &SourceColumns| {
+        let before = last.stages.get(&source.stage)?;
+        let drift = drifted(source.kind.name, &given(&source.schema), before)?;
+        let message = format!(
+            "stage `{}` gives other columns than in the last run: {drift}",
+            source.stage
+        );
+        Some(Diagnostic {
+            severity: Severity::Warning,
+            location: Some(source.location.clone()),
+            ..Diagnostic::error("schema-drift", message)
+        })
+    };
+    sources.iter().filter_map(told).collect()
+}
+
+fn drifted(kind: &str, gives: &[(String, String)], before: &StageRecord) -> Option<String> {
     // Another source says nothing of this one; a record of an older takt knows no columns.
-    if now.kind != before.kind || before.gives.is_empty() {
+    if kind != before.kind || before.gives.is_empty() {
         return None;
     }
     let find = |columns: &[(String, String)], name: &String| {
@@ -206,7 +236,7 @@ pub(crate) fn drift(now: &StageRecord, before: &StageRecord) -> Option<String> {
             .map(|column| column.1.clone())
     };
     let mut told = Vec::new();
-    for (name, dtype) in &now.gives {
+    for (name, dtype) in gives {
         match find(&before.gives, name) {
             None => told.push(format!("new column `{name}`")),
             Some(earlier) if earlier != *dtype => {
@@ -216,7 +246,7 @@ pub(crate) fn drift(now: &StageRecord, before: &StageRecord) -> Option<String> {
         }
     }
     for (name, _) in &before.gives {
-        if find(&now.gives, name).is_none() {
+        if find(gives, name).is_none() {
             told.push(format!("column `{name}` is gone"));
         }
     }

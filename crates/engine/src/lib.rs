@@ -26,7 +26,7 @@ mod tally;
 pub use bundle::{Bundle, BundleError, InputColumn, Manifest};
 pub use cases::{Finding, TestResult, test};
 pub use difference::{Difference, DifferentRow};
-pub use explain::{Explanation, Status, explain};
+pub use explain::{Explanation, Status, explain, schema_drift};
 pub use gc::{CollectOptions, Collected, Collection, Removed, collect};
 pub use quarantine::Quarantine;
 pub use run::{

@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use taktline_core::{Error, Fingerprint, Result, Shape, SourceContext, type_name};
+use taktline_core::{Error, Fingerprint, Result, Schema, Shape, SourceContext, type_name};
 use taktline_spec::{Plan, PlannedStage};
 use taktline_store::{new_run_id, now};
 
@@ -234,16 +234,20 @@ fn record(
         files,
         columns,
         gives: match shape {
-            Shape::Source(_) => stage
-                .schema
-                .columns
-                .iter()
-                .map(|column| (column.name.clone(), type_name(&column.dtype)))
-                .collect(),
+            Shape::Source(_) => given(&stage.schema),
             _ => Vec::new(),
         },
         key,
     })
+}
+
+/// Name and type of the columns that a source gives.
+pub(crate) fn given(schema: &Schema) -> Vec<(String, String)> {
+    schema
+        .columns
+        .iter()
+        .map(|column| (column.name.clone(), type_name(&column.dtype)))
+        .collect()
 }
 
 /// The files' names below the folder that they have in common, so that a project may be moved; folders of partitions

@@ -820,15 +820,22 @@ impl<'a> Run<'a> {
         frames: &[LazyFrame],
         schemas: &[Schema],
     ) -> StageResult<LazyFrame> {
-        let is_cleaning = self.plan.stages[index].kind.name.starts_with("clean.");
-        if is_cleaning {
-            // What a cleaning stage does to values is told; that a feature stage makes others is what it is for.
-            self.tallies[index]
-                .count_changes(operations, frames, schemas)
-                .at(index)
-        } else {
-            local::apply(operations, frames, schemas).at(index)
+        let stage = &self.plan.stages[index];
+        let tally = &self.tallies[index];
+        // What a cleaning stage does to values is told; that a feature stage makes others is what it is for, but not that it
+        // makes none.
+        match stage.stage.shape() {
+            _ if stage.kind.name.starts_with("clean.") => {
+                tally.count_changes(operations, frames, schemas)
+            }
+            Shape::Estimator(_) => tally.count_nulls_made(|_| true, operations, frames, schemas),
+            Shape::Relational(relational) if !relational.looks_at_other_rows() => {
+                let may_lose = Expression::may_lose_values;
+                tally.count_nulls_made(may_lose, operations, frames, schemas)
+            }
+            _ => local::apply(operations, frames, schemas),
         }
+        .at(index)
     }
 
     /// The rows that an aggregate over joined tables reads, in memory; `None` where there is nothing to gain.

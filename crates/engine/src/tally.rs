@@ -15,7 +15,9 @@ use polars::{
     },
 };
 use serde::{Deserialize, Serialize};
-use taktline_core::{Column as SchemaColumn, Expression, Operation, Result, Schema, output_schema};
+use taktline_core::{
+    Column as SchemaColumn, Expression, Operation, Result, Schema, output_schema, schema_after,
+};
 
 use crate::local;
 
@@ -161,13 +163,47 @@ impl Tally {
         schemas: &[Schema],
     ) -> Result<LazyFrame> {
         let replaced = replaced(operations, schemas);
-        if replaced.is_empty() {
-            return local::apply(operations, frames, schemas);
-        }
-        let Some(frame) = with_before(&replaced, operations, frames, schemas)? else {
+        let compared = replaced.iter().map(|name| self.compared(name)).collect();
+        self.watched(&replaced, compared, operations, frames, schemas)
+    }
+
+    /// The operations on the frames as [`local::apply`] does them, with every null counted that they make of values: in the
+    /// columns that a feature stage computes, where nothing that they are computed from is null.
+    ///
+    /// Only of expressions that `may_lose` values, and of operations that have no relational form.
+    pub(crate) fn count_nulls_made(
+        self: &Arc<Self>,
+        may_lose: fn(&Expression) -> bool,
+        operations: &[Operation],
+        frames: &[LazyFrame],
+        schemas: &[Schema],
+    ) -> Result<LazyFrame> {
+        let computed = computed(may_lose, operations, schemas);
+        let sources: BTreeSet<String> = computed.values().flatten().cloned().collect();
+        let compared = computed
+            .iter()
+            .map(|(name, sources)| self.held_against(name, sources))
+            .collect();
+        let sources: Vec<String> = sources.into_iter().collect();
+        self.watched(&sources, compared, operations, frames, schemas)
+    }
+
+    /// The operations on the frames, with columns that are compared with what `kept` ones were before.
+    fn watched(
+        self: &Arc<Self>,
+        kept: &[String],
+        compared: Vec<Expr>,
+        operations: &[Operation],
+        frames: &[LazyFrame],
+        schemas: &[Schema],
+    ) -> Result<LazyFrame> {
+        let before = match kept {
+            [] => None,
+            kept => with_before(kept, operations, frames, schemas)?,
+        };
+        let Some(frame) = before else {
             return local::apply(operations, frames, schemas);
         };
-        let compared: Vec<Expr> = replaced.iter().map(|name| self.compared(name)).collect();
         let names: Vec<Expr> = output_schema(operations, schemas)
             .names()
             .map(column)
@@ -190,6 +226,43 @@ impl Tally {
         )
         .alias(name)
     }
+
+    /// The column as it is, with nulls counted where none of its sources was null.
+    fn held_against(self: &Arc<Self>, name: &str, sources: &BTreeSet<String>) -> Expr {
+        let tally = Arc::clone(self);
+        let of = name.to_owned();
+        let sources = sources.iter().map(|source| column(&before(source)));
+        map_multiple(
+            move |columns| {
+                let nulls_made = nulls_made(&columns[0], &columns[1..]);
+                if nulls_made > 0 {
+                    let changes = Changes {
+                        changed: nulls_made,
+                        nulls_made,
+                        nulls_filled: 0,
+                    };
+                    tally.add_changes(&of, changes);
+                }
+                Ok(std::mem::take(&mut columns[0]))
+            },
+            std::iter::once(column(name))
+                .chain(sources)
+                .collect::<Vec<_>>(),
+            |_, fields| Ok(fields[0].clone()),
+        )
+        .alias(name)
+    }
+}
+
+/// Rows in which the column is null and no source is.
+fn nulls_made(column: &Column, sources: &[Column]) -> u64 {
+    if column.null_count() == 0 {
+        return 0;
+    }
+    let made = sources.iter().fold(column.is_null(), |made, source| {
+        &made & &source.is_not_null()
+    });
+    made.num_trues() as u64
 }
 
 /// Columns that nothing else needs are not read on its account, and rows may come in parts.
@@ -279,6 +352,66 @@ fn replaced(operations: &[Operation], schemas: &[Schema]) -> Vec<String> {
         .names()
         .filter(|name| made.contains(name) && output.column(name).is_some())
         .map(str::to_owned)
+        .collect()
+}
+
+/// The columns that the operations compute in a way that may lose values, and the columns of the input that each is computed
+/// from; none where the operations cannot be looked into.
+fn computed(
+    may_lose: fn(&Expression) -> bool,
+    operations: &[Operation],
+    schemas: &[Schema],
+) -> BTreeMap<String, BTreeSet<String>> {
+    let Some(input) = schemas.first() else {
+        return BTreeMap::new();
+    };
+    // What each column is computed from so far, where it is not what it was before, and whether it may have lost values.
+    let mut made: BTreeMap<String, (BTreeSet<String>, bool)> = BTreeMap::new();
+    let mut schema = input.clone();
+    for operation in operations {
+        let origins = |reads: &BTreeSet<String>| -> BTreeSet<String> {
+            let origin = |read: &String| match made.get(read) {
+                Some((origins, _)) => origins.clone(),
+                None => [read.clone()].into(),
+            };
+            reads.iter().flat_map(origin).collect()
+        };
+        let lost = |reads: &BTreeSet<String>| {
+            let lost = |read: &String| made.get(read).is_some_and(|(_, lost)| *lost);
+            reads.iter().any(lost)
+        };
+        let after = schema_after(operation, schema.clone(), schemas);
+        let new: Vec<(String, (BTreeSet<String>, bool))> = match operation {
+            Operation::With(columns) | Operation::Project(columns) => columns
+                .iter()
+                .map(|(name, value)| {
+                    let reads = value.columns();
+                    let is_passed_on = matches!(value, Expression::Column(_));
+                    let lost = lost(&reads) || (!is_passed_on && may_lose(value));
+                    (name.clone(), (origins(&reads), lost))
+                })
+                .collect(),
+            Operation::Local(local) if local.keeps_rows => {
+                let is_new = |name: &&str| schema.column(name).is_none();
+                let origins = origins(&local.reads);
+                let names = after.names().filter(is_new);
+                names
+                    .map(|name| (name.to_owned(), (origins.clone(), true)))
+                    .collect()
+            }
+            _ => return BTreeMap::new(),
+        };
+        made.extend(new);
+        schema = after;
+    }
+    let is_there = |name: &String| input.names().any(|known| known == name);
+    made.into_iter()
+        .filter(|(_, (origins, lost))| {
+            // A constant has no source.
+            *lost && !origins.is_empty() && origins.iter().all(is_there)
+        })
+        .filter(|(name, _)| schema.names().any(|known| known == name))
+        .map(|(name, (origins, _))| (name, origins))
         .collect()
 }
 
@@ -390,6 +523,60 @@ mod tests {
             .collect()
             .expect("runs");
         assert!(plain.equals_missing(&after));
+    }
+
+    #[test]
+    fn values_that_become_null_are_counted_in_new_columns_too() {
+        let data = df!(
+            "a" => [Some("1"), Some("x"), None, Some("4")],
+            "b" => [Some(1_i64), Some(2), Some(3), None],
+        )
+        .expect("a frame");
+        let number = Expression::Cast {
+            operand: Box::new(Expression::column("a")),
+            to: polars::prelude::DataType::Int64,
+            strict: false,
+        };
+        let sum = Expression::column("number")
+            .binary(taktline_core::BinaryOperator::Add, Expression::column("b"));
+        let operations = [
+            Operation::With(vec![
+                ("number".into(), number),
+                ("none".into(), sql("nullif(b, 2)", &data)),
+            ]),
+            Operation::With(vec![("sum".into(), sum)]),
+            Operation::Project(
+                ["number", "sum", "none"]
+                    .map(|name| (name.to_owned(), Expression::column(name)))
+                    .into(),
+            ),
+        ];
+        let schema = Schema::from_polars(data.schema());
+        let counted = |may_lose: fn(&Expression) -> bool| {
+            let queries = Queries::default();
+            let tally = Tally::new(&queries);
+            let schemas = std::slice::from_ref(&schema);
+            let frames = [data.clone().lazy()];
+            let frame = tally
+                .count_nulls_made(may_lose, &operations, &frames, schemas)
+                .expect("lowers");
+            queries.begin();
+            let after = frame.collect().expect("runs");
+            let made: Vec<(String, u64)> = tally
+                .changes()
+                .into_iter()
+                .map(|(name, changes)| (name, changes.nulls_made))
+                .collect();
+            (after, made)
+        };
+        let (after, made) = counted(Expression::may_lose_values);
+        assert_eq!(after.get_column_names(), ["number", "sum", "none"]);
+        // Only `x` is a value that is lost; a null that comes from a null is none, and `nullif` is asked to make one.
+        let made: Vec<(&str, u64)> = made.iter().map(|(name, nulls)| (&**name, *nulls)).collect();
+        assert_eq!(made, [("number", 1), ("sum", 1)]);
+        let (_, made) = counted(|_| true);
+        let made: Vec<(&str, u64)> = made.iter().map(|(name, nulls)| (&**name, *nulls)).collect();
+        assert_eq!(made, [("none", 1), ("number", 1), ("sum", 1)]);
     }
 
     #[test]

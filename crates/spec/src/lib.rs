@@ -22,8 +22,8 @@ mod validate;
 pub use chrono_tz::Tz as Zone;
 pub use document::{DEFAULT_SEED, Row, TestCase, TestExpectation, TimeSpan};
 pub use plan::{
-    Checked, Options, Outline, Plan, PlannedStage, PlannedTest, StageSummary, check, locate,
-    locate_in_test, outline,
+    Checked, Options, Outline, Plan, PlannedStage, PlannedTest, SourceColumns, StageSummary, check,
+    locate, locate_in_test, outline,
 };
 pub use schedule::{
     After, AfterSchedule, ByteSize, Email, FileArrival, Needs, Notification, Occurrence, Overlap,

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
     path::Path,
-    sync::OnceLock,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -117,6 +117,22 @@ pub struct Checked {
     pub plan: Option<Plan>,
     /// Everything that was found, by its place in the file.
     pub diagnostics: Vec<Diagnostic>,
+    /// What the sources of a pipeline that cannot run give, as far as it is known.
+    pub sources: Vec<SourceColumns>,
+}
+
+/// The columns that a source of a pipeline gives.
+pub struct SourceColumns {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The source's id.
+    pub stage: String,
+    /// Its kind.
+    pub kind: &'static Kind,
+    /// Its columns.
+    pub schema: Schema,
+    /// Where its kind is written.
+    pub location: Location,
 }
 
 impl Checked {
@@ -148,10 +164,16 @@ pub fn check(source: SourceText, options: &Options<'_>) -> Checked {
         redact(&secrets, diagnostic);
     }
     in_order(&mut diagnostics);
-    let plan = parts
-        .filter(|_| errors == 0)
-        .and_then(|parts| parts.into_plan(source, places, secrets));
-    Checked { plan, diagnostics }
+    let (plan, sources) = match parts {
+        Some(parts) if errors == 0 => (parts.into_plan(source, places, secrets), Vec::new()),
+        Some(parts) => (None, parts.sources(&source, &places)),
+        None => (None, Vec::new()),
+    };
+    Checked {
+        plan,
+        diagnostics,
+        sources,
+    }
 }
 
 /// What a scheduler has to know of a spec.
@@ -341,6 +363,23 @@ struct Parts {
 }
 
 impl Parts {
+    fn sources(self, source: &SourceText, places: &Places) -> Vec<SourceColumns> {
+        self.drafts
+            .into_iter()
+            .zip(self.schemas)
+            .filter_map(|(draft, schema)| {
+                let is_source = matches!(draft.stage.as_ref()?.shape(), Shape::Source(_));
+                (is_source && !schema.incomplete).then_some(SourceColumns {
+                    pipeline: self.pipeline.clone(),
+                    stage: draft.id,
+                    kind: draft.kind?,
+                    schema,
+                    location: places.location(source, draft.place),
+                })
+            })
+            .collect()
+    }
+
     fn into_plan(
         self,
         source: SourceText,
@@ -408,11 +447,22 @@ fn substitute<'a>(root: &Node, options: &Options<'a>, report: &mut Report<'_>) -
     )
 }
 
-fn document_schema() -> Result<&'static Compiled, &'static String> {
-    static COMPILED: OnceLock<Result<Compiled, String>> = OnceLock::new();
-    COMPILED
-        .get_or_init(|| Compiled::new(schemars::schema_for!(Document)))
-        .as_ref()
+/// The schema of the document, ready for the keys that this one has: most have neither tests nor a schedule, whose schemas
+/// are the large ones.
+fn document_schema(root: &Node) -> Result<Arc<Compiled>, String> {
+    static COMPILED: Mutex<BTreeMap<Vec<&'static str>, Arc<Compiled>>> =
+        Mutex::new(BTreeMap::new());
+    let absent: Vec<&str> = ["columns", "params", "schedule", "tests"]
+        .into_iter()
+        .filter(|key| root.get(key).is_none())
+        .collect();
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = compiled.get(&absent) {
+        return Ok(Arc::clone(known));
+    }
+    let new = Arc::new(Compiled::without(schemars::schema_for!(Document), &absent)?);
+    compiled.insert(absent, Arc::clone(&new));
+    Ok(new)
 }
 
 /// Everything below the text: the document's own keys, its stages, and what they mean together.
@@ -443,9 +493,9 @@ fn read_document(
         missing: "missing-key",
         place: underline(report.source, &Node::new(NodeValue::Null, first_line), None),
     };
-    match document_schema() {
+    match document_schema(&root) {
         Ok(compiled) => {
-            hold(&root, compiled, &subject, report);
+            hold(&root, &compiled, &subject, report);
         }
         Err(error) => {
             report.error(
@@ -567,17 +617,24 @@ fn check_stages(
     ];
     for &index in order {
         let draft = &drafts[index];
-        let inputs: Vec<Schema> = draft
-            .inputs
-            .iter()
-            .map(|input| match input {
-                Some(input) => schemas[*input].clone(),
-                None => Schema {
-                    incomplete: true,
-                    ..Schema::default()
-                },
-            })
-            .collect();
+        let gathered: Vec<Schema>;
+        let inputs = match draft.inputs.as_slice() {
+            // Nearly every stage has one input, which need not be copied.
+            [Some(input)] => std::slice::from_ref(&schemas[*input]),
+            several => {
+                gathered = several
+                    .iter()
+                    .map(|input| match input {
+                        Some(input) => schemas[*input].clone(),
+                        None => Schema {
+                            incomplete: true,
+                            ..Schema::default()
+                        },
+                    })
+                    .collect();
+                &gathered
+            }
+        };
         let incomplete_above = inputs.iter().any(|input| input.incomplete);
         let mut schema = match &draft.stage {
             Some(stage) if !draft.wrong_inputs => {
@@ -588,7 +645,7 @@ fn check_stages(
                     capabilities: &options.capabilities,
                     problems: Vec::new(),
                 };
-                let mut schema = stage.check(&inputs, &mut cx);
+                let mut schema = stage.check(inputs, &mut cx);
                 let is_source = inputs.is_empty();
                 schema.incomplete |= incomplete_above || (is_source && cx.failed());
                 if let (Shape::Evaluate(evaluate), Some(input)) = (stage.shape(), inputs.first()) {
@@ -611,7 +668,7 @@ fn check_stages(
                 schema
             }
             _ => {
-                let mut schema = inputs.into_iter().next().unwrap_or_default();
+                let mut schema = inputs.first().cloned().unwrap_or_default();
                 schema.incomplete = true;
                 schema
             }

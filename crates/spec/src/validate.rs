@@ -30,9 +30,18 @@ pub(crate) struct Compiled {
 
 impl Compiled {
     pub(crate) fn new(schema: schemars::Schema) -> Result<Self, String> {
+        Self::without(schema, &[])
+    }
+
+    /// For what has none of these properties: their own schemas, which may be large, are not made ready.
+    pub(crate) fn without(schema: schemars::Schema, absent: &[&str]) -> Result<Self, String> {
         let mut schema = schema.to_value();
         bound_integers(&mut schema);
-        let validator = jsonschema::validator_for(&schema).map_err(|error| error.to_string())?;
+        let mut held = schema.clone();
+        for name in absent {
+            held["properties"][name] = Value::Bool(true);
+        }
+        let validator = jsonschema::validator_for(&held).map_err(|error| error.to_string())?;
         Ok(Self { schema, validator })
     }
 

@@ -17,7 +17,7 @@ use taktline_core::{thousands, type_name};
 use super::{
     FileProblem, Inspected, RowFile,
     input::Place,
-    outline::{Keep, Outline, outline},
+    outline::{Dialect, Keep, Outline, outline},
     problem::unreadable,
 };
 use crate::hashing::Hashing;
@@ -104,10 +104,14 @@ fn without_rows(file: &RowFile, outline: &Outline) -> Schema {
 /// the whole sample the slowest part of a check.
 const DATE_ROWS: usize = 100;
 
+/// Rows from which types are told at first.
+const FIRST_ROWS: usize = 100;
+
 /// The first records of a file, in memory.
 struct Sample<'f> {
     file: &'f RowFile,
     names: Vec<String>,
+    has_lenient_numbers: bool,
     records: ScanSources,
 }
 
@@ -115,6 +119,7 @@ impl<'f> Sample<'f> {
     fn new(file: &'f RowFile, outline: Outline) -> Self {
         Self {
             file,
+            has_lenient_numbers: may_hold_lenient_numbers(&outline.sample, &file.dialect),
             names: outline.names,
             records: ScanSources::Buffers(vec![outline.sample.into()].into()),
         }
@@ -123,8 +128,14 @@ impl<'f> Sample<'f> {
     /// The columns' names and types, told from the sample where they are not declared, and its rows as these types: a type
     /// that is declared, or a number too large, may not fit.
     fn inferred(&self) -> PolarsResult<(Schema, PolarsResult<DataFrame>)> {
-        let mut schema = self.told(self.file.sample_rows, false)?;
-        let mut rows = self.rows(&schema);
+        let (mut schema, mut rows) = match self.told_from_first()? {
+            Some((schema, rows)) => (schema, Ok(rows)),
+            None => {
+                let schema = self.told(self.file.sample_rows, false)?;
+                let rows = self.rows(&schema);
+                (schema, rows)
+            }
+        };
         if rows.as_ref().is_ok_and(|rows| !may_hold_dates(rows)) {
             return Ok((schema, rows));
         }
@@ -142,6 +153,16 @@ impl<'f> Sample<'f> {
             }
         }
         Ok((schema, rows))
+    }
+
+    /// The types of the first rows, where the whole sample agrees with them: telling types is slower than reading values by
+    /// them. `None` where later rows may tell another type than these.
+    fn told_from_first(&self) -> PolarsResult<Option<(Schema, DataFrame)>> {
+        let schema = self.told(FIRST_ROWS, false)?;
+        let agreed = self.rows(&schema).ok().filter(|rows| {
+            !self.has_lenient_numbers && rows.columns().iter().all(tells_type_by_first_rows)
+        });
+        Ok(agreed.map(|rows| (schema, rows)))
     }
 
     /// The types that polars tells from so many rows.
@@ -219,6 +240,25 @@ impl<'f> Sample<'f> {
         }
         Ok(found)
     }
+}
+
+/// Whether a field may begin with a plus or a blank, or be an empty quoted one: polars reads that as a number or null, but tells
+/// that it is text.
+fn may_hold_lenient_numbers(sample: &[u8], dialect: &Dialect) -> bool {
+    let is_edge = |byte: u8| matches!(byte, b'\n' | b'"') || byte == dialect.delimiter;
+    sample
+        .windows(2)
+        .any(|two| two == b"\"\"" || (is_edge(two[0]) && matches!(two[1], b'+' | b' ' | b'\t')))
+}
+
+/// Whether the first rows tell the type of the column if all values can be read by it: a column without values among them
+/// could be anything, and words for infinity and "not a number" are read as numbers though some of them tell that they are text.
+fn tells_type_by_first_rows(column: &Column) -> bool {
+    let first = column.head(Some(FIRST_ROWS));
+    if first.null_count() == first.len() {
+        return false;
+    }
+    !holds_real(column, |value| !value.is_finite())
 }
 
 /// Whether one of the texts that would be looked at begins as every date and time does that polars knows: with a digit, which a
@@ -371,15 +411,19 @@ fn too_large(value: &str, name: &str, dtype: &DataType, index: usize) -> PolarsE
 }
 
 fn holds_infinity(column: &Column) -> bool {
+    holds_real(column, f64::is_infinite)
+}
+
+fn holds_real(column: &Column, is_such: fn(f64) -> bool) -> bool {
     let series = column.as_materialized_series();
     let of_double = series.f64().is_ok_and(|values| {
         let mut parts = values.downcast_iter();
-        parts.any(|part| part.values().iter().any(|value| value.is_infinite()))
+        parts.any(|part| part.values().iter().copied().any(is_such))
     });
     of_double
         || series.f32().is_ok_and(|values| {
             let mut parts = values.downcast_iter();
-            parts.any(|part| part.values().iter().any(|value| value.is_infinite()))
+            parts.any(|part| part.values().iter().any(|value| is_such((*value).into())))
         })
 }
 

@@ -327,6 +327,48 @@ fn empty_files_are_refused() {
 }
 
 #[test]
+fn types_are_those_of_the_whole_sample_whatever_its_first_rows_say() {
+    let place = Place::new();
+    // A hundred and fifty rows like the first field, and one like the second.
+    let told = [
+        ("7", "8", DataType::Int64),
+        ("7", "8.5", DataType::Float64),
+        ("7.5", "8", DataType::Float64),
+        ("7", "9223372036854775808", DataType::Int64),
+        ("true", "FALSE", DataType::Boolean),
+        ("7", "eight", DataType::String),
+        ("true", "1", DataType::String),
+        ("\"7\"", "8", DataType::Int64),
+        // These could be read as numbers, but do not tell of one.
+        ("7", "+8", DataType::String),
+        ("7", " 8", DataType::String),
+        ("7", "\"\"", DataType::String),
+        ("7.5", "nan", DataType::String),
+        ("7.5", "infinity", DataType::String),
+        ("7.5", "NaN", DataType::Float64),
+        ("7.5", "inf", DataType::Float64),
+        // Nothing but the last row has a value.
+        ("", "8", DataType::Int64),
+        // Dates are looked for in the first rows.
+        ("", "2024-01-31", DataType::String),
+        ("2024-01-31", "2024-02-01", DataType::Date),
+        ("2024-01-31", "later", DataType::String),
+    ];
+    for (first, last, dtype) in told {
+        let rows: Vec<&str> = std::iter::repeat_n(first, 150).chain([last]).collect();
+        let text = rows
+            .iter()
+            .map(|field| format!("x,{field}\n"))
+            .collect::<String>();
+        place.put("rows.csv", format!("name,value\n{text}"));
+        let (schema, problems) = place.check("source.csv", "{path: rows.csv}");
+        let codes: Vec<&str> = problems.iter().map(|problem| problem.code).collect();
+        let value = schema.column("value").map(|column| column.dtype.clone());
+        assert_eq!(value, Some(dtype), "{first:?} then {last:?}: {codes:?}");
+    }
+}
+
+#[test]
 fn a_missing_file_says_where_it_looked_and_what_is_there() {
     let place = Place::new();
     place.put("payments.csv", "a\n1\n");
