@@ -875,8 +875,6 @@ impl<'a> Run<'a> {
         self.queries.begin();
         let rows = match streaming::gather(rows.select(wanted)) {
             Ok(rows) => rows,
-            // Once in the life of the universe: the keys themselves are looked up then.
-            Err(error) if error.to_string().contains(local::SAME_NUMBER) => return Ok(None),
             Err(error) => {
                 // The stages above are looked through one by one: they need a query each.
                 let _ = self.frame(input)?;

@@ -1,7 +1,7 @@
 //! Joins → polars. Row order is the left side's; rows of the right alone come last. Rows that carry their place come in any order.
 
 use polars::{
-    lazy::dsl::{apply_multiple, map_multiple},
+    lazy::dsl::apply_multiple,
     prelude::{JoinType as PolarsJoin, *},
 };
 use taktline_core::{Cardinality, Error, JoinKind, Result, Schema as FrameSchema};
@@ -44,110 +44,8 @@ pub(super) fn join(
         JoinKind::Semi => (PolarsJoin::Semi, MaintainOrderJoin::Left),
         JoinKind::Anti => (PolarsJoin::Anti, MaintainOrderJoin::Left),
     };
-    if let Some(place) = places::of_right(join.columns)
-        && are_whole(on, schema)
-    {
-        return Ok(joined_by_number(left, right, how, on, place, schema));
-    }
     let keys = keys(on);
     Ok(left.join(right, keys.clone(), keys, arguments(how, order, schema)))
-}
-
-/// What a join by number fails with, where two different keys have the same number: it has to be made by the keys themselves.
-pub(crate) const SAME_NUMBER: &str = "\u{1}different keys have the same number";
-
-/// No names that a spec can write.
-const NUMBER: &str = "\u{1}number";
-const KEY: &str = "\u{1}key ";
-
-/// One for each key: digits of π, the last bit set, since only odd factors keep all bits of a key.
-pub(super) const FACTORS: [i64; 4] = [
-    0x243F_6A88_85A3_08D3,
-    0x1319_8A2E_0370_7345,
-    0x2409_3822_299F_31D1,
-    0x082E_FA98_EC4E_6C89,
-];
-
-/// Whether the keys are several whole numbers, so that one number can stand for them.
-fn are_whole(on: Pairs<'_>, left: &FrameSchema) -> bool {
-    let is_whole = |dtype: &DataType| {
-        (dtype.is_integer() && !matches!(dtype, DataType::UInt64 | DataType::Int128))
-            || matches!(dtype, DataType::Date | DataType::Datetime(..))
-    };
-    let mut dtypes = on
-        .iter()
-        .map(|(key, _)| left.column(key).map(|column| &column.dtype));
-    (2..=FACTORS.len()).contains(&on.len()) && dtypes.all(|dtype| dtype.is_some_and(is_whole))
-}
-
-/// The join, in any order, with one number looked up in place of several keys: in a table of numbers polars needs half the time
-/// that it takes in one of rows.
-///
-/// The number is the keys' sum, each times its own large factor, modulo 2⁶⁴. Different keys hardly ever have the same; whether
-/// they have is looked at in every row that found a partner, and is an error ([`SAME_NUMBER`]).
-fn joined_by_number(
-    left: LazyFrame,
-    right: LazyFrame,
-    how: PolarsJoin,
-    on: Pairs<'_>,
-    place: &str,
-    schema: &FrameSchema,
-) -> LazyFrame {
-    let terms = on
-        .iter()
-        .zip(FACTORS)
-        .map(|((key, _), factor)| column(key).cast(DataType::Int64) * lit(factor));
-    let number = terms
-        .reduce(|sum, term| sum + term)
-        .unwrap_or(lit(NULL))
-        .alias(NUMBER);
-    let renamed = |key: &String| format!("{KEY}{key}");
-    let keys: Vec<&String> = on.iter().map(|(key, _)| key).collect();
-    let right = right.with_columns([number.clone()]).rename(
-        keys.iter().copied(),
-        keys.iter().map(|key| renamed(key)),
-        true,
-    );
-    let by = [column(NUMBER)];
-    let how = arguments(how, MaintainOrderJoin::None, schema);
-    let joined = left.with_columns([number]).join(right, by.clone(), by, how);
-    let compared: Vec<Expr> = std::iter::once(column(place))
-        .chain(
-            keys.iter()
-                .flat_map(|key| [column(key), column(&renamed(key))]),
-        )
-        .collect();
-    // The place is what every row is asked for in the end: no projection leaves the comparison out.
-    let checked = map_multiple(
-        |columns| {
-            for pair in columns[1..].chunks_exact(2) {
-                let (key, partner) = (
-                    pair[0].as_materialized_series(),
-                    pair[1].as_materialized_series(),
-                );
-                if key.not_equal(partner)?.any() {
-                    return Err(PolarsError::ComputeError(SAME_NUMBER.into()));
-                }
-            }
-            Ok(std::mem::take(&mut columns[0]))
-        },
-        compared,
-        |_, fields| Ok(fields[0].clone()),
-    );
-    let unneeded = keys
-        .iter()
-        .map(|key| renamed(key))
-        .chain([NUMBER.to_owned()]);
-    joined
-        .with_columns([checked.alias(place)])
-        .drop(by_name(unneeded, true, false))
-        // A filter below must not take rows away before they are compared.
-        .map(
-            Ok,
-            AllowedOptimizations::PROJECTION_PUSHDOWN.union(AllowedOptimizations::STREAMING),
-            None,
-            Some("joined by number"),
-        )
 }
 
 /// A truth column: whether the right side has these keys.

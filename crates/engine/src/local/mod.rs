@@ -15,6 +15,5 @@ mod time;
 mod window;
 
 pub use expression::expression;
-pub(crate) use joins::SAME_NUMBER;
 pub use operation::apply;
 pub(crate) use places::Places;

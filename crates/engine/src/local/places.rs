@@ -150,14 +150,6 @@ fn order(places: &[Vec<u64>], rows: usize) -> Vec<IdxSize> {
     order
 }
 
-/// The name under which joined rows get the place of their partner.
-pub(super) fn of_right(columns: &[(String, String)]) -> Option<&str> {
-    columns
-        .iter()
-        .map(|(_, name)| name.as_str())
-        .find(|name| name.starts_with(PLACE))
-}
-
 /// Whether these rows carry their place.
 pub(super) fn are_carried(schema: &Schema) -> bool {
     schema.names().any(|name| name.starts_with(PLACE))
@@ -171,7 +163,7 @@ mod tests {
     };
     use taktline_core::{output_schema, sql};
 
-    use super::{super::joins::FACTORS, *};
+    use super::*;
     use crate::local;
 
     fn pairs(names: &[&str]) -> Vec<(String, String)> {
@@ -262,89 +254,6 @@ mod tests {
                 "{first:?}, {second:?}: {restored} in the place of {expected}"
             );
         }
-    }
-
-    /// The rows of a join on two keys that carry their place, put in order, and the same by the usual join.
-    fn on_two_keys(
-        kind: JoinKind,
-        inputs: &[DataFrame; 2],
-    ) -> (PolarsResult<DataFrame>, DataFrame) {
-        let mut schemas = inputs
-            .each_ref()
-            .map(|input| Schema::from_polars(input.schema()));
-        let mut frames = inputs.each_ref().map(|input| input.clone().lazy());
-        let operations = [Operation::Join {
-            right: 1,
-            on: pairs(&["key", "day"]),
-            kind,
-            columns: pairs(&["price"]),
-            expect: Cardinality::ManyToMany,
-        }];
-        let expected = local::apply(&operations, &frames, &schemas)
-            .expect("lowers")
-            .collect()
-            .expect("runs");
-        let (frame, schema, mut places) = Places::begin(frames[0].clone(), schemas[0].clone());
-        (frames[0], schemas[0]) = (frame, schema);
-        let carried = places.carried(&operations, &mut frames, &mut schemas);
-        let restored = local::apply(&carried, &frames, &schemas)
-            .expect("lowers")
-            .collect_with_engine(Engine::Streaming)
-            .map(|rows| rows.unwrap_single())
-            .and_then(|rows| places.restored(&rows));
-        (restored, expected)
-    }
-
-    #[test]
-    fn several_whole_keys_meet_where_all_of_them_do() {
-        let keys = |rows: i64, step: i64| -> Vec<Option<i64>> {
-            (0..rows)
-                .map(|row| (row % 17 != 0).then_some(row * step % 503 - 250))
-                .collect()
-        };
-        let days = |rows: i32, of: i32| -> Vec<Option<i32>> {
-            (0..rows)
-                .map(|row| (row % 19 != 0).then_some(row % of))
-                .collect()
-        };
-        let inputs = [
-            df!("id" => (0..60_000_i64).collect::<Vec<_>>(), "key" => keys(60_000, 7), "day" => days(60_000, 5))
-                .expect("a frame"),
-            // The right side's own types are others.
-            df!("key" => keys(3_000, 11), "day" => days(3_000, 7), "price" => (0..3_000_i64).collect::<Vec<_>>())
-                .expect("a frame")
-                .lazy()
-                .with_columns([polars::prelude::col("day").cast(polars::prelude::DataType::Int64)])
-                .collect()
-                .expect("a frame"),
-        ];
-        for kind in [
-            JoinKind::Left,
-            JoinKind::Inner,
-            JoinKind::Semi,
-            JoinKind::Anti,
-        ] {
-            let (restored, expected) = on_two_keys(kind, &inputs);
-            let restored = restored.expect("runs");
-            assert!(expected.height() > 1_000);
-            assert!(
-                restored.equals_missing(&expected),
-                "{kind:?}: {restored} in the place of {expected}"
-            );
-        }
-    }
-
-    #[test]
-    fn different_keys_with_the_same_number_are_told() {
-        let [key, day] = [FACTORS[1], FACTORS[0].wrapping_neg()];
-        let inputs = [
-            df!("key" => [0_i64, 1], "day" => [0_i64, 1]).expect("a frame"),
-            df!("key" => [key, 1], "day" => [day, 1], "price" => [7_i64, 8]).expect("a frame"),
-        ];
-        let (restored, expected) = on_two_keys(JoinKind::Left, &inputs);
-        assert_eq!(expected.column("price").expect("price").null_count(), 1);
-        let error = restored.expect_err("one number for two keys").to_string();
-        assert!(error.contains(local::SAME_NUMBER), "{error}");
     }
 
     #[test]
