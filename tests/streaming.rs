@@ -260,3 +260,65 @@ fn a_pipeline_stays_within_less_memory_than_its_rows_take() {
     let in_memory = limited(format!("{STEADY}{UNSTEADY}{sink}"));
     assert!(!in_memory.status.success(), "the limit is no limit");
 }
+
+/// Files that tell how many rows they have let the engine leave out rows without a partner before a join; CSV files do not.
+#[test]
+fn a_join_with_a_much_larger_table_is_the_same_from_files_of_columns() {
+    let project = Project::with("pipeline: none\nstages: []\n");
+    let key = |row: usize, step: usize| match row % 11 {
+        0 => String::new(),
+        _ => (row * step % 900).to_string(),
+    };
+    let purchases: String = (0..700)
+        .map(|row| format!("{row},{},s{},{}\n", key(row, 7), row % 5, row % 3))
+        .collect();
+    let promotions: String = (0..9_000)
+        .map(|row| format!("{},s{},{}.5\n", key(row, 13), row % 7, row))
+        .collect();
+    project.write(
+        "purchases.csv",
+        format!("id,product,store,units\n{purchases}"),
+    );
+    project.write(
+        "promotions.csv",
+        format!("product,shop,price\n{promotions}"),
+    );
+    for (table, integer) in [("purchases", "i32"), ("promotions", "i64")] {
+        project.write(
+            "convert.yaml",
+            format!(
+                "pipeline: convert\nstages:\n  - source.csv: {{path: {table}.csv}}\n  - clean.cast: {{columns: {{product: {integer}}}}}\n  - sink.parquet: {{path: {table}.parquet}}\n"
+            ),
+        );
+        project.takt(["run", "convert.yaml"]).run().succeeded();
+    }
+    let joined = |format: &str, how: &str, more: &str| {
+        project.write(
+            "join.yaml",
+            format!(
+                "pipeline: joined\nstages:\n  - source.{format}: {{path: purchases.{format}}}\n    id: rows\n  - clean.rename: {{columns: {{product: item}}}}\n  - clean.filter: {{where: units < 2}}\n    id: purchases\n  - source.{format}: {{path: promotions.{format}}}\n    id: promotions\n  - features.join: {{left_on: [item, store], right_on: [product, shop], how: {how}}}\n    from: [purchases, promotions]\n{more}  - sink.csv: {{path: out.csv}}\n",
+            ),
+        );
+        let report = project.takt(["run", "join.yaml", "--fresh", "--format", "json"]);
+        let report = report.run().succeeded().run_report();
+        (project.read("out.csv"), report.rows_out("promotions"))
+    };
+    let sums =
+        "  - features.aggregate: {by: [units], aggregate: {price: sum(price), rows: count()}}\n";
+    for (how, more) in [
+        ("left", ""),
+        ("inner", ""),
+        ("semi", ""),
+        ("anti", ""),
+        ("full", ""),
+        ("left", sums),
+        ("inner", sums),
+    ] {
+        let (by_rows, _) = joined("csv", how, more);
+        let (by_columns, promotions) = joined("parquet", how, more);
+        assert!(by_rows.lines().count() > 2, "{how} {more}");
+        assert!(by_rows == by_columns, "{how} {more}");
+        // What is left out for want of a partner is not lost.
+        assert_eq!(promotions, Some(9_000), "{how} {more}");
+    }
+}

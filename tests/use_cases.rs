@@ -74,9 +74,16 @@ fn enthusiastic_reviews_are_told_from_others() {
 #[cfg(feature = "torch")]
 fn tastes_are_known_better_than_the_biases_of_people_and_films() {
     let project = project("retail/recommendation.yaml");
-    let metrics = project.run_pipeline(&[]).metrics("quality");
+    let report = project.run_pipeline(&[]);
+    let metrics = report.metrics("quality");
     // Biases alone reach 0.955 (../datasets/README.md).
     assert!(metrics["rmse"] <= 0.94, "{metrics:?}");
+    // The films that are shown, out of all: held against those that most people liked.
+    let lists = report.metrics("lists");
+    for figure in ["precision_at_10", "ndcg_at_10"] {
+        let popular = lists[&format!("baseline_{figure}")];
+        assert!(lists[figure] >= 1.25 * popular, "{lists:?}");
+    }
 }
 
 #[test]

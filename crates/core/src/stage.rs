@@ -112,6 +112,12 @@ pub trait Source: Send + Sync {
             _ => Ok(Vec::new()),
         }
     }
+    /// How many rows there are, where files on this machine say so without being read. Only of files that keep columns apart, so
+    /// that some can be read at a small part of the cost of all: the engine then may look at some columns before the rest.
+    fn rows(&self, cx: &SourceContext<'_>) -> Result<Option<usize>> {
+        let _ = cx;
+        Ok(None)
+    }
     /// Forgets what earlier runs fetched and the next would build on: `takt run --fresh` reads everything again.
     fn forget(&self, cx: &SourceContext<'_>) -> Result<()> {
         let _ = cx;

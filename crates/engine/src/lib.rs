@@ -18,6 +18,7 @@ mod quarantine;
 mod record;
 mod registered;
 mod run;
+mod sieve;
 mod store;
 mod streaming;
 mod summary;

@@ -25,6 +25,7 @@ use taktline_spec::Plan;
 use taktline_store::{Promotion, new_run_id, now};
 
 mod champion;
+mod sieved;
 
 use crate::{
     bundle::{self, Extent, Scoring},
@@ -806,10 +807,11 @@ impl<'a> Run<'a> {
             return local::apply(operations, &[joined], &schemas[..1]).at(index);
         }
         let inputs = self.plan.stages[index].inputs.clone();
-        let frames = inputs
+        let mut frames = inputs
             .into_iter()
             .map(|input| self.frame(input))
             .collect::<StageResult<Vec<_>>>()?;
+        self.sift_right(index, operations, &mut frames, schemas);
         self.lowered(index, operations, &frames, schemas)
     }
 
@@ -923,6 +925,7 @@ impl<'a> Run<'a> {
         for other in inputs.into_iter().skip(1) {
             frames.push(self.frame(other)?);
         }
+        self.sift_right(index, &operations, &mut frames, &schemas);
         let operations = places.carried(&operations, &mut frames, &mut schemas);
         let mut frame = self.lowered(index, &operations, &frames, &schemas)?;
         if !operations.iter().all(Operation::keeps_rows) {

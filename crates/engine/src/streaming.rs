@@ -7,7 +7,7 @@ use polars::{
     lazy::prelude::PlanCallback,
     prelude::{DataFrame, Engine, LazyFrame, PolarsResult},
 };
-use taktline_core::{Aggregate, Expression, Operation, Schema, data_type, output_schema};
+use taktline_core::{Aggregate, Expression, JoinKind, Operation, Schema, data_type, output_schema};
 
 /// Whether these operations give the same rows in the same order, to the last digit, however the rows are divided.
 pub(crate) fn are_steady(operations: &[Operation], schemas: &[Schema]) -> bool {
@@ -28,11 +28,12 @@ fn is_steady(operation: &Operation, schema: Option<&Schema>) -> bool {
         | Operation::With(_)
         | Operation::Filter(_)
         | Operation::Distinct { .. }
-        | Operation::Join { .. }
         | Operation::Mark { .. }
         | Operation::Sort(_)
         | Operation::Union { .. }
         | Operation::Sample { .. } => true,
+        // Rows of the right alone come in whatever order their parts of the table are looked through.
+        Operation::Join { kind, .. } => *kind != JoinKind::Full,
         Operation::Aggregate { aggregates, .. } => {
             schema.is_some_and(|schema| aggregates.iter().all(|(_, value)| is_exact(value, schema)))
         }
@@ -85,8 +86,16 @@ pub(crate) fn gather(frame: LazyFrame) -> PolarsResult<DataFrame> {
 
 /// Runs the query and keeps nothing of what comes out, for its errors.
 pub(crate) fn drain(frame: LazyFrame) -> PolarsResult<()> {
+    each(frame, |_| Ok(false))
+}
+
+/// Runs the query and looks at its rows part by part, in any order, until `look` says that it has seen enough.
+pub(crate) fn each(
+    frame: LazyFrame,
+    look: impl Fn(DataFrame) -> PolarsResult<bool> + Send + Sync + 'static,
+) -> PolarsResult<()> {
     unshared(frame)
-        .sink_batches(PlanCallback::new(|_| Ok(false)), false, None)?
+        .sink_batches(PlanCallback::new(look), false, None)?
         .collect_with_engine(Engine::Streaming)
         .map(|_| ())
 }

@@ -1,27 +1,24 @@
 //! `evaluate.ranking`
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use taktline_core::{
     CheckContext, Error, Evaluate, Evaluation, Frame, PARTITION, Partition, Problem, Result,
-    Schema, Shape, Stage, Table,
+    Schema, Shape, Stage,
     classifier::{PREDICTION, SCORE},
-    counted, path, register_kind,
+    path, register_kind,
 };
 
 use crate::{
     anomaly::Counts,
     bootstrap::Bootstrap,
     further::Further,
-    judged::{self, Lift, MetricList, Names, Parts, target_name},
-    metrics::{
-        self, average_precision_at, ndcg_at, precision_at, random_ndcg_at, recall_at,
-        reciprocal_rank,
-    },
+    judged::{self, Names, Parts, target_name},
+    lists::{Baseline, Gain, Group, Groups, List, Measures, Relevance, check_slices},
     slices::By,
 };
 
@@ -68,17 +65,6 @@ pub struct Ranking {
 
 fn default_counts() -> Counts {
     Counts::One(10)
-}
-
-/// What a relevance is worth.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum Gain {
-    /// Itself.
-    #[default]
-    Linear,
-    /// `2^relevance - 1`: far more for the highest grades.
-    Exponential,
 }
 
 register_kind! {
@@ -135,21 +121,17 @@ impl Stage for Ranking {
     }
 }
 
-/// A group in order of its scores. It stands at its first row, so that drawing and slicing rows draws and slices groups.
-struct Group {
-    relevances: Vec<f64>,
-    relevant: Vec<bool>,
-    /// The numbers of the items, in that order.
-    items: Vec<usize>,
-}
-
-struct Groups {
-    at: HashMap<usize, Group>,
-    /// Different items in all judged rows, where they are named.
-    items: Option<usize>,
-}
-
 impl Ranking {
+    fn measures(&self) -> Measures<'_> {
+        Measures {
+            k: self.k.list(),
+            gain: self.gain,
+            has_items: self.item.is_some(),
+            baseline: "a random order",
+            further: self.further(),
+        }
+    }
+
     fn further(&self) -> Further<'_> {
         Further {
             bootstrap: self.bootstrap.as_ref(),
@@ -158,59 +140,27 @@ impl Ranking {
         }
     }
 
-    fn gain(&self) -> metrics::Gain {
-        match self.gain {
-            Gain::Linear => metrics::Gain::Linear,
-            Gain::Exponential => metrics::Gain::Exponential,
-        }
-    }
-
-    fn by_slice(&self) -> Vec<String> {
-        let first = self.k.list().first();
-        let names = ["precision", "recall", "ndcg"];
-        first
-            .into_iter()
-            .flat_map(|k| names.map(|name| format!("{name}_at_{k}")))
-            .collect()
-    }
-
     fn relevance(&self, schema: &Schema) -> Option<String> {
         self.relevance.clone().or_else(|| target_name(schema))
     }
 
-    /// The groups with something relevant at their first rows, those rows, and how many groups have nothing relevant.
-    fn read(&self, frame: &Frame, parts: &Parts, seed: u64) -> Result<(Groups, Vec<usize>, usize)> {
-        let judged = || parts.judged.iter().copied();
-        let column = |name: &str| -> Result<Vec<f64>> {
-            let values = judged::numbers_or_none(frame.data.column(name)?)?;
-            judged::check_finite(name, judged(), &values)?;
-            Ok(values)
-        };
+    fn read(&self, frame: &Frame, parts: &Parts, seed: u64) -> Result<Groups> {
         let score = self
             .score
             .as_deref()
             .unwrap_or_else(|| default_score(&frame.schema));
-        let scores = column(score)?;
+        let scores = judged::numbers_or_none(frame.data.column(score)?)?;
+        judged::check_finite(score, parts.judged.iter().copied(), &scores)?;
         let name = self
             .relevance(&frame.schema)
             .ok_or_else(|| Error::data("no column has the role `target`"))?;
-        let relevances = column(&name)?;
-        if let Some(row) = judged().find(|row| relevances[*row] < 0.0) {
-            return Err(Error::data(format!(
-                "`{name}` is below 0 in row {}; relevance counts from 0",
-                row + 1
-            )));
-        }
-        let is_relevant = |row: usize| match self.relevant_from {
-            Some(from) => relevances[row] >= from,
-            None => relevances[row] > 0.0,
-        };
+        let relevance = Relevance::read(frame, name, self.relevant_from, &parts.judged)?;
         let (numbers, items) = match &self.item {
             Some(item) => {
                 let texts = crate::slices::texts(frame.data.column(item)?)?;
                 let mut known: HashMap<String, usize> = HashMap::new();
                 let mut numbers = vec![0; texts.len()];
-                for row in judged() {
+                for row in parts.judged.iter().copied() {
                     let next = known.len();
                     numbers[row] = *known.entry(texts[row].clone()).or_insert(next);
                 }
@@ -221,124 +171,45 @@ impl Ranking {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut groups = Groups {
             at: HashMap::new(),
+            firsts: Vec::new(),
+            empty: 0,
             items,
         };
-        let (mut firsts, mut empty) = (Vec::new(), 0);
         for (label, mut rows) in self.group.groups(frame, &parts.judged)? {
-            self.check_slices(frame, &label, &rows)?;
+            check_slices(self.by.as_ref(), frame, &label, &rows)?;
             let first = rows[0];
             // Rows of one score stay in the random order.
             rows.shuffle(&mut random);
             rows.sort_by(|one, other| scores[*other].total_cmp(&scores[*one]));
-            let relevant: Vec<bool> = rows.iter().map(|row| is_relevant(*row)).collect();
+            let relevances: Vec<f64> = rows.iter().map(|row| relevance.values[*row]).collect();
+            let is_relevant = |value: &f64| relevance.is_relevant(*value);
+            let relevant: Vec<bool> = relevances.iter().map(is_relevant).collect();
             if !relevant.contains(&true) {
-                empty += 1;
+                groups.empty += 1;
                 continue;
             }
-            firsts.push(first);
+            groups.firsts.push(first);
             let group = Group {
-                relevances: rows.iter().map(|row| relevances[*row]).collect(),
-                relevant,
+                list: List {
+                    relevances,
+                    relevant,
+                },
+                shown: rows.len(),
                 items: rows.iter().map(|row| numbers[*row]).collect(),
+                baseline: Some(Baseline::Random),
             };
             groups.at.insert(first, group);
         }
-        if firsts.is_empty() {
-            return Err(Error::data(format!(
-                "no row is relevant by `{name}` (part: {}), so there is nothing to find",
-                parts.name
-            )));
+        match groups.firsts.is_empty() {
+            true => Err(relevance.nothing(parts.name)),
+            false => Ok(groups),
         }
-        Ok((groups, firsts, empty))
-    }
-
-    /// Refuses slices that part a group.
-    fn check_slices(&self, frame: &Frame, label: &str, rows: &[usize]) -> Result<()> {
-        for name in self.by.iter().flat_map(By::reads) {
-            let column = frame.data.column(&name)?;
-            let first = column.get(rows[0])?;
-            for row in rows {
-                if column.get(*row)? != first {
-                    return Err(Error::data(format!(
-                        "`{name}` has more than one value in the group `{label}`; slices are made of whole groups"
-                    )));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn measure(&self, groups: &Groups, chosen: &[usize]) -> MetricList {
-        let chosen: Vec<&Group> = chosen.iter().filter_map(|row| groups.at.get(row)).collect();
-        let mean = |figure: &dyn Fn(&Group) -> Option<f64>| {
-            let found: Vec<f64> = chosen.iter().filter_map(|group| figure(group)).collect();
-            (!found.is_empty()).then(|| found.iter().sum::<f64>() / found.len() as f64)
-        };
-        let gain = self.gain();
-        let nothing = "no group has anything to find";
-        let mut list = MetricList::default();
-        for k in self.k.list() {
-            let k = *k;
-            let mut add = |name: &str, value| list.add(&format!("{name}_at_{k}"), value, nothing);
-            add(
-                "precision",
-                mean(&|group| Some(precision_at(&group.relevant, k))),
-            );
-            add("recall", mean(&|group| recall_at(&group.relevant, k)));
-            add("ndcg", mean(&|group| ndcg_at(&group.relevances, k, gain)));
-            add(
-                "map",
-                mean(&|group| average_precision_at(&group.relevant, k)),
-            );
-            let is_hit = |group: &Group| group.relevant.iter().take(k).any(|relevant| *relevant);
-            add(
-                "hit_rate",
-                mean(&|group| Some(f64::from(u8::from(is_hit(group))))),
-            );
-            if let Some(items) = groups.items {
-                let shown: HashSet<usize> = chosen
-                    .iter()
-                    .flat_map(|group| group.items.iter().take(k).copied())
-                    .collect();
-                add("item_coverage", Some(shown.len() as f64 / items as f64));
-            }
-        }
-        list.add(
-            "mrr",
-            mean(&|group| reciprocal_rank(&group.relevant)),
-            nothing,
-        );
-        for k in self.k.list() {
-            let k = *k;
-            // Each place of a random order is relevant as often as the rows are.
-            let precision = mean(&|group| {
-                let all = group.relevant.len();
-                let share = precision_at(&group.relevant, all);
-                Some(share * k.min(all) as f64 / k as f64)
-            });
-            list.add(&format!("baseline_precision_at_{k}"), precision, nothing);
-            let ndcg = mean(&|group| random_ndcg_at(&group.relevances, k, gain));
-            list.add(&format!("baseline_ndcg_at_{k}"), ndcg, nothing);
-        }
-        list
     }
 }
 
 impl Evaluate for Ranking {
     fn metrics(&self, _: &Schema) -> Vec<String> {
-        let mut names = Vec::new();
-        for k in self.k.list() {
-            let mut found = vec!["precision", "recall", "ndcg", "map", "hit_rate"];
-            found.extend(self.item.is_some().then_some("item_coverage"));
-            names.extend(found.iter().map(|name| format!("{name}_at_{k}")));
-        }
-        names.push("mrr".to_owned());
-        for k in self.k.list() {
-            names.push(format!("baseline_precision_at_{k}"));
-            names.push(format!("baseline_ndcg_at_{k}"));
-        }
-        names.extend(self.further().worst(&self.by_slice()));
-        names
+        self.measures().names()
     }
 
     fn reads(&self, input: &Schema) -> BTreeSet<String> {
@@ -357,52 +228,9 @@ impl Evaluate for Ranking {
     }
 
     fn evaluate(&self, frame: &Frame, seed: u64) -> Result<Evaluation> {
-        let mut parts = Parts::of(frame, self.part)?;
-        let (groups, firsts, empty) = self.read(frame, &parts, seed)?;
-        let measure = |chosen: &[usize]| self.measure(&groups, chosen);
-
-        let mut evaluation = parts.evaluation();
-        let list = measure(&firsts);
-        let lifts: Vec<Lift> = self
-            .k
-            .list()
-            .iter()
-            .flat_map(|k| ["precision", "ndcg"].map(|name| format!("{name}_at_{k}")))
-            .filter_map(|metric| {
-                Some(Lift {
-                    model: list.get(&metric)?,
-                    baseline: list.get(&format!("baseline_{metric}"))?,
-                    metric,
-                    best: 1.0,
-                })
-            })
-            .collect();
-        evaluation
-            .tables
-            .extend(judged::lift_table("a random order", &lifts));
-        evaluation.tables.push(Table {
-            name: "groups".into(),
-            title: "Groups".into(),
-            columns: vec!["groups".into(), "count".into()],
-            rows: vec![
-                vec!["judged".into(), judged::amount(firsts.len() as f64)],
-                vec![
-                    "left out, nothing relevant".into(),
-                    judged::amount(empty as f64),
-                ],
-                vec!["rows in all".into(), counted(parts.judged.len(), "row")],
-            ],
-        });
-        parts.judged = firsts;
-        self.further().complete(
-            &mut evaluation,
-            frame,
-            &parts,
-            &self.by_slice(),
-            seed,
-            &measure,
-        )?;
-        Ok(evaluation)
+        let parts = Parts::of(frame, self.part)?;
+        let groups = self.read(frame, &parts, seed)?;
+        self.measures().evaluation(frame, parts, &groups, seed)
     }
 }
 

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
-use polars::prelude::{LazyFrame, PlRefPath, Schema as PolarsSchema};
+use polars::{
+    lazy::dsl::len,
+    prelude::{LazyFrame, PlRefPath, Schema as PolarsSchema},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
@@ -330,6 +333,17 @@ impl<'p> FileParams<'p> {
         })
     }
 
+    /// See [`taktline_core::Source::rows`].
+    pub(super) fn rows(&self, cx: &SourceContext<'_>) -> Result<Option<usize>> {
+        let is_columnar = matches!(self.format, Format::Parquet | Format::Ipc);
+        if !is_columnar || !matches!(self.fingerprint(cx)?, Fingerprint::Files(_)) {
+            return Ok(None);
+        }
+        let counted = self.scan(cx)?.select([len()]).collect()?;
+        let rows = counted.columns().first().map(|column| column.get(0));
+        Ok(rows.transpose()?.and_then(|rows| rows.try_extract().ok()))
+    }
+
     pub(super) fn explain(&self, error: Error, cx: &SourceContext<'_>) -> Error {
         match self.files(cx.directory).map(|files| files.explain(&error)) {
             Ok(Some(problem)) => problem.into_located(self.key, self.path),
@@ -368,6 +382,13 @@ macro_rules! source_of_rows {
                 cx: &taktline_core::SourceContext<'_>,
             ) -> taktline_core::Result<taktline_core::Fingerprint> {
                 self.params().fingerprint(cx)
+            }
+
+            fn rows(
+                &self,
+                cx: &taktline_core::SourceContext<'_>,
+            ) -> taktline_core::Result<Option<usize>> {
+                self.params().rows(cx)
             }
 
             fn explain(

@@ -76,6 +76,10 @@ impl Source for AnyFile {
         self.params()?.fingerprint(cx)
     }
 
+    fn rows(&self, cx: &SourceContext<'_>) -> Result<Option<usize>> {
+        self.params()?.rows(cx)
+    }
+
     fn explain(&self, error: Error, cx: &SourceContext<'_>) -> Error {
         match self.params() {
             Ok(params) => params.explain(error, cx),

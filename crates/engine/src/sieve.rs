@@ -1,0 +1,165 @@
+//! Rows of a joined table that have no partner, left out before the join looks for one.
+//!
+//! Of twenty million promotions a few hundred thousand meet a purchase. A join of several keys looks each of the twenty million
+//! up in a table; a Bloom filter (Bloom, 1970) of the purchases' keys says of nearly all others that they are not there, at a
+//! tenth of the cost. What it lets through by chance finds no partner in the join, so that the rows are the same.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use polars::{
+    polars_utils::aliases::{PlSeedableRandomStateQuality, SeedableFromU64SeedExt},
+    prelude::{
+        AllowedOptimizations, BooleanChunked, Column, DataFrame, DataType, LazyFrame, PolarsResult,
+    },
+};
+
+use crate::streaming;
+
+/// Bits of the filter for a key: about one of a hundred keys that are not there passes.
+const BITS_A_KEY: usize = 16;
+
+/// More keys than this are not gathered: the filter would no longer stay in the processor's cache, and pass more than it stops.
+pub(crate) const MOST_KEYS: usize = 1 << 23;
+
+/// The keys of a table, approximately.
+#[derive(Debug)]
+pub(crate) struct Sieve {
+    words: Vec<u64>,
+}
+
+impl Sieve {
+    /// Of the keys in these rows, each of which has some columns; `None` of more than [`MOST_KEYS`].
+    pub(crate) fn of(keys: LazyFrame) -> PolarsResult<Option<Self>> {
+        let gathered: Arc<Mutex<Vec<u64>>> = Arc::default();
+        let each = Arc::clone(&gathered);
+        streaming::each(keys, move |rows| {
+            let found = hashes(rows.columns())?;
+            let mut gathered = each.lock().unwrap_or_else(PoisonError::into_inner);
+            gathered.extend(found);
+            Ok(gathered.len() > MOST_KEYS)
+        })?;
+        let gathered = gathered.lock().unwrap_or_else(PoisonError::into_inner);
+        if gathered.len() > MOST_KEYS {
+            return Ok(None);
+        }
+        let bits = (gathered.len() * BITS_A_KEY).next_power_of_two();
+        let mut sieve = Self {
+            words: vec![0; (bits / 64).max(1)],
+        };
+        for hash in gathered.iter() {
+            let place = sieve.place(*hash);
+            sieve.words[place] |= mask(*hash);
+        }
+        Ok(Some(sieve))
+    }
+
+    /// The word of a key, by the upper half of its hash.
+    fn place(&self, hash: u64) -> usize {
+        // A power of two, so that the remainder is a few bits.
+        (hash >> 32) as usize % self.words.len()
+    }
+
+    fn passes(&self, hash: u64) -> bool {
+        let mask = mask(hash);
+        self.words[self.place(hash)] & mask == mask
+    }
+
+    /// The rows whose keys may be there; each key is taken as the type beside its name.
+    pub(crate) fn sift(self, rows: LazyFrame, keys: Vec<(String, DataType)>) -> LazyFrame {
+        rows.map(
+            move |rows| {
+                let columns = keys
+                    .iter()
+                    .map(|(name, dtype)| rows.column(name)?.cast(dtype))
+                    .collect::<PolarsResult<Vec<Column>>>()?;
+                let found: BooleanChunked = hashes(&columns)?
+                    .into_iter()
+                    .map(|hash| Some(self.passes(hash)))
+                    .collect();
+                DataFrame::filter(&rows, &found)
+            },
+            // A condition below stays below: rows that it would fail on must not pass unseen.
+            AllowedOptimizations::PROJECTION_PUSHDOWN.union(AllowedOptimizations::STREAMING),
+            None,
+            Some("rows that may have a partner"),
+        )
+    }
+}
+
+/// The bits of a key in its word.
+fn mask(hash: u64) -> u64 {
+    [0, 6, 12]
+        .iter()
+        .fold(0, |mask, shift| mask | 1 << ((hash >> shift) & 63))
+}
+
+/// A hash of each row, the same for the same values whatever parts they come in.
+fn hashes(columns: &[Column]) -> PolarsResult<Vec<u64>> {
+    let state = PlSeedableRandomStateQuality::seed_from_u64(0);
+    let mut hashes = Vec::new();
+    for (index, column) in columns.iter().enumerate() {
+        match index {
+            0 => column.vec_hash(state.clone(), &mut hashes)?,
+            _ => column.vec_hash_combine(state.clone(), &mut hashes)?,
+        }
+    }
+    Ok(hashes)
+}
+
+#[cfg(test)]
+mod tests {
+    use polars::{df, prelude::IntoLazy};
+
+    use super::*;
+
+    fn rows(range: std::ops::Range<i64>) -> DataFrame {
+        let number = |row: i64| (row % 13 != 0).then_some(row);
+        df!(
+            "number" => range.clone().map(number).collect::<Vec<_>>(),
+            "name" => range.map(|row| format!("n{}", row % 7)).collect::<Vec<_>>(),
+        )
+        .expect("a frame")
+    }
+
+    #[test]
+    fn every_key_that_is_there_passes_and_few_others_do() {
+        let sieve = Sieve::of(rows(0..50_000).lazy())
+            .expect("keys")
+            .expect("not too many");
+        let keys = vec![
+            ("number".to_owned(), DataType::Int64),
+            ("name".to_owned(), DataType::String),
+        ];
+        // The same numbers in another type.
+        let known = rows(0..50_000)
+            .lazy()
+            .with_columns([polars::prelude::col("number").cast(DataType::Int32)]);
+        let both = polars::prelude::concat(
+            [
+                known.clone(),
+                rows(50_000..250_000)
+                    .lazy()
+                    .with_columns([polars::prelude::col("number").cast(DataType::Int32)]),
+            ],
+            Default::default(),
+        )
+        .expect("rows");
+        let passed = sieve.sift(both, keys).collect().expect("runs");
+        let there = passed.head(Some(50_000));
+        assert!(there.equals_missing(&known.collect().expect("rows")));
+        let others = passed.height() - 50_000;
+        // Three bits a key of sixteen, and nulls, which are all there.
+        assert!(others < 200_000 / 13 + 8_000, "{others}");
+    }
+
+    #[test]
+    fn too_many_keys_are_none() {
+        let keys = df!("key" => (0..MOST_KEYS as i64 + 10).collect::<Vec<_>>()).expect("a frame");
+        assert!(Sieve::of(keys.lazy()).expect("keys").is_none());
+        let none = df!("key" => Vec::<i64>::new()).expect("a frame");
+        let sieve = Sieve::of(none.lazy()).expect("keys").expect("no key");
+        let rows = df!("key" => [1_i64, 2]).expect("a frame").lazy();
+        let passed = sieve.sift(rows, vec![("key".into(), DataType::Int64)]);
+        assert_eq!(passed.collect().expect("runs").height(), 0);
+    }
+}
