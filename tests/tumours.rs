@@ -408,3 +408,44 @@ fn pictures_are_written_in_the_formats_that_are_asked_for() {
         assert!(fs::read_to_string(report).is_ok_and(|page| page.contains("<svg")));
     }
 }
+
+#[test]
+fn what_the_check_and_the_model_say_is_kept_with_the_run() {
+    let project = project();
+    project.edit(
+        "pipeline.yaml",
+        "      penalty: 1\n",
+        "      penalty: 0\n      max_iterations: 1\n",
+    );
+    project.edit("pipeline.yaml", "  - split.stratified: {test: 0.25}\n", "");
+    let kept = |run: &str| {
+        let report = project.takt(["run", "pipeline.yaml", "--format", "json"]);
+        let report = report.run().succeeded().json();
+        let said = report["messages"].as_array().expect("messages").clone();
+        let said: Vec<String> = said.iter().map(ToString::to_string).collect();
+        let said = said.join("\n");
+        assert!(
+            said.contains("had not converged after 1 iteration"),
+            "{run}: {said}"
+        );
+        assert!(said.contains("\"classifier\""), "{run}: {said}");
+        let warned = report["warnings"][0]["message"]
+            .as_str()
+            .expect("a warning");
+        let page = project.read(report["report"].as_str().expect("a report"));
+        let file = report["report"]
+            .as_str()
+            .expect("a report")
+            .replace("report.html", "run.json");
+        for part in [
+            "had not converged after 1 iteration",
+            "<h3>Messages",
+            "warning: ",
+        ] {
+            assert!(page.contains(part), "{run}: {part} {page}");
+        }
+        assert!(project.read(&file).contains(warned), "{run}");
+    };
+    kept("the run that learned");
+    kept("the next, for which what was learned is kept");
+}

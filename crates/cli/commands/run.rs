@@ -32,8 +32,21 @@ struct Finished {
     /// Why the new version is not called what it was to be called.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_promoted: Option<String>,
+    /// What the check warned of.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Diagnostic>,
     #[serde(flatten)]
     summary: RunSummary,
+}
+
+/// What is kept of a run beside its report.
+#[derive(Serialize)]
+struct Kept<'a> {
+    #[serde(flatten)]
+    summary: &'a RunSummary,
+    /// What the check warned of.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    warnings: &'a [Diagnostic],
 }
 
 /// The result for scripts: why nothing came of it.
@@ -95,7 +108,9 @@ pub(crate) fn run(arguments: &RunArguments, output: &mut Output) -> anyhow::Resu
     drop(observer);
     match result {
         Ok(summary) => {
-            let report = write_report(plan, &store, &summary, arguments.plots)?;
+            // An error would have ended it.
+            let warnings = loaded.checked.diagnostics.clone();
+            let report = write_report(plan, &store, &summary, &warnings, arguments.plots)?;
             let passed = summary.passed();
             let code = if passed { exit::OK } else { exit::GATE };
             let mut finished = Finished {
@@ -103,6 +118,7 @@ pub(crate) fn run(arguments: &RunArguments, output: &mut Output) -> anyhow::Resu
                 passed,
                 report,
                 not_promoted: None,
+                warnings,
                 summary,
             };
             finished.not_promoted = record.end(code, &finished);
@@ -245,13 +261,12 @@ fn write_report(
     plan: &Plan,
     store: &Store,
     summary: &RunSummary,
+    warnings: &[Diagnostic],
     pictures: Pictures,
 ) -> anyhow::Result<String> {
     let folder = store.run_folder(&summary.run)?;
-    write_atomically(
-        &folder.join("run.json"),
-        &serde_json::to_vec_pretty(summary)?,
-    )?;
+    let kept = Kept { summary, warnings };
+    write_atomically(&folder.join("run.json"), &serde_json::to_vec_pretty(&kept)?)?;
     for (stage, evaluation) in &summary.evaluations {
         for plot in &evaluation.plots {
             let write = |ending: &str, bytes: &[u8]| {
@@ -280,7 +295,11 @@ fn write_report(
         facts.push(("bundle".to_owned(), bundle.display().to_string()));
     }
     let report = folder.join("report.html");
-    let tables = [gate_table(summary), stage_table(summary)];
+    let tables = [
+        gate_table(summary),
+        message_table(summary, warnings),
+        stage_table(summary),
+    ];
     let shown: Vec<Table> = tables
         .into_iter()
         .filter(|table| !table.rows.is_empty())
@@ -333,6 +352,27 @@ fn gate_table(summary: &RunSummary) -> Table {
                 ]
             })
             .collect(),
+    }
+}
+
+/// What the check warned of, and what stages said while they learned: that one did not converge, what another learned most from.
+fn message_table(summary: &RunSummary, warnings: &[Diagnostic]) -> Table {
+    let place = |warning: &Diagnostic| {
+        let location = warning.location.as_ref();
+        location.map_or(String::new(), |place| format!("line {}", place.line))
+    };
+    let warned = warnings
+        .iter()
+        .map(|warning| vec![place(warning), format!("warning: {}", warning.message)]);
+    let said = summary
+        .messages
+        .iter()
+        .map(|(stage, message)| vec![stage.clone(), message.clone()]);
+    Table {
+        name: "messages".to_owned(),
+        title: "Messages".to_owned(),
+        columns: ["where", "what"].map(str::to_owned).to_vec(),
+        rows: warned.chain(said).collect(),
     }
 }
 

@@ -155,6 +155,7 @@ pub fn with_predictions(
     let mut output = with_columns(input, target, added);
     // Only the rows tell the labels of a text or number column.
     output.incomplete |= is_open;
+    output.facts.lacks_classes_only = is_open && !input.incomplete;
     output.facts.classes = classes;
     output
 }

@@ -169,6 +169,9 @@ pub struct Facts {
     pub model_target: Option<String>,
     /// The class labels of the model above, where they are known before training.
     pub classes: Option<Vec<String>>,
+    /// Only the rows tell the classes of the model above, and with them which columns it gives: no other reason makes the schema of
+    /// its rows incomplete.
+    pub lacks_classes_only: bool,
     /// Metrics that the evaluations above will produce.
     pub metrics: Vec<String>,
 }

@@ -1,9 +1,9 @@
 //! Runs a plan on this machine.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
@@ -21,7 +21,7 @@ use taktline_core::{
     Predictor, Problem, Progress, ProgressEvent, Requirement, Result, Round, Schema, Severity,
     Shape, Sink, SourceContext, State, counted, output_schema, path, thousands,
 };
-use taktline_spec::Plan;
+use taktline_spec::{Plan, PlannedStage};
 use taktline_store::{Promotion, new_run_id, now};
 
 mod champion;
@@ -261,7 +261,7 @@ pub fn output_folders(plan: &Plan, directory: &Path) -> BTreeSet<PathBuf> {
         directory,
         run_key: None,
     };
-    let target = |stage: &taktline_spec::PlannedStage| match stage.stage.shape() {
+    let target = |stage: &PlannedStage| match stage.stage.shape() {
         Shape::Sink(sink) => sink.target(&cx),
         _ => None,
     };
@@ -345,6 +345,8 @@ pub(crate) struct Run<'a> {
     wanted_whole: Option<usize>,
     queries: Queries,
     tallies: Vec<Arc<Tally>>,
+    /// What was said while stages learned in this run.
+    messages: BTreeMap<usize, Vec<String>>,
     seconds: Vec<f64>,
     outcomes: Vec<StageOutcome>,
     evaluations: Vec<(usize, Evaluation)>,
@@ -400,6 +402,7 @@ impl<'a> Run<'a> {
             model_inputs: vec![None; count],
             wanted_whole: None,
             tallies: (0..count).map(|_| Tally::new(&queries)).collect(),
+            messages: BTreeMap::new(),
             queries,
             seconds: vec![0.0; count],
             outcomes: vec![StageOutcome::NotNeeded; count],
@@ -1131,6 +1134,7 @@ impl<'a> Run<'a> {
         let progress = StageProgress {
             stage: &stage.id,
             observer: self.observer,
+            messages: Mutex::default(),
         };
         let checkpoint = self.store.checkpoint(self.records[index].key);
         if self.options.fresh {
@@ -1202,13 +1206,19 @@ impl<'a> Run<'a> {
             }
             _ => return Err(Error::State("not a stage that learns".to_owned())).at(index),
         };
+        let key = self.records[index].key;
+        let messages = progress.messages.into_inner();
+        let messages = messages.unwrap_or_else(PoisonError::into_inner);
+        // Before what was learned: it is whole only with what is to be said of it.
+        if !messages.is_empty() {
+            self.store
+                .put_json(key, Payload::Messages, &messages)
+                .at(index)?;
+        }
         self.store
-            .put(
-                self.records[index].key,
-                Payload::State,
-                state.to_bytes().at(index)?,
-            )
+            .put(key, Payload::State, state.to_bytes().at(index)?)
             .at(index)?;
+        self.messages.insert(index, messages);
         checkpoint.discard();
         self.ran(index, began, rows);
         Ok(state)
@@ -1676,6 +1686,7 @@ impl<'a> Run<'a> {
                 .iter()
                 .map(|(index, found)| (id(index), found.clone()))
                 .collect(),
+            messages: self.messages(),
             expectations: self
                 .expectations
                 .iter()
@@ -1690,9 +1701,27 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// What was said while stages learned, also of those whose result was kept.
+    fn messages(&self) -> Vec<(String, String)> {
+        let of_stage = |(index, stage): (usize, &PlannedStage)| {
+            let said = match stage.stage.shape() {
+                Shape::Estimator(_) | Shape::Model(_) => self.messages.get(&index).cloned(),
+                _ => return Vec::new(),
+            };
+            let key = self.records[index].key;
+            let kept = || self.cached(index, |store| store.get_json(key, Payload::Messages));
+            let said: Vec<String> = said.or_else(kept).unwrap_or_default();
+            said.into_iter()
+                .map(|message| (stage.id.clone(), message))
+                .collect()
+        };
+        let stages = self.plan.stages.iter().enumerate();
+        stages.flat_map(of_stage).collect()
+    }
+
     /// What each source holds, as a hash: of its files, where it reads any, else of all that says what it gives.
     fn sources(&self) -> Vec<(String, String)> {
-        let of_source = |stage: &taktline_spec::PlannedStage, record: &StageRecord| {
+        let of_source = |stage: &PlannedStage, record: &StageRecord| {
             let files: Vec<&String> = record.files.values().collect();
             let content = if files.is_empty() {
                 record.key
@@ -1855,10 +1884,15 @@ pub(crate) fn part_of(data: &DataFrame, part: Partition) -> Result<DataFrame> {
 struct StageProgress<'a> {
     stage: &'a str,
     observer: &'a dyn Observer,
+    messages: Mutex<Vec<String>>,
 }
 
 impl Progress for StageProgress<'_> {
     fn event(&self, event: ProgressEvent) {
+        if let ProgressEvent::Message(message) = &event {
+            let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+            messages.push(message.clone());
+        }
         self.observer.progress(self.stage, event);
     }
 }

@@ -7,16 +7,18 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use polars::{
+    lazy::dsl::map_multiple,
     polars_utils::aliases::{PlSeedableRandomStateQuality, SeedableFromU64SeedExt},
     prelude::{
-        AllowedOptimizations, BooleanChunked, Column, DataFrame, DataType, LazyFrame, PolarsResult,
+        AllowedOptimizations, BooleanChunked, ChunkedCollectInferIterExt, Column, DataType, Expr,
+        Field, IntoColumn, LazyFrame, PlSmallStr, PolarsResult,
     },
 };
 
 use crate::streaming;
 
-/// Bits of the filter for a key: about one of a hundred keys that are not there passes.
-const BITS_A_KEY: usize = 16;
+/// Bits of the filter for a key, at least: of keys that are not there no more than three of a hundred pass.
+const BITS_A_KEY: usize = 8;
 
 /// More keys than this are not gathered: the filter would no longer stay in the processor's cache, and pass more than it stops.
 pub(crate) const MOST_KEYS: usize = 1 << 23;
@@ -64,6 +66,13 @@ impl Sieve {
         self.words[self.place(hash)] & mask == mask
     }
 
+    /// Which rows have keys that may be there.
+    fn found(&self, keys: &[Column]) -> PolarsResult<BooleanChunked> {
+        let hashes = hashes(keys)?;
+        let found = hashes.iter().map(|hash| self.passes(*hash));
+        Ok(found.collect_ca_trusted(PlSmallStr::EMPTY))
+    }
+
     /// The rows whose keys may be there; each key is taken as the type beside its name.
     pub(crate) fn sift(self, rows: LazyFrame, keys: Vec<(String, DataType)>) -> LazyFrame {
         rows.map(
@@ -72,16 +81,25 @@ impl Sieve {
                     .iter()
                     .map(|(name, dtype)| rows.column(name)?.cast(dtype))
                     .collect::<PolarsResult<Vec<Column>>>()?;
-                let found: BooleanChunked = hashes(&columns)?
-                    .into_iter()
-                    .map(|hash| Some(self.passes(hash)))
-                    .collect();
-                DataFrame::filter(&rows, &found)
+                rows.filter(&self.found(&columns)?)
             },
             // A condition below stays below: rows that it would fail on must not pass unseen.
             AllowedOptimizations::PROJECTION_PUSHDOWN.union(AllowedOptimizations::STREAMING),
             None,
             Some("rows that may have a partner"),
+        )
+    }
+
+    /// The same as a condition, which a file of columns looks at before it reads the other columns of a row.
+    pub(crate) fn condition(self, keys: Vec<(String, DataType)>) -> Expr {
+        let keys: Vec<Expr> = keys
+            .into_iter()
+            .map(|(name, dtype)| Expr::Column(name.into()).cast(dtype))
+            .collect();
+        map_multiple(
+            move |keys| Ok(self.found(keys)?.into_column()),
+            keys,
+            |_, fields| Ok(Field::new(fields[0].name().clone(), DataType::Boolean)),
         )
     }
 }
@@ -108,7 +126,10 @@ fn hashes(columns: &[Column]) -> PolarsResult<Vec<u64>> {
 
 #[cfg(test)]
 mod tests {
-    use polars::{df, prelude::IntoLazy};
+    use polars::{
+        df,
+        prelude::{DataFrame, IntoLazy, col},
+    };
 
     use super::*;
 
@@ -123,33 +144,29 @@ mod tests {
 
     #[test]
     fn every_key_that_is_there_passes_and_few_others_do() {
-        let sieve = Sieve::of(rows(0..50_000).lazy())
-            .expect("keys")
-            .expect("not too many");
+        let sieve = || {
+            let keys = rows(0..50_000).lazy();
+            Sieve::of(keys).expect("keys").expect("not too many")
+        };
         let keys = vec![
             ("number".to_owned(), DataType::Int64),
             ("name".to_owned(), DataType::String),
         ];
         // The same numbers in another type.
-        let known = rows(0..50_000)
-            .lazy()
-            .with_columns([polars::prelude::col("number").cast(DataType::Int32)]);
-        let both = polars::prelude::concat(
-            [
-                known.clone(),
-                rows(50_000..250_000)
-                    .lazy()
-                    .with_columns([polars::prelude::col("number").cast(DataType::Int32)]),
-            ],
-            Default::default(),
-        )
-        .expect("rows");
-        let passed = sieve.sift(both, keys).collect().expect("runs");
+        let narrow = |range| {
+            let number = col("number").cast(DataType::Int32);
+            rows(range).lazy().with_columns([number])
+        };
+        let both = narrow(0..250_000);
+        let passed = sieve().sift(both.clone(), keys.clone());
+        let passed = passed.collect().expect("runs");
+        let by_condition = both.filter(sieve().condition(keys)).collect();
+        assert!(by_condition.expect("runs").equals_missing(&passed));
         let there = passed.head(Some(50_000));
-        assert!(there.equals_missing(&known.collect().expect("rows")));
+        assert!(there.equals_missing(&narrow(0..50_000).collect().expect("rows")));
         let others = passed.height() - 50_000;
-        // Three bits a key of sixteen, and nulls, which are all there.
-        assert!(others < 200_000 / 13 + 8_000, "{others}");
+        // Three of a hundred, and the nulls, which are all there.
+        assert!(others < 200_000 / 13 + 6_000, "{others}");
     }
 
     #[test]

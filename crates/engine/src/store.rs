@@ -27,6 +27,8 @@ pub(crate) enum Payload {
     Frame,
     /// Which input columns held nulls in training.
     Nulls,
+    /// What was said while it learned.
+    Messages,
 }
 
 impl Payload {
@@ -36,6 +38,7 @@ impl Payload {
             Self::Findings => "findings.json",
             Self::Frame => "arrow",
             Self::Nulls => "nulls.json",
+            Self::Messages => "messages.json",
         }
     }
 }

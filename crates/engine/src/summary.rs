@@ -101,6 +101,8 @@ pub struct RunSummary {
     pub stages: Vec<StageSummary>,
     /// What the evaluations found, by stage id.
     pub evaluations: Vec<(String, Evaluation)>,
+    /// What stages said while they learned, in this run or in the one whose result was kept, by stage id.
+    pub messages: Vec<(String, String)>,
     /// What the expectations found, by stage id.
     pub expectations: Vec<(String, Vec<Expectation>)>,
     /// Where the rows are that broke a rule, by stage id.

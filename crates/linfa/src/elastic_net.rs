@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
     CheckContext, FitContext, Frame, Model, Predictor, ProgressEvent, Result, Schema, Shape, Stage,
-    State, classifier, features, register_kind,
+    State, classifier, counted, features, register_kind,
 };
 
 use crate::{
@@ -166,8 +166,8 @@ impl ElasticNet {
             });
         }
         cx.progress.event(ProgressEvent::Message(format!(
-            "`{}` had not converged after {} iterations; scale the features (`features.standardize`), or raise `penalty` or `max_iterations`",
-            cx.stage, self.max_iterations
+            "`{}` had not converged after {}; scale the features (`features.standardize`), or raise `penalty` or `max_iterations`",
+            cx.stage, counted(self.max_iterations, "iteration")
         )));
         Ok(coefficients)
     }

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Error, FitContext, Frame, Model, Predictor, Problem, ProgressEvent, Result,
-    Schema, Shape, Stage, State, classifier, features, path, register_kind, type_name,
+    Schema, Shape, Stage, State, classifier, counted, features, path, register_kind, type_name,
 };
 
 use crate::{
@@ -341,8 +341,8 @@ impl Glm {
             });
         }
         cx.progress.event(ProgressEvent::Message(format!(
-            "`{}` had not converged after {} iterations; scale the features (`features.standardize`), or raise `penalty` or `max_iterations`",
-            cx.stage, self.max_iterations
+            "`{}` had not converged after {}; scale the features (`features.standardize`), or raise `penalty` or `max_iterations`",
+            cx.stage, counted(self.max_iterations, "iteration")
         )));
         Ok((coefficients, constant))
     }

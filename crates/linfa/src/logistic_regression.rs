@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Error, FitContext, Frame, Label, Model, Predictor, ProgressEvent, Result, Schema,
-    Shape, Stage, State, TensorData, classifier, features, register_kind,
+    Shape, Stage, State, TensorData, classifier, counted, features, register_kind,
 };
 
 use crate::{
@@ -162,8 +162,9 @@ impl Model for LogisticRegression {
         })?;
         if !fitted.converged {
             cx.progress.event(ProgressEvent::Message(format!(
-                "`{}` had not converged after {} iterations; scale the features (`features.standardize`), or raise `penalty` or `max_iterations`",
-                cx.stage, fitted.iterations
+                "`{}` had not converged after {}; scale the features (`features.standardize`), or raise `penalty` or `max_iterations`",
+                cx.stage,
+                counted(fitted.iterations, "iteration")
             )));
         }
         let learned = Learned {

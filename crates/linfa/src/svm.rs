@@ -12,7 +12,7 @@ use taktline_core::{
     ProgressEvent, Result, Schema, Shape, Stage, State, TensorData,
     anomaly::{self, Scale, default_contamination},
     classifier::{self, PREDICTION},
-    features, path, register_kind,
+    counted, features, path, register_kind,
 };
 
 use crate::{
@@ -286,9 +286,9 @@ impl Svm {
             .ok_or(Error::Interrupted)?;
         if !solution.converged {
             cx.progress.event(ProgressEvent::Message(format!(
-                "`{}` had not converged after {} iterations; scale the features (`features.standardize`), lower `cost`, or raise \
+                "`{}` had not converged after {}; scale the features (`features.standardize`), lower `cost`, or raise \
                  `max_iterations`",
-                cx.stage, self.max_iterations
+                cx.stage, counted(self.max_iterations, "iteration")
             )));
         }
         let support: Vec<usize> = (0..records.nrows())

@@ -54,7 +54,7 @@ impl Run<'_> {
             return;
         }
         self.queries.begin();
-        let Ok(rows) = self.frame(source) else {
+        let Ok(first) = self.frame(source) else {
             return;
         };
         let keys: Vec<Expr> = names
@@ -62,9 +62,31 @@ impl Run<'_> {
             .map(|name| Expr::Column(name.into()))
             .collect();
         // What is wrong with the source is told by the query itself.
-        if let Ok(Some(sieve)) = Sieve::of(rows.select(keys)) {
-            let right_keys = right_keys.into_iter().zip(types).collect();
-            *frame = sieve.sift(frame.clone(), right_keys);
+        let Ok(Some(sieve)) = Sieve::of(first.select(keys)) else {
+            return;
+        };
+        let right_keys = right_keys.into_iter().zip(types).collect();
+        *frame = match self.scanned_alone(inputs[*right]) {
+            Some(scan) => {
+                self.tallies[larger].set_rows(of_right);
+                scan.filter(sieve.condition(right_keys))
+            }
+            None => sieve.sift(frame.clone(), right_keys),
+        };
+    }
+
+    /// The rows of a source that nothing counts or watches on their way to this join, so that the file itself may leave some out.
+    fn scanned_alone(&self, index: usize) -> Option<LazyFrame> {
+        let is_watched = self
+            .extents
+            .iter()
+            .flatten()
+            .any(|extent| extent.cut == index);
+        match self.plan.stages[index].stage.shape() {
+            Shape::Source(source) if self.readers[index] == 1 && !is_watched => {
+                source.scan(&self.source_context()).ok()
+            }
+            _ => None,
         }
     }
 
