@@ -496,6 +496,12 @@ fn text(finished: &Finished, output: &mut Output) -> anyhow::Result<()> {
             .filter(|table| is_brief(&table.name))
         {
             output.line("")?;
+            if table.columns.len() > WIDEST {
+                let columns = counted(table.columns.len(), "column");
+                let told = format!("{} ({columns}): in the report", table.title);
+                output.line(styled(FAINT, told))?;
+                continue;
+            }
             output.line(styled(FAINT, &table.title))?;
             for line in plain_table(&table.columns, &table.rows) {
                 output.line(line)?;
@@ -572,14 +578,18 @@ fn text(finished: &Finished, output: &mut Output) -> anyhow::Result<()> {
     output.line(format!("time    {}", duration(summary.seconds)))
 }
 
+/// The most columns of a table that a terminal shows; a confusion matrix has one for each class.
+const WIDEST: usize = 24;
+
 /// Whether an evaluation's table is worth reading at once; the report has all of them.
 fn is_brief(table: &str) -> bool {
-    const BRIEF: [&str; 5] = [
+    const BRIEF: [&str; 6] = [
         "confusion_matrix",
         "baseline",
         "horizons",
         "clusters",
         "top_k",
+        "undefined_metrics",
     ];
     BRIEF.contains(&table) || table.starts_with("by_")
 }

@@ -152,6 +152,18 @@ register_kind! {
 impl Stage for Svm {
     fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
         self.check_unused(cx);
+        let multiplied_by = inputs
+            .first()
+            .and_then(|input| input.facts.multiplied_by.as_ref());
+        if let (Task::Classification, Some(balance)) = (self.task, multiplied_by) {
+            let message = format!(
+                "`{balance}` above makes copies of training rows, which are in several of the folds that probabilities are learned on: they come out too sure"
+            );
+            cx.report(
+                Problem::warning("copies-in-folds", ParamPath::kind(), message)
+                    .help("in its place, `class_weight: balanced` gives rare classes their weight"),
+            );
+        }
         match self.task {
             Task::Classification => Classifier {
                 features: self.features.as_deref(),
@@ -967,5 +979,15 @@ mod tests {
                 "unknown-column"
             ]
         );
+    }
+    #[test]
+    fn copies_of_rows_make_probabilities_too_sure() {
+        let mut input = third(false).schema;
+        let told = |model: &Svm, input: &Schema| codes(model, input).contains(&"copies-in-folds");
+        let regression: Svm = params("{task: regression}");
+        assert!(!told(&model(""), &input));
+        input.facts.multiplied_by = Some("oversample".to_owned());
+        assert!(told(&model(""), &input));
+        assert!(!told(&regression, &input));
     }
 }
