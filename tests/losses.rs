@@ -236,3 +236,42 @@ stages:
     // A first row has no row before it.
     assert_eq!(changes[5], Value::Null);
 }
+
+/// As many rows may come out of an inner join as went in, and most of them be lost.
+#[test]
+fn an_inner_join_tells_the_rows_that_found_no_partner() {
+    let sums = "  - features.aggregate: {by: [key], aggregate: {price: sum(price)}}\n";
+    for more in ["", sums] {
+        let project = Project::with(&format!(
+            "\
+pipeline: joined
+stages:
+  - source.csv: {{path: sales.csv}}
+    id: sales
+  - source.csv: {{path: prices.csv}}
+    id: prices
+  - features.join: {{on: [key], how: inner}}
+    id: priced
+    from: [sales, prices]
+{more}  - sink.csv: {{path: out.csv}}
+"
+        ));
+        project.write("sales.csv", "key,units\na,1\nb,2\nc,3\n,4\n");
+        project.write(
+            "prices.csv",
+            "key,price\na,1.5\na,2.5\na,3.5\na,4.5\nd,5.5\n",
+        );
+        let joined = stages(&project).swap_remove(2);
+        let told = [
+            &joined["rows_in"],
+            &joined["rows_out"],
+            &joined["rows_dropped"],
+        ];
+        assert_eq!(told, [&json!(4), &json!(4), &json!(3)], "{more}");
+        let out = project.read("out.csv");
+        match more {
+            "" => assert_eq!(out, "key,units,price\na,1,1.5\na,1,2.5\na,1,3.5\na,1,4.5\n"),
+            _ => assert_eq!(out, "key,price\na,12.0\n"),
+        }
+    }
+}

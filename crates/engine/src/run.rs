@@ -17,9 +17,9 @@ use polars::{
 use serde::{Deserialize, Serialize};
 use taktline_core::{
     Bound, Cancellation, Capabilities, CheckContext, Diagnostic, Error, Evaluate, Evaluation,
-    Expectation, Expression, FitContext, Frame, Model, Operation, Output, PARTITION, Partition,
-    Predictor, Problem, Progress, ProgressEvent, Requirement, Result, Round, Schema, Severity,
-    Shape, Sink, SourceContext, State, counted, output_schema, path, thousands,
+    Expectation, Expression, FitContext, Frame, JoinKind, Model, Operation, Output, PARTITION,
+    Partition, Predictor, Problem, Progress, ProgressEvent, Requirement, Result, Round, Schema,
+    Severity, Shape, Sink, SourceContext, State, counted, output_schema, path, thousands,
 };
 use taktline_spec::{Plan, PlannedStage};
 use taktline_store::{Promotion, new_run_id, now};
@@ -827,6 +827,19 @@ impl<'a> Run<'a> {
     ) -> StageResult<LazyFrame> {
         let stage = &self.plan.stages[index];
         let tally = &self.tallies[index];
+        if let [
+            first @ Operation::Join {
+                kind: JoinKind::Inner,
+                ..
+            },
+            rest @ ..,
+        ] = operations
+        {
+            let joined = tally.count_unmatched(first, frames, schemas).at(index)?;
+            let mut schemas = schemas.to_vec();
+            schemas[0] = output_schema(std::slice::from_ref(first), &schemas);
+            return local::apply(rest, &[joined], &schemas[..1]).at(index);
+        }
         // What a cleaning stage does to values is told; that a feature stage makes others is what it is for, but not that it
         // makes none.
         match stage.stage.shape() {
@@ -1635,10 +1648,14 @@ impl<'a> Run<'a> {
             outcome: self.outcomes[index].clone(),
             rows_in,
             rows_out,
-            rows_dropped: self.passes_rows(index).then_some(()).and_then(|()| {
-                let dropped = rows_in?.checked_sub(rows_out?)?;
-                (dropped > 0).then_some(dropped)
-            }),
+            rows_dropped: self
+                .passes_rows(index)
+                .then(|| {
+                    let fewer = || rows_in?.checked_sub(rows_out?);
+                    tally.unmatched().or_else(fewer)
+                })
+                .flatten()
+                .filter(|dropped| *dropped > 0),
             changes: tally
                 .changes()
                 .into_iter()

@@ -10,10 +10,12 @@ use polars::{
     lazy::dsl::map_multiple,
     polars_utils::aliases::{PlSeedableRandomStateQuality, SeedableFromU64SeedExt},
     prelude::{
-        AllowedOptimizations, BooleanChunked, ChunkedCollectInferIterExt, Column, DataType, Expr,
-        Field, IntoColumn, LazyFrame, PlSmallStr, PolarsResult,
+        AllowedOptimizations, BooleanChunked, ChunkFullNull, ChunkedCollectInferIterExt, Column,
+        DataType, Expr, Field, IntoColumn, LazyFrame, PlSmallStr, PolarsResult,
     },
 };
+
+use rayon::prelude::*;
 
 use crate::streaming;
 
@@ -22,6 +24,9 @@ const BITS_A_KEY: usize = 8;
 
 /// More keys than this are not gathered: the filter would no longer stay in the processor's cache, and pass more than it stops.
 pub(crate) const MOST_KEYS: usize = 1 << 23;
+
+/// Rows that one thread looks up at once.
+const PART: usize = 1 << 16;
 
 /// The keys of a table, approximately.
 #[derive(Debug)]
@@ -68,9 +73,26 @@ impl Sieve {
 
     /// Which rows have keys that may be there.
     fn found(&self, keys: &[Column]) -> PolarsResult<BooleanChunked> {
-        let hashes = hashes(keys)?;
-        let found = hashes.iter().map(|hash| self.passes(*hash));
-        Ok(found.collect_ca_trusted(PlSmallStr::EMPTY))
+        let rows = keys.first().map_or(0, Column::len);
+        let starts: Vec<usize> = (0..rows).step_by(PART).collect();
+        // A file that keeps all rows together asks for all of them at once, from one thread.
+        let parts: Vec<BooleanChunked> = starts
+            .into_par_iter()
+            .map(|start| {
+                let keys: Vec<Column> = keys
+                    .iter()
+                    .map(|key| key.slice(start as i64, PART))
+                    .collect();
+                let hashes = hashes(&keys)?;
+                let found = hashes.iter().map(|hash| self.passes(*hash));
+                Ok(found.collect_ca_trusted(PlSmallStr::EMPTY))
+            })
+            .collect::<PolarsResult<_>>()?;
+        let mut found = BooleanChunked::full_null(PlSmallStr::EMPTY, 0);
+        for part in &parts {
+            found.append(part)?;
+        }
+        Ok(found.rechunk().into_owned())
     }
 
     /// The rows whose keys may be there; each key is taken as the type beside its name.

@@ -11,12 +11,14 @@ use std::{
 use polars::{
     lazy::dsl::map_multiple,
     prelude::{
-        AllowedOptimizations, ChunkCompareEq, Column, DataFrame, Expr, LazyFrame, PolarsResult,
+        AllowedOptimizations, ChunkCompareEq, Column, DataFrame, DataType, Expr, Field, IntoColumn,
+        LazyFrame, PolarsResult, by_name, lit,
     },
 };
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    Column as SchemaColumn, Expression, Operation, Result, Schema, output_schema, schema_after,
+    Column as SchemaColumn, Expression, JoinKind, Operation, Result, Schema, output_schema,
+    schema_after,
 };
 
 use crate::local;
@@ -55,6 +57,7 @@ pub(crate) struct Tally {
 struct Counts {
     rows: Option<(u64, u64)>,
     changes: BTreeMap<String, (u64, Changes)>,
+    unmatched: Option<(u64, u64)>,
     with_nulls: Option<BTreeSet<String>>,
 }
 
@@ -74,6 +77,11 @@ impl Tally {
     pub(crate) fn set_rows(&self, rows: usize) {
         let query = self.query();
         self.look(|counts| counts.rows = Some((query, rows as u64)));
+    }
+
+    /// Rows without a partner that an inner join left out, where it was one.
+    pub(crate) fn unmatched(&self) -> Option<u64> {
+        self.look(|counts| counts.unmatched.map(|(_, rows)| rows))
     }
 
     /// What became of the columns that the stage replaces.
@@ -134,6 +142,54 @@ impl Tally {
             None,
             Some("count rows"),
         )
+    }
+
+    /// The rows of the left side that found a partner; the others are counted. How many rows come out of an inner join does not tell
+    /// how many were lost, where others have several partners.
+    ///
+    /// `first` is the join, and the frames and schemas its inputs.
+    pub(crate) fn count_unmatched(
+        self: &Arc<Self>,
+        first: &Operation,
+        frames: &[LazyFrame],
+        schemas: &[Schema],
+    ) -> Result<LazyFrame> {
+        let (mut join, mut frames, mut schemas) =
+            (first.clone(), frames.to_vec(), schemas.to_vec());
+        let mark = before("join");
+        if let Operation::Join {
+            right,
+            kind,
+            columns,
+            ..
+        } = &mut join
+            && let (Some(frame), Some(schema)) = (frames.get_mut(*right), schemas.get_mut(*right))
+        {
+            *kind = JoinKind::Left;
+            columns.push((mark.clone(), mark.clone()));
+            *frame = frame.clone().with_columns([lit(true).alias(&mark)]);
+            schema
+                .columns
+                .push(SchemaColumn::new(&mark, DataType::Boolean));
+        }
+        let joined = local::apply(&[join], &frames, &schemas)?;
+        let tally = Arc::clone(self);
+        let found = map_multiple(
+            move |columns| {
+                let found = columns[0].is_not_null();
+                let lost = found.len() - found.num_trues();
+                let query = tally.query();
+                tally.look(|counts| {
+                    let before = counts.unmatched.filter(|(counted, _)| *counted == query);
+                    let known = before.map_or(0, |(_, rows)| rows);
+                    counts.unmatched = Some((query, known + lost as u64));
+                });
+                Ok(found.into_column())
+            },
+            [column(&mark)],
+            |_, fields| Ok(Field::new(fields[0].name().clone(), DataType::Boolean)),
+        );
+        Ok(joined.filter(found).drop(by_name([mark], true, false)))
     }
 
     /// Notes which of the columns that go by hold nulls.
@@ -427,7 +483,7 @@ fn changes(before: &Column, after: &Column) -> PolarsResult<Changes> {
         let filled = &before.is_null() & &after.is_not_null();
         (nulls_made, nulls_filled) = (made.num_trues() as u64, filled.num_trues() as u64);
     }
-    let numbers = |dtype: &polars::prelude::DataType| dtype.is_primitive_numeric();
+    let numbers = |dtype: &DataType| dtype.is_primitive_numeric();
     let comparable =
         before.dtype() == after.dtype() || (numbers(before.dtype()) && numbers(after.dtype()));
     // Text that became a number is the same value, written otherwise.
@@ -534,7 +590,7 @@ mod tests {
         .expect("a frame");
         let number = Expression::Cast {
             operand: Box::new(Expression::column("a")),
-            to: polars::prelude::DataType::Int64,
+            to: DataType::Int64,
             strict: false,
         };
         let sum = Expression::column("number")
@@ -599,7 +655,7 @@ mod tests {
         let data = df!("a" => ["1", "x"], "b" => [1.0, 1.5]).expect("a frame");
         let cast = |name: &str| Expression::Cast {
             operand: Box::new(Expression::column(name)),
-            to: polars::prelude::DataType::Int64,
+            to: DataType::Int64,
             strict: false,
         };
         let operations = [Operation::With(vec![

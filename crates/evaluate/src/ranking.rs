@@ -267,7 +267,8 @@ mod tests {
 
     #[test]
     fn lists_by_hand() {
-        let stage = stage("{group: user, k: [1, 2], item: film, by: country}");
+        let stage =
+            stage("{group: user, k: [1, 2], item: film, by: country, bootstrap: {samples: 50}}");
         let frame = films();
         let evaluation = stage.evaluate(&frame, 1).expect("an evaluation");
         announced(&stage, &frame, &evaluation);
@@ -284,6 +285,9 @@ mod tests {
         // The first two of Ann and of Ben are f1 and f2, of four films.
         close(&evaluation, "item_coverage_at_2", 0.5);
         close(&evaluation, "item_coverage_at_1", 0.25);
+        let intervals = evaluation.intervals.as_ref().expect("intervals");
+        assert!(intervals.of("precision_at_1").is_some());
+        assert_eq!(intervals.of("item_coverage_at_1"), None);
         close(
             &evaluation,
             "baseline_precision_at_1",
