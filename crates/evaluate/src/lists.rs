@@ -4,11 +4,13 @@ use std::collections::{HashMap, HashSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use taktline_core::{Error, Evaluation, Frame, Result, Table, counted};
+use taktline_core::{
+    CheckContext, Error, Evaluation, Frame, Problem, Result, Schema, Table, counted, path,
+};
 
 use crate::{
     further::Further,
-    judged::{self, Lift, MetricList, Parts},
+    judged::{self, Lift, MetricList, Parts, target_name},
     metrics::{
         self, average_precision_at, ndcg_at, precision_at, random_ndcg_at, recall_at,
         reciprocal_rank,
@@ -264,6 +266,28 @@ pub(crate) fn check_slices(
         }
     }
     Ok(())
+}
+
+/// Reports a column of relevances that is none, or that there is none; `example` is a name for one.
+pub(crate) fn check_relevance(
+    relevance: Option<&str>,
+    input: &Schema,
+    example: &str,
+    cx: &mut CheckContext<'_>,
+) {
+    match (relevance, target_name(input)) {
+        (Some(relevance), _) => judged::check_numbers(input, relevance, path!["relevance"], cx),
+        (None, Some(target)) => judged::check_numbers(input, &target, path![], cx),
+        (None, None) if !input.incomplete => cx.report(
+            Problem::error(
+                "no-target",
+                path![],
+                "no column has the role `target`, so nothing tells what is relevant",
+            )
+            .help(format!("name the column: `relevance: {example}`")),
+        ),
+        (None, None) => {}
+    }
 }
 
 /// What rows are worth: relevances from 0, and which of them are relevant.

@@ -7,8 +7,8 @@ use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
-    CheckContext, Error, Evaluate, Evaluation, Frame, PARTITION, Partition, Problem, Result,
-    Schema, Shape, Stage,
+    CheckContext, Error, Evaluate, Evaluation, Frame, PARTITION, Partition, Result, Schema, Shape,
+    Stage,
     classifier::{PREDICTION, SCORE},
     path, register_kind,
 };
@@ -18,7 +18,9 @@ use crate::{
     bootstrap::Bootstrap,
     further::Further,
     judged::{self, Names, Parts, target_name},
-    lists::{Baseline, Gain, Group, Groups, List, Measures, Relevance, check_slices},
+    lists::{
+        Baseline, Gain, Group, Groups, List, Measures, Relevance, check_relevance, check_slices,
+    },
     slices::By,
 };
 
@@ -93,21 +95,7 @@ impl Stage for Ranking {
         }
         judged::check_part(self.part, input, cx);
         self.group.check("group", input, cx);
-        match (&self.relevance, target_name(input)) {
-            (Some(relevance), _) => {
-                judged::check_numbers(input, relevance, path!["relevance"], cx);
-            }
-            (None, Some(target)) => judged::check_numbers(input, &target, path![], cx),
-            (None, None) if !input.incomplete => cx.report(
-                Problem::error(
-                    "no-target",
-                    path![],
-                    "no column has the role `target`, so nothing tells what is relevant",
-                )
-                .help("name the column: `relevance: clicked`"),
-            ),
-            (None, None) => {}
-        }
+        check_relevance(self.relevance.as_deref(), input, "clicked", cx);
         self.k.check(cx);
         if let Some(item) = &self.item {
             judged::check_column(input, item, path!["item"], cx);

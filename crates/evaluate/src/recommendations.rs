@@ -15,7 +15,9 @@ use crate::{
     bootstrap::Bootstrap,
     further::Further,
     judged::{self, Names, Parts, target_name},
-    lists::{Baseline, Gain, Group, Groups, List, Measures, Relevance, check_slices},
+    lists::{
+        Baseline, Gain, Group, Groups, List, Measures, Relevance, check_relevance, check_slices,
+    },
     slices::By,
 };
 
@@ -85,21 +87,7 @@ impl Stage for Recommendations {
         self.group.check("group", input, cx);
         judged::check_column(input, &self.item, path!["item"], cx);
         self.check_shown(input, cx);
-        match (&self.relevance, target_name(input)) {
-            (Some(relevance), _) => {
-                judged::check_numbers(input, relevance, path!["relevance"], cx);
-            }
-            (None, Some(target)) => judged::check_numbers(input, &target, path![], cx),
-            (None, None) if !input.incomplete => cx.report(
-                Problem::error(
-                    "no-target",
-                    path![],
-                    "no column has the role `target`, so nothing tells what is relevant",
-                )
-                .help("name the column: `relevance: bought`"),
-            ),
-            (None, None) => {}
-        }
+        check_relevance(self.relevance.as_deref(), input, "bought", cx);
         self.k.check(cx);
         self.further().check(input, cx);
         input.clone()
