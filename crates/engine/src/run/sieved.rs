@@ -1,6 +1,6 @@
 //! Joins of a table with a much larger one: rows of the larger that have no partner are left out first.
 
-use polars::prelude::{Expr, LazyFrame};
+use polars::prelude::{DataType, Expr, LazyFrame};
 use taktline_core::{Cardinality, Expression, JoinKind, Operation, Schema, Shape};
 
 use super::Run;
@@ -8,6 +8,15 @@ use crate::sieve::{MOST_KEYS, Sieve};
 
 /// How many times the rows of the left side the right side must have: else the join itself is as quick.
 const LARGER: usize = 2;
+
+/// Whether equal values have equal hashes wherever they come from; codes of categories, for one, do not.
+fn is_hashed_by_value(dtype: &DataType) -> bool {
+    dtype.is_integer()
+        || matches!(
+            dtype,
+            DataType::String | DataType::Boolean | DataType::Date | DataType::Datetime(..)
+        )
+}
 
 impl Run<'_> {
     /// Leaves out rows of the right side of the stage's join for which the left side has no key, where it is known that it pays:
@@ -38,7 +47,7 @@ impl Run<'_> {
         let (left_keys, right_keys): (Vec<String>, Vec<String>) = on.iter().cloned().unzip();
         let types = left_keys
             .iter()
-            .map(|key| Some(left.column(key)?.dtype.clone()))
+            .map(|key| Some(left.column(key)?.dtype.clone()).filter(is_hashed_by_value))
             .collect::<Option<Vec<_>>>();
         let found = self.origin(inputs[0], left_keys).zip(types);
         let larger = inputs
