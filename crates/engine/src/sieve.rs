@@ -10,14 +10,14 @@ use polars::{
     lazy::dsl::map_multiple,
     polars_utils::aliases::{PlSeedableRandomStateQuality, SeedableFromU64SeedExt},
     prelude::{
-        AllowedOptimizations, BooleanChunked, ChunkFullNull, ChunkedCollectInferIterExt, Column,
-        DataType, Expr, Field, IntoColumn, LazyFrame, PlSmallStr, PolarsResult,
+        BooleanChunked, ChunkFullNull, ChunkedCollectInferIterExt, Column, DataType, Expr, Field,
+        IntoColumn, LazyFrame, PlSmallStr, PolarsResult,
     },
 };
 
 use rayon::prelude::*;
 
-use crate::streaming;
+use crate::{streaming, tally::PASSES};
 
 /// Bits of the filter for a key, at least: of keys that are not there no more than three of a hundred pass.
 const BITS_A_KEY: usize = 8;
@@ -106,7 +106,7 @@ impl Sieve {
                 rows.filter(&self.found(&columns)?)
             },
             // A condition below stays below: rows that it would fail on must not pass unseen.
-            AllowedOptimizations::PROJECTION_PUSHDOWN.union(AllowedOptimizations::STREAMING),
+            PASSES,
             None,
             Some("rows that may have a partner"),
         )

@@ -109,10 +109,7 @@ impl Tally {
 
     fn add_rows(&self, rows: u64) {
         let query = self.query();
-        self.look(|counts| {
-            let before = counts.rows.filter(|(counted, _)| *counted == query);
-            counts.rows = Some((query, before.map_or(0, |(_, rows)| rows) + rows));
-        });
+        self.look(|counts| add(&mut counts.rows, query, rows));
     }
 
     fn add_changes(&self, column: &str, changes: Changes) {
@@ -179,11 +176,7 @@ impl Tally {
                 let found = columns[0].is_not_null();
                 let lost = found.len() - found.num_trues();
                 let query = tally.query();
-                tally.look(|counts| {
-                    let before = counts.unmatched.filter(|(counted, _)| *counted == query);
-                    let known = before.map_or(0, |(_, rows)| rows);
-                    counts.unmatched = Some((query, known + lost as u64));
-                });
+                tally.look(|counts| add(&mut counts.unmatched, query, lost as u64));
                 Ok(found.into_column())
             },
             [column(&mark)],
@@ -321,8 +314,14 @@ fn nulls_made(column: &Column, sources: &[Column]) -> u64 {
     made.num_trues() as u64
 }
 
-/// Columns that nothing else needs are not read on its account, and rows may come in parts.
-const PASSES: AllowedOptimizations =
+/// More rows of a query; those of an earlier one do not count.
+fn add(known: &mut Option<(u64, u64)>, query: u64, rows: u64) {
+    let before = known.filter(|(counted, _)| *counted == query);
+    *known = Some((query, before.map_or(0, |(_, rows)| rows) + rows));
+}
+
+/// Columns that nothing else needs are not read on its account, rows may come in parts, and no condition moves across it.
+pub(crate) const PASSES: AllowedOptimizations =
     AllowedOptimizations::PROJECTION_PUSHDOWN.union(AllowedOptimizations::STREAMING);
 
 /// Unlike `col`, never a pattern.

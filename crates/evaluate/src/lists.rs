@@ -9,6 +9,7 @@ use taktline_core::{
 };
 
 use crate::{
+    anomaly::Counts,
     further::Further,
     judged::{self, Lift, MetricList, Parts, target_name},
     metrics::{
@@ -34,6 +35,32 @@ impl Gain {
         match self {
             Self::Linear => metrics::Gain::Linear,
             Self::Exponential => metrics::Gain::Exponential,
+        }
+    }
+}
+
+/// How many of the first ones count, where nothing says it.
+pub(crate) fn first_ten() -> Counts {
+    Counts::One(10)
+}
+
+/// The number of every item that was met.
+#[derive(Default)]
+pub(crate) struct Catalogue(HashMap<String, usize>);
+
+impl Catalogue {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn number(&mut self, item: &str) -> usize {
+        let next = self.0.len();
+        match self.0.get(item) {
+            Some(number) => *number,
+            None => {
+                self.0.insert(item.to_owned(), next);
+                next
+            }
         }
     }
 }

@@ -19,7 +19,8 @@ use crate::{
     further::Further,
     judged::{self, Names, Parts, target_name},
     lists::{
-        Baseline, Gain, Group, Groups, List, Measures, Relevance, check_relevance, check_slices,
+        Baseline, Catalogue, Gain, Group, Groups, List, Measures, Relevance, check_relevance,
+        check_slices,
     },
     slices::By,
 };
@@ -52,7 +53,7 @@ pub struct Ranking {
     /// The column to order by, highest first. Default: `score` where the model gives it, else `prediction`.
     score: Option<String>,
     /// How many of the first rows count: a number, or several.
-    #[serde(default = "default_counts")]
+    #[serde(default = "crate::lists::first_ten")]
     k: Counts,
     /// What a relevance is worth in `ndcg_at_…`.
     #[serde(default)]
@@ -63,10 +64,6 @@ pub struct Ranking {
     by: Option<By>,
     /// Intervals of the metrics, by drawing the groups again.
     bootstrap: Option<Bootstrap>,
-}
-
-fn default_counts() -> Counts {
-    Counts::One(10)
 }
 
 register_kind! {
@@ -146,13 +143,12 @@ impl Ranking {
         let (numbers, items) = match &self.item {
             Some(item) => {
                 let texts = crate::slices::texts(frame.data.column(item)?)?;
-                let mut known: HashMap<String, usize> = HashMap::new();
+                let mut catalogue = Catalogue::default();
                 let mut numbers = vec![0; texts.len()];
                 for row in parts.judged.iter().copied() {
-                    let next = known.len();
-                    numbers[row] = *known.entry(texts[row].clone()).or_insert(next);
+                    numbers[row] = catalogue.number(&texts[row]);
                 }
-                (numbers, Some(known.len()))
+                (numbers, Some(catalogue.len()))
             }
             None => (vec![0; scores.len()], None),
         };

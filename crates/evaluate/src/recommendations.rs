@@ -16,7 +16,8 @@ use crate::{
     further::Further,
     judged::{self, Names, Parts, target_name},
     lists::{
-        Baseline, Gain, Group, Groups, List, Measures, Relevance, check_relevance, check_slices,
+        Baseline, Catalogue, Gain, Group, Groups, List, Measures, Relevance, check_relevance,
+        check_slices,
     },
     slices::By,
 };
@@ -54,7 +55,7 @@ pub struct Recommendations {
     /// Rows from this relevance on are relevant. Default: above 0.
     relevant_from: Option<f64>,
     /// How many of the first items count: a number, or several.
-    #[serde(default = "default_counts")]
+    #[serde(default = "crate::lists::first_ten")]
     k: Counts,
     /// What a relevance is worth in `ndcg_at_…`.
     #[serde(default)]
@@ -67,10 +68,6 @@ pub struct Recommendations {
 
 fn default_shown() -> String {
     "recommendations".to_owned()
-}
-
-fn default_counts() -> Counts {
-    Counts::One(10)
 }
 
 register_kind! {
@@ -95,23 +92,6 @@ impl Stage for Recommendations {
 
     fn shape(&self) -> Shape<'_> {
         Shape::Evaluate(self)
-    }
-}
-
-/// The number of every item that was met.
-#[derive(Default)]
-struct Catalogue(HashMap<String, usize>);
-
-impl Catalogue {
-    fn number(&mut self, item: &str) -> usize {
-        let next = self.0.len();
-        match self.0.get(item) {
-            Some(number) => *number,
-            None => {
-                self.0.insert(item.to_owned(), next);
-                next
-            }
-        }
     }
 }
 
@@ -191,7 +171,7 @@ impl Recommendations {
         for row in &looked_at {
             numbers[*row] = catalogue.number(&texts[*row]);
         }
-        let all = catalogue.0.len();
+        let all = catalogue.len();
         let popular = match &parts.train {
             Some(learned) => Some(self.popular(frame, learned, &numbers, &relevance)?),
             None => None,

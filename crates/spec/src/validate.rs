@@ -1,6 +1,7 @@
 //! Params against their JSON Schema: every violation becomes a diagnostic at the value that is wrong.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     ops::Range,
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -37,9 +38,9 @@ impl Compiled {
     pub(crate) fn without(schema: schemars::Schema, absent: &[&str]) -> Result<Self, String> {
         let mut schema = schema.to_value();
         bound_integers(&mut schema);
-        let mut held = schema.clone();
+        let mut held = Cow::Borrowed(&schema);
         for name in absent {
-            held["properties"][name] = Value::Bool(true);
+            held.to_mut()["properties"][name] = Value::Bool(true);
         }
         let validator = jsonschema::validator_for(&held).map_err(|error| error.to_string())?;
         Ok(Self { schema, validator })
