@@ -1,4 +1,4 @@
-//! Object stores: S3 against a real server on this machine (moto), the others where they answer without one.
+//! Object stores, against servers on this machine: S3 (moto), Google (fake-gcs-server) and Azure (Azurite).
 #![cfg(unix)]
 
 use std::{
@@ -8,38 +8,57 @@ use std::{
     sync::{Mutex, OnceLock},
 };
 
-use polars::prelude::{DataFrame, IntoLazy, ParquetReader, ParquetWriter, SerReader, col, df};
+use polars::prelude::{
+    DataFrame, IntoLazy, IpcWriter, ParquetReader, ParquetWriter, SerReader, SerWriter, col, df,
+};
 use serde_json::{Value, json};
 
 use crate::harness::{Outcome, Project, repository};
 
 /// The secret of the key that the tests use; no message and no file may hold it.
 const SECRET: &str = "hunter2";
+/// That of the account that every Azurite has.
+const AZURE_KEY: &str =
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
 /// A server that ends with the tests, when the pipe that it reads closes.
 struct Server {
-    port: u64,
+    url: String,
     pipes: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
     _process: Child,
 }
 
-/// A Python that has moto: that of continuous integration, or the user's own.
+/// Whose language a store speaks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Service {
+    S3,
+    Google,
+    Azure,
+}
+
+impl Service {
+    fn scheme(self) -> &'static str {
+        match self {
+            Self::S3 => "s3",
+            Self::Google => "gs",
+            Self::Azure => "az",
+        }
+    }
+
+    fn server(self) -> &'static Server {
+        static SERVERS: [OnceLock<Server>; 3] = [const { OnceLock::new() }; 3];
+        SERVERS[self as usize].get_or_init(|| Server::start(&[self.scheme()]))
+    }
+}
+
+/// The Python that has the servers.
 fn python() -> PathBuf {
-    let home = std::env::var_os("HOME")
-        .map(PathBuf::from)
-        .unwrap_or_default();
-    let own = home.join(".cache/taktline/moto/bin/python3");
-    let has_moto = |python: &PathBuf| {
-        Command::new(python)
-            .args(["-c", "import boto3, flask, flask_cors, moto"])
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
-    };
-    [own, PathBuf::from("python3")]
-        .into_iter()
-        .find(has_moto)
-        .expect("a Python with moto: run scripts/test-servers.sh")
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let python = home
+        .unwrap_or_default()
+        .join(".cache/taktline/stores/bin/python3");
+    assert!(python.exists(), "run scripts/test-servers.sh");
+    python
 }
 
 impl Server {
@@ -56,9 +75,9 @@ impl Server {
         let mut output = BufReader::new(process.stdout.take().expect("a pipe"));
         let mut line = String::new();
         output.read_line(&mut line).expect("the server answers");
-        let port = line.trim().strip_prefix("ready ").expect("ready");
+        let url = line.trim().strip_prefix("ready ");
         Self {
-            port: port.parse().expect("a port"),
+            url: url.expect("run scripts/test-servers.sh").to_owned(),
             pipes: Mutex::new((input, output)),
             _process: process,
         }
@@ -75,27 +94,40 @@ impl Server {
 
 /// A project with a bucket of its own.
 struct Bucket {
-    server: &'static Server,
+    service: Service,
     name: String,
     project: Project,
 }
 
 impl Bucket {
     fn new(name: &str) -> Self {
-        static SERVER: OnceLock<Server> = OnceLock::new();
-        let server = SERVER.get_or_init(|| Server::start(&[]));
-        server.ask(&json!({ "bucket": name }));
+        Self::on(Service::S3, name)
+    }
+
+    fn on(service: Service, name: &str) -> Self {
+        let server = service.server();
+        server.ask(&json!({"bucket": [name]}));
+        let project = Project::new();
+        if service == Service::Google {
+            let key = json!({
+                "gcs_base_url": server.url, "disable_oauth": true,
+                "type": "service_account", "client_email": "someone", "private_key": SECRET, "private_key_id": "1",
+            });
+            project.write("key.json", key.to_string());
+        }
         Self {
-            server,
+            service,
             name: name.to_owned(),
-            project: Project::new(),
+            project,
         }
     }
 
     fn put(&self, key: &str, content: impl AsRef<[u8]>) {
         self.project.write("upload", content);
         let file = self.project.path("upload");
-        self.server.ask(&json!({"put": [self.name, key, file]}));
+        self.service
+            .server()
+            .ask(&json!({"put": [self.name, key, file]}));
     }
 
     fn put_parquet(&self, key: &str, rows: &DataFrame) {
@@ -108,13 +140,16 @@ impl Bucket {
 
     fn get(&self, key: &str) -> PathBuf {
         let file = self.project.path("download");
-        self.server.ask(&json!({"get": [self.name, key, file]}));
+        self.service
+            .server()
+            .ask(&json!({"get": [self.name, key, file]}));
         file
     }
 
     /// A pipeline from this source to a Parquet file.
     fn reading(&self, source: &str) {
-        let source = source.replace("BUCKET", &self.name);
+        let bucket = format!("{}://{}", self.service.scheme(), self.name);
+        let source = source.replace("BUCKET", &bucket);
         self.project.write(
             "pipeline.yaml",
             format!("pipeline: reading\nstages:\n  - {source}\n    id: rows\n  - sink.parquet: {{path: rows.parquet}}\n"),
@@ -122,17 +157,31 @@ impl Bucket {
     }
 
     fn takt(&self, arguments: &[&str]) -> Outcome {
-        let endpoint = format!("http://127.0.0.1:{}", self.server.port);
-        let outcome = self
-            .project
-            .takt(arguments)
-            .env("AWS_ENDPOINT_URL", &endpoint)
-            .env("AWS_REGION", "us-east-1")
-            .env("AWS_ACCESS_KEY_ID", "someone")
-            .env("AWS_SECRET_ACCESS_KEY", SECRET)
+        let url = &self.service.server().url;
+        let key = self.project.path("key.json");
+        let environment: &[(&str, &str)] = match self.service {
+            Service::S3 => &[
+                ("AWS_ENDPOINT_URL", url),
+                ("AWS_REGION", "us-east-1"),
+                ("AWS_ACCESS_KEY_ID", "someone"),
+                ("AWS_SECRET_ACCESS_KEY", SECRET),
+            ],
+            Service::Google => &[("GOOGLE_SERVICE_ACCOUNT", key.to_str().expect("a path"))],
+            Service::Azure => &[
+                ("AZURE_STORAGE_ENDPOINT", url),
+                ("AZURE_STORAGE_ACCOUNT_NAME", "devstoreaccount1"),
+                ("AZURE_STORAGE_ACCOUNT_KEY", AZURE_KEY),
+            ],
+        };
+        let takt = self.project.takt(arguments);
+        let outcome = environment
+            .iter()
+            .fold(takt, |takt, (name, value)| takt.env(name, value))
             .run();
         let shown = format!("{}{}", outcome.stdout, outcome.stderr);
-        assert!(!shown.contains(SECRET), "the secret is shown:\n{shown}");
+        for secret in [SECRET, AZURE_KEY] {
+            assert!(!shown.contains(secret), "the secret is shown:\n{shown}");
+        }
         outcome
     }
 
@@ -165,12 +214,12 @@ fn text_comes_from_objects() {
         text.push_str(&format!("{row},a note of row {row}\n"));
     }
     bucket.put("big.csv", &text);
-    bucket.reading("source.csv: {path: 's3://BUCKET/big.csv'}");
+    bucket.reading("source.csv: {path: 'BUCKET/big.csv'}");
     assert_eq!(bucket.rows().height(), 60_000);
     bucket.put("days/2024-01.csv", "id,note\n1,a\n");
     bucket.put("days/2024-02.csv", "id,note\n2,b\n");
     bucket.put("days/2023-02.csv", "id,note\n0,c\n");
-    bucket.reading("source.csv: {path: 's3://BUCKET/days/2024-*.csv', file_column: file}");
+    bucket.reading("source.csv: {path: 'BUCKET/days/2024-*.csv', file_column: file}");
     let rows = bucket.rows();
     assert_eq!(integers(&rows, "id"), [1, 2]);
     let files = rows
@@ -181,10 +230,10 @@ fn text_comes_from_objects() {
         .get(0);
     assert_eq!(files, Some("s3://text/days/2024-01.csv"));
     bucket.put("lines.ndjson", "{\"id\": 1}\n{\"id\": 2}\n");
-    bucket.reading("source.file: {path: 's3://BUCKET/lines.ndjson'}");
+    bucket.reading("source.file: {path: 'BUCKET/lines.ndjson'}");
     assert_eq!(integers(&bucket.rows(), "id"), [1, 2]);
     bucket.put("big.csv", text.replace("59999,", "x,"));
-    bucket.reading("source.csv: {path: 's3://BUCKET/big.csv'}");
+    bucket.reading("source.csv: {path: 'BUCKET/big.csv'}");
     let outcome = bucket.run().ended_with(1);
     assert!(
         outcome
@@ -203,13 +252,52 @@ fn parquet_is_scanned_where_it_is() {
         bucket.put_parquet(&format!("sales/year={year}/part.parquet"), &rows);
     }
     bucket.put("sales/_SUCCESS", "x");
-    for path in ["s3://BUCKET/sales/", "s3://BUCKET/sales/*/*.parquet"] {
+    for path in ["BUCKET/sales/", "BUCKET/sales/*/*.parquet"] {
         bucket.reading(&format!(
             "source.parquet: {{path: '{path}'}}\n  - clean.filter: {{where: year > 2023}}"
         ));
         let rows = bucket.rows();
         assert_eq!(integers(&rows, "value"), [2, 20, 3, 30], "{path}");
         assert_eq!(integers(&rows, "year"), [2024, 2024, 2025, 2025], "{path}");
+    }
+}
+
+#[test]
+fn every_store_gives_text_and_tables_in_columns() {
+    for service in [Service::Google, Service::Azure] {
+        let bucket = Bucket::on(service, "stores");
+        bucket.put("days/2024-01.csv", "id,note\n1,a\n");
+        bucket.put("days/2024-02.csv", "id,note\n2,b\n");
+        for path in ["BUCKET/days/2024-02.csv", "BUCKET/days/*-02.csv"] {
+            bucket.reading(&format!("source.csv: {{path: '{path}'}}"));
+            assert_eq!(integers(&bucket.rows(), "id"), [2], "{service:?} {path}");
+        }
+        for (year, value) in [(2023_i64, 1_i64), (2024, 2), (2025, 3)] {
+            let mut rows = df!("value" => [value, value * 10]).expect("rows");
+            bucket.put_parquet(&format!("sales/year={year}/part.parquet"), &rows);
+            let mut bytes = Vec::new();
+            IpcWriter::new(&mut bytes).finish(&mut rows).expect("Arrow");
+            bucket.put(&format!("arrow/{year}.arrow"), bytes);
+        }
+        bucket.reading(
+            "source.parquet: {path: BUCKET/sales/}\n  - clean.filter: {where: year > 2023}",
+        );
+        let rows = bucket.rows();
+        assert_eq!(integers(&rows, "value"), [2, 20, 3, 30], "{service:?}");
+        assert_eq!(integers(&rows, "year"), [2024, 2024, 2025, 2025]);
+        bucket.reading("source.ipc: {path: 'BUCKET/arrow/*.arrow'}");
+        assert_eq!(integers(&bucket.rows(), "value"), [1, 10, 2, 20, 3, 30]);
+        bucket.reading("source.csv: {path: BUCKET/days/2024-03.csv}");
+        let outcome = bucket.takt(&["check", "pipeline.yaml"]).ended_with(2);
+        let meant = format!("did you mean `{}://stores/days/2024-0", service.scheme());
+        assert!(outcome.stderr.contains(&meant), "{}", outcome.stderr);
+        bucket.project.write("pipeline.yaml", format!("pipeline: none\nstages:\n  - source.csv: {{path: {}://no-such-place/days/2024-03.csv}}\n", service.scheme()));
+        let outcome = bucket.takt(&["check", "pipeline.yaml"]).ended_with(2);
+        assert!(
+            outcome.stderr.contains("does not exist"),
+            "{}",
+            outcome.stderr
+        );
     }
 }
 
@@ -229,7 +317,6 @@ fn results_are_kept_until_the_object_changes() {
 
 #[test]
 fn sinks_write_objects() {
-    let bucket = Bucket::new("sinks");
     // Several parts of an upload.
     let rows = df!("id" => (0..900_000_i64).collect::<Vec<_>>())
         .expect("rows")
@@ -237,22 +324,29 @@ fn sinks_write_objects() {
         .with_column(((col("id") * 7_919.into()) % 1_000_003.into()).alias("mixed"))
         .collect()
         .expect("rows");
-    bucket.put_parquet("in.parquet", &rows);
-    bucket.project.write(
-        "pipeline.yaml",
-        "pipeline: writing\nstages:\n  - source.parquet: {path: 's3://sinks/in.parquet'}\n    id: rows\n  - {sink.parquet: {path: 's3://sinks/out/copy.parquet', compression: none}, from: rows}\n  - {sink.csv: {path: 's3://sinks/out/copy.csv.gz'}, from: rows}\n",
-    );
-    let outcome = bucket.run().succeeded();
-    assert!(
-        outcome.stdout.contains("s3://sinks/out/copy.parquet"),
-        "{}",
-        outcome.stdout
-    );
-    let copy = std::fs::File::open(bucket.get("out/copy.parquet")).expect("there");
-    assert!(copy.metadata().expect("size").len() > 9_000_000);
-    assert_eq!(ParquetReader::new(copy).finish().expect("Parquet"), rows);
-    let text = std::fs::read(bucket.get("out/copy.csv.gz")).expect("there");
-    assert_eq!(text[..2], [0x1f, 0x8b]);
+    // The server that stands in for Google's takes no writes of the kind that Google's does.
+    for service in [Service::S3, Service::Azure] {
+        let bucket = Bucket::on(service, "sinks");
+        let address = format!("{}://sinks", service.scheme());
+        bucket.put_parquet("in.parquet", &rows);
+        bucket.project.write(
+            "pipeline.yaml",
+            format!("pipeline: writing\nstages:\n  - source.parquet: {{path: '{address}/in.parquet'}}\n    id: rows\n  - {{sink.parquet: {{path: '{address}/out/copy.parquet', compression: none}}, from: rows}}\n  - {{sink.csv: {{path: '{address}/out/copy.csv.gz'}}, from: rows}}\n"),
+        );
+        let outcome = bucket.run().succeeded();
+        assert!(
+            outcome
+                .stdout
+                .contains(&format!("{address}/out/copy.parquet")),
+            "{}",
+            outcome.stdout
+        );
+        let copy = std::fs::File::open(bucket.get("out/copy.parquet")).expect("there");
+        assert!(copy.metadata().expect("size").len() > 9_000_000);
+        assert_eq!(ParquetReader::new(copy).finish().expect("Parquet"), rows);
+        let text = std::fs::read(bucket.get("out/copy.csv.gz")).expect("there");
+        assert_eq!(text[..2], [0x1f, 0x8b]);
+    }
 }
 
 #[test]
@@ -264,7 +358,7 @@ fn what_is_missing_is_named() {
         let outcome = bucket.takt(&["check", "pipeline.yaml"]).ended_with(2);
         outcome.stderr
     };
-    let text = told("source.csv: {path: 's3://BUCKET/days/b.csv'}");
+    let text = told("source.csv: {path: 'BUCKET/days/b.csv'}");
     assert!(
         text.contains("`s3://missing/days/b.csv` does not exist"),
         "{text}"
@@ -279,7 +373,7 @@ fn what_is_missing_is_named() {
         text.contains("there is no bucket `s3://no-such-bucket`"),
         "{text}"
     );
-    let text = told("source.csv: {path: 's3://BUCKET/days/*.parquet'}");
+    let text = told("source.csv: {path: 'BUCKET/days/*.parquet'}");
     assert!(
         text.contains("means no object") && text.contains("one object below"),
         "{text}"
@@ -324,18 +418,15 @@ fn nobody_there_and_no_credentials() {
 #[test]
 fn credentials_that_are_not_accepted_are_told() {
     // After two requests, the bucket and the object, keys are looked at.
-    let server = Server::start(&["2"]);
-    server.ask(&json!({"bucket": "locked"}));
+    let server = Server::start(&["s3", "2"]);
+    server.ask(&json!({"bucket": ["locked"]}));
     let project =
         Project::with("pipeline: locked\nstages:\n  - source.csv: {path: s3://locked/a.csv}\n");
     project.write("a.csv", "id\n1\n");
     server.ask(&json!({"put": ["locked", "a.csv", project.path("a.csv")]}));
     let outcome = project
         .takt(["check", "pipeline.yaml"])
-        .env(
-            "AWS_ENDPOINT_URL",
-            &format!("http://127.0.0.1:{}", server.port),
-        )
+        .env("AWS_ENDPOINT_URL", &server.url)
         .env("AWS_REGION", "us-east-1")
         .env("AWS_ACCESS_KEY_ID", "nobody")
         .env("AWS_SECRET_ACCESS_KEY", SECRET)

@@ -44,6 +44,7 @@ impl Failure {
             "NoCredential",
             "service account",
             "ServiceAccount",
+            "pem file",
         ]) {
             Reason::NoCredentials
         } else if has(&["not found", "404 Not Found", "NoSuchKey", "NoSuchBucket"]) {
@@ -89,7 +90,7 @@ pub(super) fn told(failure: &Failure, service: Service, storage: &Storage) -> Fi
         .help(service.credentials())
         .note(text),
         Reason::NoCredentials => {
-            FileProblem::new("store-refused", "cannot be reached: no credentials were found")
+            FileProblem::new("store-refused", "cannot be reached: no credentials were found that can be read")
                 .label("who asks is not known")
                 .help(service.credentials())
                 .note(text)
