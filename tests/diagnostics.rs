@@ -164,6 +164,7 @@ golden! {
     unknown_format
     empty_csv
     header_only_csv
+    header_only_csv_allowed
     ragged_csv
     ragged_csv_far_down
     duplicate_header_csv

@@ -94,7 +94,28 @@ impl FileSet {
                 hints.extend(self.in_file(file, Err::<(), _>(hint)).err());
             }
         }
+        hints.extend(self.untold(look, schema));
         hints
+    }
+
+    /// That types could not be told, as there are no rows.
+    fn untold(&self, look: &Look, schema: &Schema) -> Option<FileProblem> {
+        let first = self.first()?;
+        let is_told = !first.may_be_empty || first.format != Format::Csv;
+        if is_told || !look.inspected.iter().all(|found| found.is_empty) {
+            return None;
+        }
+        let names: Vec<String> = schema
+            .iter_names()
+            .filter(|name| !first.declared.contains_key(name.as_str()))
+            .map(|name| format!("`{name}`"))
+            .collect();
+        (!names.is_empty()).then(|| {
+            FileProblem::new("no-types", format!("has no rows to tell types from: {} taken as text", names.join(", ")))
+                .hint()
+                .label("nothing but a header")
+                .help("declare the columns' types in `schema`: they are then the same with and without rows")
+        })
     }
 
     fn told(&self) -> (Option<(Look, Schema)>, Vec<FileProblem>) {
@@ -330,9 +351,15 @@ impl FileSet {
                     .label("nothing to read"),
                 ),
             };
-            problems.push(problem.unwrap_or_else(|| {
+            let problem = problem.unwrap_or_else(|| {
                 FileProblem::new("empty-source", "has no rows").label("nothing to read")
-            }));
+            });
+            let is_source = self.first().is_some_and(|file| file.all_declared);
+            problems.push(problem.help_if(
+                is_source.then(|| {
+                    "set `allow_empty: true` where a delivery may have no rows".to_owned()
+                }),
+            ));
         }
         if !is_known {
             return (None, problems);
@@ -423,6 +450,13 @@ impl FileSet {
             }
         }
         if differences.is_empty() {
+            // JSON without records names no fields.
+            if is_json && columns.is_empty() {
+                let declared = self.first().into_iter().flat_map(|file| &file.declared);
+                return Ok(declared
+                    .map(|(name, dtype)| (name.into(), dtype.clone()))
+                    .collect());
+            }
             return Ok(columns
                 .into_iter()
                 .map(|(name, told)| (name.into(), told.dtype))

@@ -288,6 +288,47 @@ fn csv_dialects_are_read() {
 }
 
 #[test]
+fn empty_files_may_be_allowed() {
+    let place = Place::new();
+    place.put("header.csv", "a,b\n");
+    place.put("none.ndjson", "\n\n");
+    place.put("none.json", "[]");
+    for (kind, params) in [
+        (
+            "source.csv",
+            "{path: header.csv, allow_empty: true, schema: {a: i64, b: text}}",
+        ),
+        (
+            "source.ndjson",
+            "{path: none.ndjson, allow_empty: true, schema: {a: i64, b: text}}",
+        ),
+        (
+            "source.json",
+            "{path: none.json, allow_empty: true, schema: {a: i64, b: text}}",
+        ),
+        (
+            "source.file",
+            "{path: header.csv, allow_empty: true, schema: {a: i64, b: text}}",
+        ),
+    ] {
+        let frame = place.run(kind, params).expect("no rows");
+        assert_eq!(frame.height(), 0, "{kind}");
+        let types: Vec<_> = frame.schema().iter_values().cloned().collect();
+        assert_eq!(types, [DataType::Int64, DataType::String], "{kind}");
+    }
+    let (_, problems) = place.check(
+        "source.csv",
+        "{path: header.csv, allow_empty: true, schema: {a: i64}}",
+    );
+    assert_eq!(problems[0].code, "no-types");
+    assert!(problems[0].message.contains("`b` taken as text"));
+    // A file of nothing at all is damaged.
+    place.put("empty.csv", "");
+    let (code, ..) = place.both("source.csv", "{path: empty.csv, allow_empty: true}");
+    assert_eq!(code, "empty-source");
+}
+
+#[test]
 fn empty_files_are_refused() {
     let place = Place::new();
     place.put("empty.csv", "");

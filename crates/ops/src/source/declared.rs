@@ -53,6 +53,8 @@ pub(super) struct FileParams<'p> {
     pub(super) undeclared: Undeclared,
     pub(super) file_column: Option<&'p str>,
     pub(super) fill_missing: bool,
+    /// Whether no rows at all are rows like others.
+    pub(super) allow_empty: bool,
     /// Whether folders' names give columns; where nothing is said, if several files are read.
     pub(super) partitions: Option<bool>,
     pub(super) storage: Option<&'p Storage>,
@@ -110,6 +112,7 @@ impl<'p> FileParams<'p> {
             undeclared: Undeclared::Keep,
             file_column: None,
             fill_missing: false,
+            allow_empty: false,
             partitions: None,
             storage: None,
         }
@@ -169,6 +172,7 @@ impl<'p> FileParams<'p> {
                 json: self.json.clone(),
                 declared: declared.clone(),
                 all_declared: true,
+                may_be_empty: self.allow_empty,
                 sample_rows,
                 ..RowFile::new(PathBuf::new(), self.format, Some(fetched.clone()))
             })

@@ -35,6 +35,10 @@ struct AnyFile {
     /// Whether a column that some of several files lack is null there. Without it, files of different columns stop the run.
     #[serde(default)]
     fill_missing: bool,
+    /// Whether a delivery without rows is taken as it is. Without it, a source that has no rows stops the run. Columns
+    /// of text files are then those that `schema` names; others of CSV files are text.
+    #[serde(default)]
+    allow_empty: bool,
     /// Where the object store is and who asks, for what the environment does not say.
     storage: Option<Storage>,
 }
@@ -48,6 +52,7 @@ impl AnyFile {
             undeclared: self.undeclared,
             file_column: self.file_column.as_deref(),
             fill_missing: self.fill_missing,
+            allow_empty: self.allow_empty,
             storage: self.storage.as_ref(),
             ..named
         })

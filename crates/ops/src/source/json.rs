@@ -37,6 +37,10 @@ struct Json {
     /// The name of a column to make with the name of the file that a row comes from.
     #[schemars(length(min = 1))]
     file_column: Option<String>,
+    /// Whether a delivery without rows is taken as it is. Without it, a source that has no rows stops the run. Its columns
+    /// are then those that `schema` names.
+    #[serde(default)]
+    allow_empty: bool,
     /// Where the object store is and who asks, for what the environment does not say.
     storage: Option<Storage>,
 }
@@ -56,6 +60,7 @@ impl Json {
             declared: self.schema.as_ref(),
             undeclared: self.undeclared,
             file_column: self.file_column.as_deref(),
+            allow_empty: self.allow_empty,
             storage: self.storage.as_ref(),
             ..FileParams::new(&self.path, Format::Json)
         }

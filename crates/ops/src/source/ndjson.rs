@@ -33,6 +33,10 @@ struct Ndjson {
     /// The name of a column to make with the name of the file that a row comes from.
     #[schemars(length(min = 1))]
     file_column: Option<String>,
+    /// Whether a delivery without rows is taken as it is. Without it, a source that has no rows stops the run. Its columns
+    /// are then those that `schema` names.
+    #[serde(default)]
+    allow_empty: bool,
     /// Where the object store is and who asks, for what the environment does not say.
     storage: Option<Storage>,
 }
@@ -52,6 +56,7 @@ impl Ndjson {
             declared: self.schema.as_ref(),
             undeclared: self.undeclared,
             file_column: self.file_column.as_deref(),
+            allow_empty: self.allow_empty,
             storage: self.storage.as_ref(),
             ..FileParams::new(&self.path, Format::Ndjson)
         }

@@ -30,6 +30,9 @@ struct Parquet {
     /// Whether folders such as `year=2024` give columns: whole numbers, dates or text, told from all values (numbers with a zero in
     /// front, such as `007`, are text; `01` is a month). Default: if the path is a folder or has wildcards.
     partitions: Option<bool>,
+    /// Whether a delivery without rows is taken as it is. Without it, a source that has no rows stops the run.
+    #[serde(default)]
+    allow_empty: bool,
     /// Where the object store is and who asks, for what the environment does not say.
     storage: Option<Storage>,
 }
@@ -42,6 +45,7 @@ impl Parquet {
             file_column: self.file_column.as_deref(),
             fill_missing: self.fill_missing,
             partitions: self.partitions,
+            allow_empty: self.allow_empty,
             storage: self.storage.as_ref(),
             ..FileParams::new(&self.path, Format::Parquet)
         }

@@ -73,6 +73,8 @@ struct WatermarkParams {
     /// the largest seen, and adds them to those of earlier runs. A row that changes and gets a larger value comes again, as a
     /// further row: keep the last with `clean.drop_duplicates`. A row that is deleted stays, and one that appears later with
     /// a value that is not larger is never seen; `takt run --fresh` reads everything again. A row without a value is an error.
+    /// The stages below get all rows, those of earlier runs too: a table that they are written to is replaced or upserted, as
+    /// appending would repeat them.
     #[schemars(length(min = 1))]
     column: String,
 }
