@@ -68,8 +68,11 @@ fn refused(project: &Project) -> Vec<String> {
 #[test]
 fn a_traced_network_says_what_it_says_in_pytorch() {
     let _turn = turn();
-    let sink = "  - sink.parquet: {path: told.parquet}\n";
-    let project = project(&format!("{DIGITS}{sink}"));
+    let rest = "  - evaluate.classification: {}\n  - {sink.parquet: {path: told.parquet}, from: classifier}\n";
+    let project = project(&format!("{DIGITS}{rest}"));
+    // It has learned from none of these rows.
+    let outcome = project.takt(["check", "pipeline.yaml"]).run().succeeded();
+    assert!(!outcome.stderr.contains("no-split"), "{}", outcome.stderr);
     project.run_pipeline(&[]);
     let told = read_table(&project.path("told.parquet"));
     assert_eq!(told.height(), 10_000);

@@ -551,6 +551,7 @@ fn text(finished: &Finished, output: &mut Output) -> anyhow::Result<()> {
             Delivered::Path(path) => path.display().to_string(),
             Delivered::Place(place) => place.clone(),
             Delivered::Text(text) => {
+                output.line(format!("table   {stage}"))?;
                 output.line(text)?;
                 continue;
             }

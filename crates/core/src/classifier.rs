@@ -177,6 +177,7 @@ fn with_columns(input: &Schema, target: Option<&Column>, added: Vec<Column>) -> 
         output.set(column.with_role(Role::Internal));
     }
     output.facts.model_target = target.map(|target| target.name.clone());
+    output.facts.learned_elsewhere = false;
     output.facts.classes = None;
     output
 }

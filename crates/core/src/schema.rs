@@ -167,6 +167,8 @@ pub struct Facts {
     pub is_balanced: bool,
     /// The target of the model above, once there is one.
     pub model_target: Option<String>,
+    /// The model above was brought as it is and has learned from none of these rows.
+    pub learned_elsewhere: bool,
     /// The class labels of the model above, where they are known before training.
     pub classes: Option<Vec<String>>,
     /// Only the rows tell the classes of the model above, and with them which columns it gives: no other reason makes the schema of

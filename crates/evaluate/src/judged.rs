@@ -36,8 +36,9 @@ pub(crate) fn check_model(input: &Schema, output: &str, cx: &mut CheckContext<'_
 
 /// Reports a part that no split above makes, and warns of rows that the model learned from.
 pub(crate) fn check_part(part: Option<Partition>, input: &Schema, cx: &mut CheckContext<'_>) {
-    let is_known = !input.incomplete || input.facts.lacks_classes_only;
-    if part.is_none() && input.facts.partitions.is_empty() && is_known {
+    let facts = &input.facts;
+    let is_known = !input.incomplete || facts.lacks_classes_only;
+    if part.is_none() && facts.partitions.is_empty() && is_known && !facts.learned_elsewhere {
         cx.report(
             Problem::warning(
                 "no-split",

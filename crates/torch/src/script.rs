@@ -446,6 +446,7 @@ impl TorchScript {
             }
         };
         let mut output = classifier::with_outputs(input, target, added, cx);
+        output.facts.learned_elsewhere = true;
         // A code is made to be learned from.
         if let ScriptOutput::Code(_) = self.output
             && let Some(code) = output.columns.iter_mut().find(|column| column.name == CODE)
