@@ -6,8 +6,8 @@ use polars::prelude::{
 };
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    CheckContext, Classes, Error, Frame, Label, Problem, Result, Schema, classifier, features,
-    path, quoted, type_name, unknown_label,
+    CheckContext, Classes, Error, Frame, Label, Problem, Result, Schema, classifier, counted,
+    features, path, quoted, type_name, unknown_label,
 };
 
 use crate::{class_weight::ClassWeight, records::is_learned};
@@ -44,8 +44,8 @@ impl Labels {
         let Classes { labels, codes } = Classes::of(column, categories)?;
         if let [] | [_] = labels.as_slice() {
             return Err(Error::data(format!(
-                "the {} training rows hold {} of the target `{target}`; a classifier needs two or more labels",
-                train.data.height(),
+                "in {} there is {} of the target `{target}`; a classifier needs two or more labels",
+                counted(train.data.height(), "training row"),
                 labels
                     .first()
                     .map_or("no label".to_owned(), |label| format!(

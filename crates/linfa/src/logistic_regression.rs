@@ -582,7 +582,7 @@ mod tests {
         assert!(message("{}", "fraud").contains("`amount` in 1 of 3 training rows"));
         assert_eq!(
             message("{}", "same"),
-            "the 3 training rows hold only the label `yes` of the target `same`; a classifier needs two or more labels"
+            "in 3 training rows there is only the label `yes` of the target `same`; a classifier needs two or more labels"
         );
         assert_eq!(
             message("{}", "holes"),

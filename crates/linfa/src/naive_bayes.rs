@@ -6,8 +6,8 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    CheckContext, Error, FitContext, Frame, Label, Model, Predictor, Result, Schema, Shape, Stage,
-    State, TensorData, classifier, features, register_kind,
+    CheckContext, Error, FitContext, Frame, Label, Model, Predictor, Problem, Result, Schema,
+    Shape, Stage, State, TensorData, classifier, features, path, register_kind,
 };
 
 use crate::{
@@ -90,8 +90,48 @@ register_kind! {
     example: "- model.linfa.naive_bayes: {event: multinomial, smoothing: 0.5}",
 }
 
+impl NaiveBayes {
+    /// Reports what this event does not use.
+    fn check_unused(&self, cx: &mut CheckContext<'_>) {
+        let is_gaussian = self.event == Event::Gaussian;
+        let unused = [
+            (
+                "smoothing",
+                is_gaussian && self.smoothing != one(),
+                "`multinomial` and `bernoulli`",
+            ),
+            (
+                "variance_smoothing",
+                !is_gaussian && self.variance_smoothing != variance_smoothing(),
+                "`gaussian`",
+            ),
+            (
+                "threshold",
+                self.event != Event::Bernoulli && self.threshold != 0.0,
+                "`bernoulli`",
+            ),
+        ];
+        for (key, _, events) in unused.into_iter().filter(|(_, is_unused, _)| *is_unused) {
+            let event = match self.event {
+                Event::Gaussian => "gaussian",
+                Event::Multinomial => "multinomial",
+                Event::Bernoulli => "bernoulli",
+            };
+            cx.report(
+                Problem::error(
+                    "unused-param",
+                    path![key],
+                    format!("`{key}` is for {events}, and `event` is `{event}`"),
+                )
+                .help("leave it out, or say another `event`"),
+            );
+        }
+    }
+}
+
 impl Stage for NaiveBayes {
     fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
+        self.check_unused(cx);
         Classifier {
             features: self.features.as_deref(),
             target: self.target.as_deref(),
@@ -483,6 +523,22 @@ mod tests {
         let mut found: Vec<f64> = [0, 19, 100, 300, 568].map(|row| scores[row]).to_vec();
         found.push(scores.iter().sum());
         found
+    }
+
+    #[test]
+    fn params_of_other_events_are_refused() {
+        let schema = with_roles(tumours(), &[]).schema;
+        let codes = |text: &str| {
+            let model: NaiveBayes = params(&format!("{{target: diagnosis, {text}}}"));
+            codes(&model, &schema)
+        };
+        assert_eq!(codes("smoothing: 0.5"), ["unused-param"]);
+        assert_eq!(codes("event: multinomial, threshold: 1"), ["unused-param"]);
+        assert_eq!(
+            codes("event: bernoulli, variance_smoothing: 0.1"),
+            ["unused-param"]
+        );
+        assert!(codes("event: bernoulli, threshold: 1, smoothing: 2").is_empty());
     }
 
     #[test]

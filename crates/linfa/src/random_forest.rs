@@ -10,8 +10,8 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    CheckContext, Error, FitContext, Frame, Label, Model, Predictor, ProgressEvent, Result, Schema,
-    Shape, Stage, State, classifier, features, register_kind,
+    CheckContext, Error, FitContext, Frame, Label, Model, Predictor, Problem, ProgressEvent,
+    Result, Schema, Shape, Stage, State, classifier, features, path, register_kind,
 };
 
 use crate::{
@@ -94,10 +94,35 @@ impl RandomForest {
     }
 }
 
+impl RandomForest {
+    /// Warns of more features to choose from than there are; how many an array holds is another question.
+    fn check_max_features(&self, wanted: usize, input: &Schema, cx: &mut CheckContext<'_>) {
+        let names = self.features(input);
+        let are_plain = names.iter().all(|name| {
+            input
+                .column(name)
+                .is_some_and(|column| !column.dtype.is_nested())
+        });
+        if are_plain && wanted > names.len() && !input.incomplete {
+            let message = format!(
+                "each cut chooses from {wanted} features, and there are {}",
+                names.len()
+            );
+            cx.report(
+                Problem::warning("without-effect", path!["max_features"], message)
+                    .help("trees that see all features at each cut resemble each other"),
+            );
+        }
+    }
+}
+
 impl Stage for RandomForest {
     fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
         let output = task::check(self.named(), inputs, cx);
         self.class_weight.check(output.facts.classes.as_deref(), cx);
+        if let (Some(wanted), [input]) = (self.max_features, inputs) {
+            self.check_max_features(wanted, input, cx);
+        }
         output
     }
 

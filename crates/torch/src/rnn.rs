@@ -212,6 +212,13 @@ impl Stage for Rnn {
         let subject = self.asked().check(input, cx);
         self.settings().check(cx);
         initial::check(self.initial_weights.as_deref(), cx);
+        if self.interval.is_none() && self.samples != fifty() {
+            let message = "`samples` draw an interval, and none is asked for";
+            cx.report(
+                Problem::error("unused-param", path!["samples"], message)
+                    .help("say how much it should hold (`interval: 0.9`), or leave `samples` out"),
+            );
+        }
         if self.interval.is_some() && self.dropout == 0.0 && self.recurrent_dropout == 0.0 {
             cx.report(
                 Problem::error(

@@ -125,6 +125,14 @@ impl Settings {
                     .help("use fewer epochs of warm-up, or more `epochs`"),
             );
         }
+        if let Optimizer::Sgd(sgd) = self.optimizer
+            && sgd.nesterov
+            && sgd.momentum == 0.0
+        {
+            let place = path!["optimizer", "sgd", "nesterov"];
+            let message = "`nesterov` looks ahead along the momentum, and there is none";
+            cx.report(Problem::error("unused-param", place, message).help("say `momentum: 0.9`"));
+        }
         if let Some(early) = self.early_stopping
             && early.patience >= self.epochs
         {

@@ -112,11 +112,8 @@ impl Ica {
         let rows = train.height();
         if rows < 2 {
             return Err(Error::data(format!(
-                "{} too few: they do not vary",
-                match rows {
-                    1 => "1 training row is".to_owned(),
-                    rows => format!("{rows} training rows are"),
-                }
+                "there is nothing that varies in {}",
+                counted(rows, "training row")
             )));
         }
         let data = names

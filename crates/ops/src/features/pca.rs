@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Error, Estimator, FitContext, Frame, Operation, Problem, ProgressEvent, Result,
-    Schema, Shape, Stage, State, path, register_kind,
+    Schema, Shape, Stage, State, counted, path, register_kind,
 };
 
 use super::{
@@ -108,7 +108,8 @@ impl Pca {
         let rows = train.height();
         if rows < 2 {
             return Err(Error::data(format!(
-                "{rows} training rows are too few: they do not vary"
+                "there is nothing that varies in {}",
+                counted(rows, "training row")
             )));
         }
         let data = names

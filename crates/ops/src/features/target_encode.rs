@@ -11,7 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Classes, Column, Error, Estimator, FitContext, Frame, Label, Operation,
-    PARTITION, Problem, Result, Schema, Shape, Stage, State, TensorData, path, register_kind,
+    PARTITION, Problem, Result, Schema, Shape, Stage, State, TensorData, counted, path,
+    register_kind,
 };
 
 use self::encoder::{Encoder, Tables};
@@ -376,7 +377,8 @@ impl Estimator for TargetEncode {
         let rows = train.data.height();
         if rows < 2 {
             return Err(Error::data(format!(
-                "{rows} training rows are too few: each needs the answers of others"
+                "each training row needs the answers of others, and there is {} in all",
+                counted(rows, "row")
             )));
         }
         let target = answers::target(self.target.as_deref(), train)?;

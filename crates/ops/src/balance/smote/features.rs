@@ -1,7 +1,7 @@
 //! What makes rows near to each other.
 
 use polars::prelude::{DataFrame, DataType};
-use taktline_core::{Classes, Error, Result};
+use taktline_core::{Classes, Error, Result, counted};
 
 use super::super::{indices, is_training, neighbours::Points};
 
@@ -22,7 +22,8 @@ impl Features {
         let is_training = is_training(data)?;
         let missing = |name: &str, found: &str, rows: usize| {
             Error::data(format!(
-                "`{name}` is {found} in {rows} training rows, so that nothing is known to be near them; fill it above, with `clean.fill_null`, or drop such rows"
+                "`{name}` is {found} in {}, so that nothing is known to be near such a row; fill it above, with `clean.fill_null`, or drop such rows",
+                counted(rows, "training row")
             ))
         };
         for name in between.iter().chain(votes) {

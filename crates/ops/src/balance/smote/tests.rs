@@ -146,7 +146,7 @@ fn missing_values_and_single_rows_are_told() {
     let holes = df!("x" => [Some(1.0), None, Some(2.0), Some(1.0)], "label" => ["a", "a", "b", "a"], PARTITION => ["train", "train", "train", "train"])
         .expect("a frame");
     assert!(
-        error(&holes).contains("`x` is null in 1 training rows"),
+        error(&holes).contains("`x` is null in 1 training row, "),
         "{}",
         error(&holes)
     );

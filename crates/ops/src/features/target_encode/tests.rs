@@ -332,7 +332,7 @@ fn refuses_what_cannot_be_encoded() {
         .fit(&frame, &mut FitContext::quiet(7))
         .expect_err("one row")
         .to_string();
-    assert!(error.contains("1 training rows are too few"), "{error}");
+    assert!(error.contains("there is 1 row in all"), "{error}");
 }
 
 #[test]
