@@ -3,8 +3,9 @@
     pip install pandas==3.1.1 pyarrow==26.0.1 scikit-learn==1.9.1
     python tests/peers/differential.py tests/data/differential
 
-For each case a folder: the input tables as Parquet, the stages as YAML, and what the peer made of the same rows. Where
-pandas cannot tell null from not-a-number, a case holds only one of the two. Deliberate differences are told at the case.
+For each case a folder: the input tables as Parquet, the stages as YAML, and what the peer made of the same rows, or what
+the refusal says. Where pandas cannot tell null from not-a-number, a case holds only one of the two; from "not-a-number" on,
+columns are backed by Arrow, which can. Deliberate differences are told at the case.
 """
 
 import datetime as dt
@@ -22,20 +23,63 @@ folder = Path(sys.argv[1])
 
 
 def case(name: str, inputs: dict, stages: str, expected: pd.DataFrame | pa.Table):
+    here = fresh(name, inputs)
+    lines = head(name, inputs)
+    lines += ["  " + line for line in stages.strip().splitlines()]
+    lines += ["  - sink.parquet: {path: found.parquet}", ""]
+    (here / "pipeline.yaml").write_text("\n".join(lines), encoding="utf-8")
+    keep_expected(here / "expected.parquet", expected)
+
+
+def branches(name: str, inputs: dict, outputs: dict):
+    """Several results of the same input, each as `name=(stages, expected)`: one run makes them all."""
+    here = fresh(name, inputs)
+    lines = head(name, inputs)
+    for output, (stages, expected) in outputs.items():
+        number = 0
+        for line in stages.strip().splitlines():
+            if line.startswith("- "):
+                number += 1
+                lines += ["  " + line, f"    id: {output}_{number}"]
+                if number == 1 and "\n  from:" not in stages:
+                    lines.append(f"    from: {next(iter(inputs))}")
+            else:
+                lines.append("  " + line)
+        lines += [f"  - sink.parquet: {{path: found_{output}.parquet}}", f"    id: sink_{output}"]
+        keep_expected(here / f"expected_{output}.parquet", expected)
+    (here / "pipeline.yaml").write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
+def refused(name: str, inputs: dict, stages: str, *texts: str):
+    """A run that must end with an error that says all of these."""
+    here = fresh(name, inputs)
+    lines = head(name, inputs)
+    lines += ["  " + line for line in stages.strip().splitlines()]
+    lines += ["  - sink.parquet: {path: found.parquet}", ""]
+    (here / "pipeline.yaml").write_text("\n".join(lines), encoding="utf-8")
+    (here / "refused.txt").write_text("\n".join([*texts, ""]), encoding="utf-8")
+
+
+def fresh(name: str, inputs: dict) -> Path:
     here = folder / name
     shutil.rmtree(here, ignore_errors=True)
     here.mkdir(parents=True)
     for table, rows in inputs.items():
         pq.write_table(rows, here / f"{table}.parquet", compression="none")
+    return here
+
+
+def head(name: str, inputs: dict) -> list[str]:
     lines = [f"pipeline: {name.replace('_', '-')}", "stages:"]
     for table in inputs:
         lines += [f"  - source.parquet: {{path: {table}.parquet}}", f"    id: {table}"]
-    lines += ["  " + line for line in stages.strip().splitlines()]
-    lines += ["  - sink.parquet: {path: found.parquet}", ""]
-    (here / "pipeline.yaml").write_text("\n".join(lines), encoding="utf-8")
+    return lines
+
+
+def keep_expected(path: Path, expected: pd.DataFrame | pa.Table):
     if isinstance(expected, pd.DataFrame):
         expected = pa.Table.from_pandas(expected, preserve_index=False)
-    pq.write_table(expected.replace_schema_metadata(None), here / "expected.parquet", compression="none")
+    pq.write_table(expected.replace_schema_metadata(None), path, compression="none")
 
 
 def table(**columns) -> pa.Table:

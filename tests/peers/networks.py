@@ -1,18 +1,25 @@
 """Networks in PyTorch, for crates/torch-runtime/tests/training/pytorch.rs: the same first weights, the same rows in one batch, the
 same optimizer; what the weights are after some steps, and what the network then says.
 
+The rows are some of the shipped tumours (mlp), digits (cnn) and days of a bakery (lstm, gru).
+
 Writes tests/data/networks/*.safetensors, with taktline's names.
 
-pip install torch==2.13.0 numpy safetensors
+pip install torch==2.13.0 numpy pandas safetensors && python tests/peers/networks.py
 """
 
+import gzip
 import pathlib
 
+import numpy
+import pandas
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
-FOLDER = pathlib.Path("tests/data/networks")
+ROOT = pathlib.Path(__file__).parents[2]
+FOLDER = ROOT / "tests/data/networks"
+DATA = ROOT / "datasets"
 STEPS = 5
 CELL = {nn.LSTM: "lstm", nn.GRU: "gru"}
 
@@ -78,17 +85,53 @@ def write(file, network, names, inputs, targets, loss, optimizer, rows=None):
 
 
 def standardised(values):
-    """Mean 0, deviation 1: what taktline makes of a target before it is learned."""
-    return (values - values.mean()) / values.std(unbiased=False)
+    """Each column with mean 0 and deviation 1: what taktline makes of a target before it is learned."""
+    return (values - values.mean(0)) / values.std(0)
+
+
+def tensor(numbers):
+    return torch.tensor(numpy.ascontiguousarray(numbers), dtype=torch.float32)
+
+
+def tumours():
+    """48 of the rows with six measurements, and whether they are malignant."""
+    rows = pandas.read_csv(DATA / "medical/wdbc.csv").iloc[::11][:48]
+    names = ["mean_radius", "mean_texture", "mean_smoothness", "mean_concavity", "mean_symmetry", "worst_texture"]
+    return tensor(standardised(rows[names].to_numpy())), torch.tensor((rows["diagnosis"] == "M").to_numpy().astype("int64"))
+
+
+def digits():
+    """The first eight of each of 0, 1 and 2 as 8 x 8 pixels in two channels: the mean and the largest of nine pixels."""
+
+    def read(name, header):
+        return numpy.frombuffer(gzip.decompress((DATA / "mnist" / name).read_bytes()), "uint8", offset=header)
+
+    labels = read("digits-10k-labels-idx1-ubyte.gz", 8)
+    images = read("digits-10k-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28)
+    rows = numpy.sort(numpy.concatenate([numpy.flatnonzero(labels == digit)[:8] for digit in range(3)]))
+    # Without the outermost two pixels, which are nearly always black.
+    blocks = images[rows, 2:26, 2:26].reshape(-1, 8, 3, 8, 3) / 255
+    channels = numpy.stack([blocks.mean((2, 4)), blocks.max((2, 4))], 1)
+    return tensor(channels), torch.tensor(labels[rows].astype("int64"))
+
+
+def days():
+    """32 times seven days of one product in one shop (demand, promotion, holiday), and the demand of the day after them."""
+    rows = pandas.read_csv(DATA / "retail/bakery_data.csv.gz")
+    rows["demand"] = pandas.read_csv(DATA / "retail/bakery_target.csv.gz")["demand"]
+    rows = rows[(rows["store"] == 17) & (rows["product"] == 101)][: 32 * 8]
+    table = rows[["demand", "promotion_currentweek", "is_holiday"]].to_numpy(dtype=float)
+    table[:, 0] = standardised(table[:, 0])
+    weeks = table.reshape(32, 8, 3)
+    return tensor(weeks[:, :7]), tensor(standardised(weeks[:, 7, 0]))
 
 
 FOLDER.mkdir(parents=True, exist_ok=True)
 
-table = torch.randn(48, 6)
-labels = (table[:, 0] + table[:, 1] * table[:, 2] > 0).long() + (table[:, 3] > 1).long()
+table, labels = tumours()
 write(
     "mlp",
-    nn.Sequential(nn.Linear(6, 16), nn.GELU(), nn.Linear(16, 8), nn.GELU(), nn.Linear(8, 3)),
+    nn.Sequential(nn.Linear(6, 16), nn.GELU(), nn.Linear(16, 8), nn.GELU(), nn.Linear(8, 2)),
     ["0.dense", None, "1.dense", None, "2.dense"],
     table,
     labels,
@@ -96,7 +139,7 @@ write(
     lambda weights: torch.optim.Adam(weights, lr=0.01, betas=(0.9, 0.999), eps=1e-7),
 )
 
-images = torch.randn(24, 2, 8, 8)
+images, labels = digits()
 write(
     "cnn",
     nn.Sequential(
@@ -104,14 +147,13 @@ write(
     ),
     ["0.conv", None, None, "2.batch_norm", None, "4.dense"],
     images,
-    (torch.arange(24) % 3),
+    labels,
     nn.CrossEntropyLoss(),
     lambda weights: torch.optim.SGD(weights, lr=0.05, momentum=0.9, nesterov=True),
     rows=images.permute(0, 2, 3, 1),
 )
 
-sequences = torch.randn(32, 7, 3)
-values = standardised(sequences[:, 0, 0] + sequences[:, 5, 1])
+sequences, values = days()
 for cell, optimizer, loss in (
     (nn.LSTM, lambda weights: torch.optim.AdamW(weights, lr=0.01, weight_decay=0.05, eps=1e-7), nn.MSELoss()),
     (nn.GRU, lambda weights: torch.optim.SGD(weights, lr=0.1), nn.HuberLoss(delta=0.7)),

@@ -1,15 +1,16 @@
-"""ROC AUC of scikit-learn's forest and AdaBoost and of LightGBM on every third tumour, learned from the others, for
-crates/linfa/src/{adaboost,random_forest,boost}.rs.
+"""Figures of scikit-learn's trees, forests and AdaBoost and of LightGBM on every third tumour or mix of concrete, learned from the others, for
+crates/linfa/src/{adaboost,boost,decision_tree,random_forest}.rs.
 
-pip install scikit-learn==1.9.1 lightgbm==4.7.0
+pip install scikit-learn==1.9.1 lightgbm==4.7.0 pandas && python tests/peers/tree_models.py
 """
 
 import numpy
+import pandas
 from lightgbm import LGBMClassifier
 from sklearn.datasets import load_breast_cancer
-from sklearn.ensemble import AdaBoostClassifier, RandomForestClassifier
+from sklearn.ensemble import AdaBoostClassifier, RandomForestClassifier, RandomForestRegressor
 from sklearn.metrics import roc_auc_score
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 measures, benign = load_breast_cancer(return_X_y=True)  # the same rows as datasets/medical/wdbc.csv
 malignant = benign == 0
@@ -39,3 +40,45 @@ for name, target, features in (("two classes", malignant.astype(int), few), ("th
         print("  right", right)
 boost = AdaBoostClassifier(n_estimators=100, random_state=0).fit(measures[learn], malignant[learn])
 print("adaboost", round(roc_auc_score(malignant[judge], boost.predict_proba(measures[judge])[:, 1]), 4))
+
+# Without a cut there is nothing to vote about.
+for kinds in ([0, 1, 0, 1], [0, 1, 0, 0]):
+    try:
+        print("constant feature", kinds, AdaBoostClassifier(random_state=0).fit([[2.0]] * 4, kinds).predict_proba([[2.0], [9.0]]).tolist())
+    except ValueError as error:
+        print("constant feature", kinds, error)
+
+# Trees whose nodes have one best cut: of every seed the same leaves.
+for name, target, features, depth, least in (("two classes", malignant.astype(int), few, 4, 20), ("three classes", grade, few[:, 1:], 6, 10)):
+    for seed in range(10):
+        tree = DecisionTreeClassifier(max_depth=depth, min_samples_leaf=least, random_state=seed)
+        tree.fit(features[learn], target[learn], sample_weight=weights[learn])
+        shares = tree.predict_proba(features)[:, -1]
+        found = [tree.get_n_leaves(), *(float(f"{share:.9g}") for share in [*shares[rows], shares[learn].sum()])]
+        assert seed == 0 or found == first, "equal gains"
+        first = found
+    print("tree,", name, "leaves", found[0], "shares of the last class, and their sum", found[1:], "right", (tree.predict(features[judge]) == target[judge]).mean())
+for seed in range(5):
+    tree = DecisionTreeClassifier(max_depth=4, min_samples_leaf=10, random_state=seed).fit(measures[learn], malignant[learn])
+    print("tree of all features", seed, round(roc_auc_score(malignant[judge], tree.predict_proba(measures[judge])[:, 1]), 4))
+
+
+def away(predicted, truth):
+    return numpy.sqrt(((predicted - truth) ** 2).mean())
+
+
+concrete = pandas.read_csv("datasets/manufacturing/concrete.csv")
+strength = concrete.pop("compressive_strength").to_numpy()
+mixes = concrete.to_numpy(dtype=float)
+judge = numpy.arange(len(mixes)) % 3 == 0
+learn = ~judge
+weights = 1.0 + numpy.arange(len(mixes)) % 3
+rows = [1, 4, 58, 301, 1028]  # of those learned from
+for depth, least, of_rows in ((4, 10, None), (4, 10, weights[learn]), (6, 5, None), (6, 5, weights[learn])):
+    tree = DecisionTreeRegressor(max_depth=depth, min_samples_leaf=least, random_state=0).fit(mixes[learn], strength[learn], sample_weight=of_rows)
+    said = tree.predict(mixes)
+    print("concrete, depth", depth, "weighted" if of_rows is not None else "", "leaves", tree.get_n_leaves())
+    print("  ", [float(f"{value:.10g}") for value in [*said[rows], said[learn].sum()]], "away", float(f"{away(said[judge], strength[judge]):.7g}"))
+for seed in range(5):
+    forest = RandomForestRegressor(200, max_features=3, random_state=seed).fit(mixes[learn], strength[learn])
+    print("concrete, forest", seed, round(away(forest.predict(mixes[judge]), strength[judge]), 4))

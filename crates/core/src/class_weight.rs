@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// How much the rows of each class count.
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum ClassWeight {
     /// A rule.

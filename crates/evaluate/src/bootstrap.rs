@@ -41,6 +41,12 @@ fn default_level() -> f64 {
 }
 
 impl Bootstrap {
+    /// With rows of one value here drawn together, where the spec names no other column.
+    pub(crate) fn or_group(mut self, column: &str) -> Self {
+        self.group.get_or_insert_with(|| column.to_owned());
+        self
+    }
+
     pub(crate) fn check(&self, input: &Schema, cx: &mut CheckContext<'_>) {
         check_between(
             "level",

@@ -18,6 +18,7 @@ pub mod regression;
 mod report;
 mod slices;
 pub mod survival;
+mod unrolled;
 
 pub use plots::plot_png;
 pub use report::{metric_about, report_html};

@@ -19,6 +19,7 @@ use crate::{
     metrics::{Errors, Family, coverage, weighted_quantile},
     plots,
     slices::By,
+    unrolled,
 };
 
 /// Judges the predictions of the regression above: metrics, residuals, lift over a constant.
@@ -33,7 +34,8 @@ use crate::{
 /// `pinball_skill`). 1 is perfect, 0 no better than the constant, below 0 worse.
 ///
 /// With `by`, a table shows `rmse`, `mae` and `r2` of each slice, and `worst_rmse`, `worst_mae` and `worst_r2` are those of the worst
-/// slice. With `bootstrap` every metric comes with an interval. Rows count by the column with role `weight`. A metric without a value for
+/// slice. Where the target is a list of numbers, so is the prediction, and each number is judged by itself: the constant is one for each
+/// place of the list, and a table shows the figures of each place. With `bootstrap` every metric comes with an interval. Rows count by the column with role `weight`. A metric without a value for
 /// the rows at hand is left out and listed in the table `undefined_metrics`; a gate on it fails.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -100,7 +102,9 @@ impl Stage for Regression {
             return judged::no_input();
         };
         judged::check_model(input, PREDICTION, cx);
-        judged::check_number_target(input, cx);
+        if unrolled::width(input).is_none() {
+            judged::check_number_target(input, cx);
+        }
         judged::check_part(self.part, input, cx);
         if let Some(Deviance::Tweedie(power)) = self.deviance {
             let place = path!["deviance", "tweedie"];
@@ -124,10 +128,12 @@ struct Rows {
     predictions: Vec<f64>,
     ends: Option<(Vec<f64>, Vec<f64>)>,
     weights: Option<Vec<f64>>,
+    /// How many numbers the list of a row has; the rows are such numbers.
+    width: usize,
 }
 
 impl Rows {
-    fn read(frame: &Frame, parts: &Parts) -> Result<Self> {
+    fn read(frame: &Frame, parts: &Parts, width: usize) -> Result<Self> {
         let column = |name: &str| judged::numbers_or_none(frame.data.column(name)?);
         let target = target_name(&frame.schema)
             .ok_or_else(|| taktline_core::Error::data("no column has the role `target`"))?;
@@ -140,6 +146,7 @@ impl Rows {
             predictions: column(PREDICTION)?,
             ends,
             weights: judged::weights(frame)?,
+            width,
         };
         let judged = || parts.judged.iter().copied();
         judged::check_finite(&target, judged(), &rows.truths)?;
@@ -161,7 +168,7 @@ fn has_ends(schema: &Schema) -> bool {
     schema.column(LOWER).is_some() && schema.column(UPPER).is_some()
 }
 
-/// What the constant says: one for errors, one for the quantile that is judged.
+/// What the constant says: one for errors, one for the quantile that is judged. Of lists, each place has its own.
 struct Constant {
     value: f64,
     quantile: Option<f64>,
@@ -174,6 +181,15 @@ impl Regression {
             by: self.by.as_ref(),
             param: "by",
         }
+    }
+
+    fn constants(&self, rows: &Rows, learned: &[usize]) -> Option<Vec<Constant>> {
+        let of_place = |place: usize| {
+            let here = learned.iter().copied();
+            let here: Vec<usize> = here.filter(|row| row % rows.width == place).collect();
+            self.constant(rows, &here)
+        };
+        (0..rows.width).map(of_place).collect()
     }
 
     fn constant(&self, rows: &Rows, learned: &[usize]) -> Option<Constant> {
@@ -191,7 +207,7 @@ impl Regression {
         Some(Constant { value, quantile })
     }
 
-    fn measure(&self, rows: &Rows, constant: Option<&Constant>, chosen: &[usize]) -> MetricList {
+    fn measure(&self, rows: &Rows, constants: Option<&[Constant]>, chosen: &[usize]) -> MetricList {
         let truths = pick(&rows.truths, chosen);
         let predictions = pick(&rows.predictions, chosen);
         let weights = rows.weights_of(chosen);
@@ -227,13 +243,19 @@ impl Regression {
             list.add("coverage", found.map(|found| found.coverage), no_weight);
             list.add("mean_width", found.map(|found| found.mean_width), no_weight);
         }
-        let same = |value: Option<f64>| vec![value.unwrap_or(f64::NAN); truths.len()];
-        let constants = same(constant.map(|constant| constant.value));
+        let of_each = |value: &dyn Fn(&Constant) -> Option<f64>| -> Vec<f64> {
+            let of_row = |row: &usize| value(constants?.get(row % rows.width)?);
+            chosen
+                .iter()
+                .map(|row| of_row(row).unwrap_or(f64::NAN))
+                .collect()
+        };
+        let values = of_each(&|constant| Some(constant.value));
         let baseline = Errors {
-            predictions: &constants,
+            predictions: &values,
             ..errors
         };
-        let quantiles = same(constant.and_then(|constant| constant.quantile));
+        let quantiles = of_each(&|constant| constant.quantile);
         let quantile_baseline = Errors {
             predictions: &quantiles,
             ..errors
@@ -313,10 +335,13 @@ impl Evaluate for Regression {
     }
 
     fn evaluate(&self, frame: &Frame, seed: u64) -> Result<Evaluation> {
+        let unrolled = unrolled::unrolled(frame)?;
+        let width = unrolled::width(&frame.schema).unwrap_or(1);
+        let frame = unrolled.as_ref().unwrap_or(frame);
         let parts = Parts::of(frame, self.part)?;
-        let rows = Rows::read(frame, &parts)?;
-        let constant = self.constant(&rows, parts.baseline());
-        let measure = |chosen: &[usize]| self.measure(&rows, constant.as_ref(), chosen);
+        let rows = Rows::read(frame, &parts, width)?;
+        let constants = self.constants(&rows, parts.baseline());
+        let measure = |chosen: &[usize]| self.measure(&rows, constants.as_deref(), chosen);
 
         let mut evaluation = parts.evaluation();
         let list = measure(&parts.judged);
@@ -335,6 +360,11 @@ impl Evaluate for Regression {
             .map(|(truth, prediction)| truth - prediction)
             .collect();
         let weights = rows.weights_of(&parts.judged);
+        if width > 1 {
+            evaluation
+                .tables
+                .push(places_table(width, &parts.judged, &measure));
+        }
         evaluation
             .tables
             .push(residual_table(&residuals, weights.as_deref()));
@@ -342,7 +372,15 @@ impl Evaluate for Regression {
             plots::predicted_against_true(&predictions, &truths, list.get("r2"))?,
             plots::residuals(&residuals, weights.as_deref(), list.get("bias"))?,
         ];
-        self.further().complete(
+        let bootstrap = self.bootstrap.as_ref().map(|bootstrap| match width {
+            1 => bootstrap.clone(),
+            _ => bootstrap.clone().or_group(unrolled::ROW),
+        });
+        let further = Further {
+            bootstrap: bootstrap.as_ref(),
+            ..self.further()
+        };
+        further.complete(
             &mut evaluation,
             frame,
             &parts,
@@ -362,6 +400,27 @@ impl Evaluate for Regression {
             evaluation.train_metrics = measure(train).defined;
         }
         Ok(evaluation)
+    }
+}
+
+/// How good each number of the lists is: of a sequence, each step.
+fn places_table(width: usize, judged: &[usize], measure: &dyn Fn(&[usize]) -> MetricList) -> Table {
+    let line = |place: usize| {
+        let rows = judged.iter().copied();
+        let rows: Vec<usize> = rows.filter(|row| row % width == place).collect();
+        let list = measure(&rows);
+        let figures = BY_SLICE.map(|name| list.get(name).map_or("–".into(), figure));
+        [vec![(place + 1).to_string()], figures.to_vec()].concat()
+    };
+    Table {
+        name: "places".into(),
+        title: "Each number of the lists".into(),
+        columns: [&["place"][..], &BY_SLICE]
+            .concat()
+            .into_iter()
+            .map(str::to_owned)
+            .collect(),
+        rows: (0..width).map(line).collect(),
     }
 }
 
@@ -388,7 +447,7 @@ fn residual_table(residuals: &[f64], weights: Option<&[f64]>) -> Table {
 
 #[cfg(test)]
 mod tests {
-    use polars::prelude::{DataFrame, df};
+    use polars::prelude::{DataFrame, NamedFrom, ReshapeDimension, Series, df};
     use taktline_core::serde_yaml;
 
     use super::*;
@@ -417,6 +476,37 @@ mod tests {
             PARTITION => ["train", "train", "train", "test", "test", "test"],
         );
         frame(data.expect("a frame"))
+    }
+
+    #[test]
+    fn lists_are_judged_number_by_number() {
+        let lists = |numbers: [f64; 8]| {
+            let series = Series::new("".into(), numbers.to_vec());
+            let shape = [4, 2].map(ReshapeDimension::new);
+            series.reshape_array(&shape).expect("lists")
+        };
+        let data = df!(
+            "defects" => lists([1.0, 10.0, 3.0, 20.0, 2.0, 14.0, 4.0, 18.0]),
+            PREDICTION => lists([1.0, 10.0, 3.0, 20.0, 3.0, 15.0, 4.0, 16.0]),
+            PARTITION => ["train", "train", "test", "test"],
+            "line" => ["a", "b", "a", "b"],
+        );
+        let frame = frame(data.expect("a frame"));
+        let stage = stage("{by: line, bootstrap: {samples: 100}}");
+        let mut cx_problems = codes(&stage, &frame.schema);
+        cx_problems.retain(|code| *code != "no-split");
+        assert!(cx_problems.is_empty(), "{cx_problems:?}");
+        let evaluation = stage.evaluate(&frame, 1).expect("an evaluation");
+        announced(&stage, &frame, &evaluation);
+        // Errors 1, 1, 0 and -2.
+        close(&evaluation, "rmse", (6.0_f64 / 4.0).sqrt());
+        close(&evaluation, "mae", 1.0);
+        // The constants 2 and 15 miss by 0, 1, 2 and 3.
+        close(&evaluation, "baseline_rmse", (14.0_f64 / 4.0).sqrt());
+        close(&evaluation, "worst_mae", 1.0);
+        let places = table(&evaluation, "places");
+        assert_eq!(places.rows[0][..3], ["1", "0.7071", "0.5000"]);
+        assert_eq!(places.rows[1][..3], ["2", "1.5811", "1.5000"]);
     }
 
     #[test]

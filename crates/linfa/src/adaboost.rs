@@ -32,7 +32,8 @@ const LEAST_SHARE: f64 = f64::EPSILON;
 /// `samme_r` each tree says how likely each class is and the logarithms are added up (algorithm 4 in the preprint of that paper), which
 /// often takes fewer rounds and gives probabilities that differ from row to row. Either way the probabilities are a logistic
 /// function of the votes: they put rows in order, but are no frequencies; put `model.calibrate` around where these are needed. No
-/// scaling is needed, and a missing value is no error: each cut learns on which side such rows belong.
+/// scaling is needed, and a missing value is no error: each cut learns on which side such rows belong. Where no cut tells the classes
+/// apart, each row gets the classes' shares.
 ///
 /// Adds `prediction`, `probability_<label>` and, of two classes, `score`. Rows count by the column with role `weight`. The features'
 /// shares in what the cuts gained are kept in the state, and the three greatest are told. The same data gives the same trees on any
@@ -99,7 +100,7 @@ fn whole() -> f64 {
 }
 
 register_kind! {
-    AdaBoost, "model.linfa.adaboost", version: 1,
+    AdaBoost, "model.linfa.adaboost", version: 2,
     example: "- model.linfa.adaboost: {rounds: 100, max_depth: 2, class_weight: balanced}",
 }
 
@@ -236,6 +237,11 @@ impl Predictor for AdaBoostPredictor {
         let records = self.learned.features.rows_where(batch, Missing::Allowed)?;
         let classes = self.learned.labels.classes.len();
         let total: f64 = self.votes.iter().sum();
+        // A vote would be sure of the most frequent class, and nothing speaks for it but its share.
+        let uncut = match self.trees.as_slice() {
+            [tree] if tree.is_uncut() => Some(tree),
+            _ => None,
+        };
         let mut found = Array2::<f64>::zeros((records.len(), classes));
         found
             .axis_iter_mut(Axis(0))
@@ -243,6 +249,13 @@ impl Predictor for AdaBoostPredictor {
             .enumerate()
             .for_each(|(row, mut answer)| {
                 let mut shares = vec![0.0; classes];
+                if let Some(tree) = uncut {
+                    spread(tree.leaf(records.row(row)), &mut shares);
+                    for (found, share) in answer.iter_mut().zip(&shares) {
+                        *found = *share;
+                    }
+                    return;
+                }
                 for (tree, vote) in self.trees.iter().zip(&self.votes) {
                     spread(tree.leaf(records.row(row)), &mut shares);
                     say(self.learned.algorithm, &mut shares);
@@ -365,6 +378,8 @@ impl Booster<'_> {
             if is_chance && !boosted.trees.is_empty() {
                 break;
             }
+            // Other weights of the classes make no cut either.
+            let is_uncut = walk.is_uncut() && boosted.trees.is_empty();
             let vote = match self.settings.algorithm {
                 Algorithm::SammeR => 1.0,
                 Algorithm::Samme if error <= 0.0 || is_chance => 1.0,
@@ -381,7 +396,7 @@ impl Booster<'_> {
                     *sum += vote * gain / gained;
                 }
             }
-            if error <= 0.0 || is_chance {
+            if error <= 0.0 || is_chance || is_uncut {
                 break;
             }
             for (row, weight) in weights.iter_mut().enumerate() {
@@ -452,13 +467,13 @@ impl Booster<'_> {
 
 #[cfg(test)]
 mod tests {
-    use polars::prelude::{IdxCa, NamedFrom, Series, df};
+    use polars::prelude::df;
     use taktline_core::Role;
 
     use super::*;
     use crate::testing::{
-        check, close, numbers_of, params, predict, refusal, roc_auc, same_on_any_threads, tumours,
-        values, with_column, with_roles,
+        check, close, graded, numbers_of, params, predict, refusal, roc_auc, rounded,
+        same_on_any_threads, tumours, with_roles,
     };
 
     #[test]
@@ -500,53 +515,6 @@ mod tests {
             let found: Vec<Option<&str>> = outputs[0].str().expect("text").iter().collect();
             assert_eq!(found, [Some("a"), Some("a"), Some("b"), Some("b")]);
         }
-    }
-
-    /// The tumours whose place is a multiple of three, or the others; with a column of three classes by radius.
-    fn part(is_test: bool) -> DataFrame {
-        let all = tumours();
-        let radius = all.column("mean_radius").expect("a column");
-        let grades: Vec<i32> = radius
-            .f64()
-            .expect("f64")
-            .iter()
-            .flatten()
-            .map(|radius| {
-                if radius < 12.0 {
-                    0
-                } else if radius < 15.0 {
-                    1
-                } else {
-                    2
-                }
-            })
-            .collect();
-        let counts = (0..all.height())
-            .map(|row| 1.0 + (row % 3) as f64)
-            .collect();
-        let mut all = with_column(all, "count", counts);
-        all.with_column(Series::new("grade".into(), grades).into())
-            .expect("a column");
-        let rows: Vec<u32> = (0..all.height() as u32)
-            .filter(|row| (row % 3 == 0) == is_test)
-            .collect();
-        all.take(&IdxCa::from_vec("".into(), rows)).expect("rows")
-    }
-
-    /// With five features rounded, so that bins are values.
-    fn rounded(data: DataFrame) -> DataFrame {
-        let features = [
-            ("mean_radius", 2.0),
-            ("mean_texture", 2.0),
-            ("mean_smoothness", 500.0),
-            ("mean_concave_points", 400.0),
-            ("worst_texture", 1.5),
-        ];
-        features.iter().fold(data, |data, (name, scale)| {
-            let values = values(&data, name);
-            let values = values.iter().map(|value| (value * scale).round_ties_even());
-            with_column(data, name, values.collect())
-        })
     }
 
     /// tests/peers/tree_models.py: the first votes, the probability of the last class on five rows, and the share of the rows to
@@ -642,7 +610,7 @@ mod tests {
                 right: 0.684_210_526,
             },
         ];
-        let (train, test) = (rounded(part(false)), rounded(part(true)));
+        let (train, test) = (rounded(graded(false)), rounded(graded(true)));
         let train = with_roles(train, &[("count", Role::Weight)]);
         for peer in peers {
             let first = if peer.target == "grade" {
@@ -684,13 +652,13 @@ mod tests {
     #[test]
     fn tells_tumours_apart_as_scikit_learn_does() {
         let train = with_roles(
-            part(false)
+            graded(false)
                 .drop("grade")
                 .and_then(|data| data.drop("count"))
                 .expect("a frame"),
             &[("diagnosis", Role::Target)],
         );
-        let test = part(true);
+        let test = graded(true);
         let truth: Vec<bool> = test
             .column("diagnosis")
             .expect("a column")
@@ -732,6 +700,28 @@ mod tests {
                 })
                 .collect();
             close(&sums, &[1.0; 3], 1e-12);
+        }
+    }
+
+    /// tests/peers/tree_models.py: scikit-learn refuses to learn from as many rows of each class, and of three to one it is as sure
+    /// (0.88 in every row) as of the best stump.
+    #[test]
+    fn without_a_cut_there_are_the_shares_of_the_classes() {
+        for algorithm in ["samme", "samme_r"] {
+            for (kinds, share) in [(["a", "b", "a", "b"], 0.5), (["a", "b", "a", "a"], 0.25)] {
+                let data = df!("size" => [2.0; 4], "kind" => kinds).expect("a frame");
+                let train = with_roles(data, &[("kind", Role::Target)]);
+                let model: AdaBoost = params(&format!("{{algorithm: {algorithm}}}"));
+                let rows = df!("size" => [2.0, 9.0]).expect("a frame");
+                let outputs = predict(&model, &train, &rows).expect("outputs");
+                close(&numbers_of(&outputs, "probability_b"), &[share; 2], 1e-12);
+                close(&numbers_of(&outputs, "score"), &[share; 2], 1e-12);
+            }
+            let data = df!("size" => [2.0; 4], "kind" => ["a", "b", "c", "c"]).expect("a frame");
+            let train = with_roles(data, &[("kind", Role::Target)]);
+            let model: AdaBoost = params(&format!("{{algorithm: {algorithm}}}"));
+            let outputs = predict(&model, &train, &train.data).expect("outputs");
+            close(&numbers_of(&outputs, "probability_c"), &[0.5; 4], 1e-12);
         }
     }
 

@@ -61,6 +61,7 @@ impl Baseline {
             features: Some(&[]),
             target: self.target.as_deref(),
             positive: None,
+            class_weight: None,
             task: self.task,
         }
     }

@@ -178,6 +178,7 @@ impl Trees {
             features: self.features.as_deref(),
             target: self.target.as_deref(),
             positive: self.positive.as_ref(),
+            class_weight: Some(&self.class_weight),
             task: match self.loss {
                 // Grades are numbers, also whole ones.
                 Loss::Ranking => Task::Regression,
@@ -260,7 +261,6 @@ impl Stage for Trees {
             None => &[],
         };
         let output = task::check_with(self.named(), is_learned_or_category, ends, inputs, cx);
-        self.class_weight.check(output.facts.classes.as_deref(), cx);
         let Some(input) = inputs.first() else {
             return output;
         };
@@ -1573,6 +1573,10 @@ mod tests {
             ["loss-of-other-task", "unused-param", "unused-param"]
         );
         assert_eq!(codes("{task: regression, interval: 1.0}"), ["out-of-range"]);
+        assert_eq!(
+            codes("{task: regression, class_weight: balanced}"),
+            ["unused-param"]
+        );
         assert_eq!(
             codes("{task: regression, loss: {huber: 0}}"),
             ["out-of-range"]

@@ -125,7 +125,7 @@ impl Model for Dbscan {
     ) -> Result<State> {
         let weights = row_weights(train)?;
         check_total(weights.as_ref())?;
-        let (features, records) = Features::fit(&train.data, self.features(&train.schema))?;
+        let (features, records) = Features::fit_squared(&train.data, self.features(&train.schema))?;
         // Rows side by side: distances are of rows.
         let records = records.as_standard_layout().into_owned();
         let tree = Neighbours::new(&records);
@@ -236,7 +236,7 @@ struct DbscanPredictor {
 
 impl Predictor for DbscanPredictor {
     fn predict(&self, batch: &DataFrame) -> Result<Vec<PolarsColumn>> {
-        let records = self.learned.features.matrix(batch)?;
+        let records = self.learned.features.squared_matrix(batch)?;
         let records = records.as_standard_layout().into_owned();
         Ok(columns(self.reached.assign(&records)))
     }
@@ -500,5 +500,17 @@ mod tests {
         assert!(problems.is_empty());
         let names: Vec<&str> = output.names().collect();
         assert_eq!(names, ["across", "along", CLUSTER, DISTANCE]);
+    }
+
+    #[test]
+    fn what_cannot_be_squared_is_refused() {
+        let features = format!("{CELL_FEATURES:?}");
+        let model: Dbscan = params(&format!("{{features: {features}, eps: 1, min_points: 10}}"));
+        crate::testing::refuses_what_cannot_be_squared(
+            &model,
+            &cells(false),
+            CELL_FEATURES[0],
+            true,
+        );
     }
 }

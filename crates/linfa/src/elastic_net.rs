@@ -226,4 +226,15 @@ mod tests {
         let found = learned(&model("{penalty: 5, l1_share: 1}"), &frame(data, "price"));
         close(&found.expect("a model"), &[0.0, 4.0], 1e-12);
     }
+
+    #[test]
+    fn what_cannot_be_squared_is_refused() {
+        let model = model("{}");
+        crate::testing::refuses_what_cannot_be_squared(
+            &model,
+            &tumours(false),
+            "mean_texture",
+            false,
+        );
+    }
 }

@@ -143,7 +143,7 @@ impl Model for Ftrl {
         let class_weights = self
             .class_weight
             .of_each(&labels.classes, &codes, weights.as_ref())?;
-        let (features, records) = Features::fit(&train.data, self.features(&train.schema))?;
+        let (features, records) = Features::fit_squared(&train.data, self.features(&train.schema))?;
         // Rows side by side: they are read one after the other.
         let records = records.as_standard_layout();
         let mut leader = Leader::new(self, records.ncols());

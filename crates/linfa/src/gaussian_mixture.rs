@@ -164,7 +164,7 @@ impl Model for GaussianMixture {
     ) -> Result<State> {
         let weights = row_weights(train)?;
         check_total(weights.as_ref())?;
-        let (features, records) = Features::fit(&train.data, self.features(&train.schema))?;
+        let (features, records) = Features::fit_squared(&train.data, self.features(&train.schema))?;
         // Rows side by side: densities are of rows.
         let rows = Rows::of(&records);
         let records = records.as_standard_layout().into_owned();
@@ -280,7 +280,7 @@ struct MixturePredictor {
 
 impl Predictor for MixturePredictor {
     fn predict(&self, batch: &DataFrame) -> Result<Vec<PolarsColumn>> {
-        let records = self.learned.features.matrix(batch)?;
+        let records = self.learned.features.squared_matrix(batch)?;
         let records = records.as_standard_layout().into_owned();
         let count = self.mixture.count();
         let mut shares = Array2::zeros((records.nrows(), count));
@@ -304,6 +304,13 @@ impl Predictor for MixturePredictor {
                 (likeliest as i64, density)
             })
             .unzip();
+        // Where variances are tiny, a row is soon beyond all densities that a number can hold.
+        if let Some(row) = densities.iter().position(|density| !density.is_finite()) {
+            return Err(Error::data(format!(
+                "the features of row {} are too far outside of those of training to be weighed",
+                row + 1
+            )));
+        }
         let mut columns = vec![PolarsColumn::new(CLUSTER.into(), clusters)];
         for (cluster, column) in shares.columns().into_iter().enumerate() {
             let name = format!("{PROBABILITY}{cluster}");
@@ -917,8 +924,8 @@ mod tests {
             .map(|column| column.name().as_str())
             .collect();
         assert_eq!(names, made);
-        // Beyond all densities that a number can hold.
-        let rows = df!("size" => [1e200, -1e300]).expect("a frame");
+        // As far as numbers can be squared.
+        let rows = df!("size" => [1e149, -1e150]).expect("a frame");
         let outputs = predict(&model, &train, &rows).expect("outputs");
         close(&numbers_of(&outputs, SCORE), &[1.0, 1.0], 0.0);
         close(&numbers_of(&outputs, "probability_0"), &[1.0, 1.0], 0.0);
@@ -934,7 +941,13 @@ mod tests {
         );
         assert!(message.contains("raise `reg_covariance`"), "{message}");
         let message = refusal(&params::<GaussianMixture>("{clusters: 4}"), &train);
-        assert!(message.contains("3 different rows"), "{message}");
+        assert_eq!(message, "3 training rows cannot make 4 clusters");
+        let twice = with_roles(df!("size" => [1.0, 1.0, 2.0]).expect("a frame"), &[]);
+        let message = refusal(&params::<GaussianMixture>("{clusters: 3}"), &twice);
+        assert!(message.contains("2 different rows"), "{message}");
+        let alone = with_roles(df!("size" => [7.0]).expect("a frame"), &[]);
+        let message = refusal(&params::<GaussianMixture>("{clusters: 2}"), &alone);
+        assert_eq!(message, "1 training row cannot make 2 clusters");
     }
 
     #[test]
@@ -942,5 +955,17 @@ mod tests {
         let model: GaussianMixture =
             params(&format!("{{features: {CELL_FEATURES:?}, clusters: 3}}"));
         same_on_any_threads(&model, &cells(true));
+    }
+
+    #[test]
+    fn what_cannot_be_squared_is_refused() {
+        let features = format!("{CELL_FEATURES:?}");
+        let model: GaussianMixture = params(&format!("{{features: {features}, clusters: 2}}"));
+        crate::testing::refuses_what_cannot_be_squared(
+            &model,
+            &cells(false),
+            CELL_FEATURES[0],
+            true,
+        );
     }
 }

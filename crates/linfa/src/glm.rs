@@ -174,7 +174,7 @@ impl Model for Glm {
         self.check_values(&target, &values)?;
         let weights = row_weights(train)?;
         linear::check_total(weights.as_ref())?;
-        let (features, records) = Features::fit(&train.data, self.weighted(&train.schema))?;
+        let (features, records) = Features::fit_squared(&train.data, self.weighted(&train.schema))?;
         let offsets = match &self.exposure {
             Some(name) => Array1::from_vec(exposures(&train.data, name)?).mapv(f64::ln),
             None => Array1::zeros(records.nrows()),
@@ -493,5 +493,16 @@ mod tests {
         model("{power: 1.5, exposure: shop, features: [width]}").check(&[train.schema], &mut cx);
         let codes: Vec<&str> = cx.problems.iter().map(|problem| problem.code).collect();
         assert_eq!(codes, ["unused-param", "not-numeric"]);
+    }
+
+    #[test]
+    fn what_cannot_be_squared_is_refused() {
+        let model = model("{family: poisson}");
+        crate::testing::refuses_what_cannot_be_squared(
+            &model,
+            &tumours(false),
+            "mean_texture",
+            false,
+        );
     }
 }

@@ -27,7 +27,8 @@ const VERSION: u32 = 1;
 /// learned; no scaling is needed.
 ///
 /// Adds `prediction` (true: anomalous) and `score`, the share of training rows that are less anomalous: 0.99 is stranger than 99 % of
-/// them. All models of anomalies share this scale. The same seed gives the same forest. A missing value in a feature is an error.
+/// them. All models of anomalies share this scale. All rows count the same, whatever a column with role `weight` holds. The same seed
+/// gives the same forest. A missing value in a feature is an error.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct IsolationForest {

@@ -14,7 +14,7 @@ use taktline_core::{
 
 use crate::{
     linear::{check_total, weight_of},
-    records::{Features, Missing, Rows, is_learned, matrix, row_weights, with_matrix},
+    records::{Features, Rows, is_learned, matrix, row_weights, with_matrix},
 };
 
 const VERSION: u32 = 1;
@@ -119,16 +119,9 @@ impl Model for KMeans {
     ) -> Result<State> {
         let weights = row_weights(train)?;
         check_total(weights.as_ref())?;
-        let (features, records) = Features::fit(&train.data, self.features(&train.schema))?;
+        let (features, records) = Features::fit_squared(&train.data, self.features(&train.schema))?;
         // Rows side by side: distances are of rows.
         let rows = Rows::of(&records);
-        if rows.len() < self.clusters {
-            return Err(Error::data(format!(
-                "{} cannot make {}",
-                counted(rows.len(), "training row"),
-                counted(self.clusters, "cluster")
-            )));
-        }
         let weights: Vec<f64> = (0..rows.len())
             .map(|row| weight_of(weights.as_ref(), row))
             .collect();
@@ -191,7 +184,7 @@ struct KMeansPredictor {
 
 impl Predictor for KMeansPredictor {
     fn predict(&self, batch: &DataFrame) -> Result<Vec<PolarsColumn>> {
-        let rows = self.learned.features.rows_where(batch, Missing::Refused)?;
+        let rows = Rows::of(&self.learned.features.squared_matrix(batch)?);
         let nearest = Nearest::of(&self.means);
         let (clusters, distances): (Vec<i64>, Vec<f64>) = (0..rows.len())
             .into_par_iter()
@@ -410,18 +403,31 @@ fn round(rows: &Rows, weights: &[f64], means: &Array2<f64>) -> Round {
 /// Rows drawn with chances in proportion to their squared distance from those drawn before, no two alike.
 ///
 /// # Errors
-/// Fewer different rows than clusters.
+/// Fewer rows than clusters, or fewer different ones.
 fn first_means(
     rows: &Rows,
     weights: &[f64],
     clusters: usize,
     generator: &mut ChaCha8Rng,
 ) -> Result<Array2<f64>> {
+    if rows.len() < clusters {
+        return Err(Error::data(format!(
+            "{} cannot make {}",
+            counted(rows.len(), "training row"),
+            counted(clusters, "cluster")
+        )));
+    }
     let mut chances = weights.to_vec();
     let mut squares = vec![f64::INFINITY; rows.len()];
     let mut means = Array2::zeros((clusters, rows.width()));
     for cluster in 0..clusters {
         let total: f64 = chances.iter().sum();
+        if total <= 0.0 && cluster == 1 {
+            return Err(Error::data(format!(
+                "all training rows that count are alike in these features, which cannot make {}; ask for 1, or look at more features",
+                counted(clusters, "cluster"),
+            )));
+        }
         if total <= 0.0 {
             return Err(Error::data(format!(
                 "the {} hold only {} in these features, which cannot make {}; ask for at most {cluster}, or look at more features",
@@ -594,11 +600,29 @@ mod tests {
                 .flatten()
                 .all(|distance| distance == 0.0)
         );
+        let alike = with_roles(df!("size" => [7.0, 7.0]).expect("a frame"), &[]);
+        let message = refusal(&params::<KMeans>("{clusters: 2}"), &alike);
+        assert!(
+            message.contains("are alike in these features") && message.contains("ask for 1,"),
+            "{message}"
+        );
         let model: KMeans = params("{clusters: 4}");
         assert!(refusal(&model, &train).contains("3 training rows cannot make 4 clusters"));
         let (output, problems) = check(&model, &train.schema);
         assert!(problems.is_empty());
         let names: Vec<&str> = output.names().collect();
         assert_eq!(names, ["size", "cluster", "distance"]);
+    }
+
+    #[test]
+    fn what_cannot_be_squared_is_refused() {
+        let features = format!("{CELL_FEATURES:?}");
+        let model: KMeans = params(&format!("{{features: {features}, clusters: 3}}"));
+        crate::testing::refuses_what_cannot_be_squared(
+            &model,
+            &cells(false),
+            CELL_FEATURES[0],
+            true,
+        );
     }
 }

@@ -415,7 +415,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        series::testing::{predicted, table},
+        series::testing::{bakeries, predicted, table},
         testing::{check, close, params},
     };
 
@@ -478,6 +478,78 @@ mod tests {
             163.370211845,
         ];
         close(&found(&upper), &wanted, 1e-9);
+    }
+
+    /// scikit-learn 1.9.1, tests/peers/lagged.py: of two shops the steps 1, 2, 7, 14 and 28 ahead, and the sum of all 28.
+    #[test]
+    fn bakeries_go_on_as_those_of_scikit_learn() {
+        let wanted = [
+            [
+                [
+                    185.492173392,
+                    184.863635533,
+                    170.736549217,
+                    172.029847502,
+                    175.768320977,
+                    6657.21044716,
+                ],
+                [
+                    120.718318022,
+                    120.813223616,
+                    106.676416245,
+                    102.344773632,
+                    95.2196038328,
+                    4696.46368089,
+                ],
+                [
+                    239.748320828,
+                    237.270948151,
+                    230.352876206,
+                    219.307790831,
+                    223.505497102,
+                    8090.42728993,
+                ],
+            ],
+            [
+                [
+                    70.1935077827,
+                    59.5028823765,
+                    68.1226194166,
+                    72.3462962385,
+                    76.8626957519,
+                    2959.51319492,
+                ],
+                [
+                    -0.48390761218,
+                    -12.5935865287,
+                    -5.0588436771,
+                    -5.49535242161,
+                    -10.8043185445,
+                    750.727089123,
+                ],
+                [
+                    125.364264749,
+                    113.31021126,
+                    126.086045405,
+                    127.194040921,
+                    127.749464736,
+                    4453.02654252,
+                ],
+            ],
+        ];
+        let [train, test] = bakeries();
+        let model = model(&format!(
+            "by: [shop], horizon: 28, held_out: 84, level: 0.9, lags: [1, 7, 14], rolling: [7, 28], calendar: [weekday, month], {LINE}"
+        ));
+        let outputs = predicted(&model, &train, &test.data).expect("forecasts");
+        for (shop, wanted) in wanted.iter().enumerate() {
+            for (output, wanted) in outputs.iter().zip(wanted) {
+                let ahead = found(&output[shop * 28..(shop + 1) * 28]);
+                let mut told = [0, 1, 6, 13, 27].map(|step| ahead[step]).to_vec();
+                told.push(ahead.iter().sum::<f64>());
+                close(&told, wanted, 1e-8);
+            }
+        }
     }
 
     #[test]

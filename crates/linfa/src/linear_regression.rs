@@ -142,7 +142,7 @@ impl Sums {
         let (target, values) = target_numbers(train, target)?;
         let weights = row_weights(train)?;
         linear::check_total(weights.as_ref())?;
-        let (features, records) = Features::fit(&train.data, names)?;
+        let (features, records) = Features::fit_squared(&train.data, names)?;
         let (means, target_mean) = if intercept {
             (
                 linear::means(&records, weights.as_ref()),
@@ -289,5 +289,16 @@ mod tests {
             };
             assert_eq!(value(&alone[0], 0), value(&all[0], row));
         }
+    }
+
+    #[test]
+    fn what_cannot_be_squared_is_refused() {
+        let model = model("{}");
+        crate::testing::refuses_what_cannot_be_squared(
+            &model,
+            &tumours(false),
+            "mean_texture",
+            false,
+        );
     }
 }

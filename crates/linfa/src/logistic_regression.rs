@@ -119,7 +119,7 @@ impl Model for LogisticRegression {
         let mut class_weights =
             self.class_weight
                 .of_each(&labels.classes, &codes, weights.as_ref())?;
-        let (features, records) = Features::fit(&train.data, self.features(&train.schema))?;
+        let (features, records) = Features::fit_squared(&train.data, self.features(&train.schema))?;
 
         // The solver's class 1 of two is the positive one.
         let swapped = labels.positive == Some(0);
@@ -803,5 +803,13 @@ mod tests {
         );
         let schema = serde_json::to_value((kind.params)()).expect("JSON");
         assert_eq!(schema["properties"]["penalty"]["minimum"], 0.0);
+    }
+
+    #[test]
+    fn what_cannot_be_squared_is_refused() {
+        let train =
+            crate::testing::with_roles(crate::testing::tumours(), &[("diagnosis", Role::Target)]);
+        let model = model("{features: [mean_texture, mean_symmetry]}");
+        crate::testing::refuses_what_cannot_be_squared(&model, &train, "mean_texture", false);
     }
 }

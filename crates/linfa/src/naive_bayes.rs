@@ -177,7 +177,11 @@ impl Model for NaiveBayes {
         let class_weights =
             self.class_weight
                 .of_each(&labels.classes, &codes, row_weights.as_ref())?;
-        let (features, records) = Features::fit(&train.data, self.features(&train.schema))?;
+        let names = self.features(&train.schema);
+        let (features, records) = match self.event {
+            Event::Gaussian => Features::fit_squared(&train.data, names)?,
+            Event::Multinomial | Event::Bernoulli => Features::fit(&train.data, names)?,
+        };
         if self.event == Event::Multinomial {
             refuse_negative(&features, &records)?;
         }
@@ -699,5 +703,12 @@ mod tests {
             codes(&model, &input),
             ["unknown-column", "unknown-label", "unknown-label"]
         );
+    }
+
+    #[test]
+    fn what_cannot_be_squared_is_refused() {
+        let train = with_roles(tumours(), &[("diagnosis", Role::Target)]);
+        let model: NaiveBayes = params("{features: [mean_texture, mean_symmetry]}");
+        refuses_what_cannot_be_squared(&model, &train, "mean_texture", false);
     }
 }

@@ -116,7 +116,7 @@ impl Model for Optics {
         _validation: Option<&Frame>,
         cx: &mut FitContext<'_>,
     ) -> Result<State> {
-        let (features, records) = Features::fit(&train.data, self.features(&train.schema))?;
+        let (features, records) = Features::fit_squared(&train.data, self.features(&train.schema))?;
         // Rows side by side: distances are of rows.
         let records = records.as_standard_layout().into_owned();
         if records.nrows() < self.min_points {
@@ -191,7 +191,7 @@ struct OpticsPredictor {
 
 impl Predictor for OpticsPredictor {
     fn predict(&self, batch: &DataFrame) -> Result<Vec<PolarsColumn>> {
-        let records = self.learned.features.matrix(batch)?;
+        let records = self.learned.features.squared_matrix(batch)?;
         let records = records.as_standard_layout().into_owned();
         let found = (0..records.nrows())
             .into_par_iter()
@@ -594,6 +594,18 @@ mod tests {
                 &train.schema
             ),
             ["out-of-range", "unknown-column"]
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_squared_is_refused() {
+        let features = format!("{CELL_FEATURES:?}");
+        let model: Optics = params(&format!("{{features: {features}, min_points: 10}}"));
+        crate::testing::refuses_what_cannot_be_squared(
+            &model,
+            &cells(false),
+            CELL_FEATURES[0],
+            true,
         );
     }
 }

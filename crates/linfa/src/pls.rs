@@ -311,4 +311,10 @@ mod tests {
             ["wrong-type", "unknown-column"]
         );
     }
+
+    #[test]
+    fn what_cannot_be_squared_is_refused() {
+        let train = with_roles(tumours(), &[]);
+        refuses_what_cannot_be_squared(&model("components: 2"), &train, "mean_texture", false);
+    }
 }

@@ -89,6 +89,7 @@ impl RandomForest {
             features: self.features.as_deref(),
             target: self.target.as_deref(),
             positive: self.positive.as_ref(),
+            class_weight: Some(&self.class_weight),
             task: self.task,
         }
     }
@@ -119,7 +120,6 @@ impl RandomForest {
 impl Stage for RandomForest {
     fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
         let output = task::check(self.named(), inputs, cx);
-        self.class_weight.check(output.facts.classes.as_deref(), cx);
         if let (Some(wanted), [input]) = (self.max_features, inputs) {
             self.check_max_features(wanted, input, cx);
         }
@@ -284,7 +284,7 @@ struct Learned {
     importance: Vec<(String, f64)>,
 }
 
-/// The share of each feature in what the cuts gained, greatest first; tells the first three.
+/// The share of each feature in what the cuts gained, greatest first; tells the first three, or that there is no cut.
 pub(crate) fn importance(
     features: &Features,
     gains: &[f64],
@@ -301,6 +301,13 @@ pub(crate) fn importance(
         if let Some((_, share)) = importance.iter_mut().find(|(known, _)| known == name) {
             *share += if total > 0.0 { gain / total } else { 0.0 };
         }
+    }
+    if total <= 0.0 {
+        cx.progress.event(ProgressEvent::Message(format!(
+            "`{}` found no cut that tells rows apart: all get the same answer",
+            cx.stage
+        )));
+        return importance;
     }
     importance.sort_by(|left, right| right.1.total_cmp(&left.1));
     let told: Vec<String> = importance
@@ -408,7 +415,10 @@ mod tests {
     use taktline_core::Role;
 
     use super::*;
-    use crate::testing::{params, predict, tumours, with_roles};
+    use crate::testing::{
+        codes, numbers_of, params, predict, root_mean_square, shipped, thirds, tumours, values,
+        with_roles,
+    };
 
     #[test]
     fn classes_and_numbers_are_learned() {
@@ -481,6 +491,26 @@ mod tests {
         assert!(area > 0.985, "{area}");
     }
 
+    /// tests/peers/tree_models.py: scikit-learn's forests of 200 trees that choose from 3 features miss the strength of every third mix
+    /// by 5.4082 to 5.4968 (seeds 0 to 4), as the root of the mean square.
+    #[test]
+    fn foretells_concrete_as_scikit_learn_does() {
+        let (train, test) = thirds(&shipped("manufacturing/concrete.csv"));
+        let train = with_roles(train, &[("compressive_strength", Role::Target)]);
+        let truth = values(&test, "compressive_strength");
+        let errors: Vec<f64> = (0..5)
+            .map(|seed| {
+                let model: RandomForest = params(&format!("{{trees: 200, seed: {seed}}}"));
+                let state = model.fit(&train, None, &mut FitContext::quiet(1));
+                let predictor = model.load(&state.expect("a state")).expect("a predictor");
+                let outputs = predictor.predict(&test).expect("outputs");
+                root_mean_square(&numbers_of(&outputs, "prediction"), &truth)
+            })
+            .collect();
+        let mean = errors.iter().sum::<f64>() / 5.0;
+        assert!(mean < 5.4968, "{errors:?}");
+    }
+
     /// Weights that no binary number holds, so that sums and differences of them round.
     #[test]
     fn probabilities_never_leave_0_to_1() {
@@ -537,6 +567,23 @@ mod tests {
             output
                 .column("prediction")
                 .is_some_and(|column| column.dtype.is_float())
+        );
+    }
+
+    #[test]
+    fn numbers_have_no_weights_of_classes() {
+        let data = df!("size" => [1.0, 2.0], "price" => [1.5, 2.5]).expect("a frame");
+        let schema = with_roles(data, &[("price", Role::Target)]).schema;
+        let codes = |yaml: &str| codes(&params::<RandomForest>(yaml), &schema);
+        assert_eq!(codes("{class_weight: balanced}"), ["unused-param"]);
+        assert_eq!(codes("{class_weight: {a: -1}}"), ["unused-param"]);
+        assert!(codes("{class_weight: none}").is_empty());
+        let data = df!("size" => [1.0, 2.0], "price" => ["a", "b"]).expect("a frame");
+        let train = with_roles(data, &[("price", Role::Target)]);
+        let model: RandomForest = params("{class_weight: {a: -1}}");
+        assert_eq!(
+            crate::testing::codes(&model, &train.schema),
+            ["out-of-range"]
         );
     }
 }

@@ -14,6 +14,9 @@ pub(crate) fn is_learned(column: &SchemaColumn) -> bool {
     width(&column.dtype).is_some()
 }
 
+/// Numbers up to this size can be squared, and the squares of many be added up.
+const GREATEST_SQUARED: f64 = 1e150;
+
 /// The features that a model learned from, as they are kept in its fitted state.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Features {
@@ -32,6 +35,25 @@ impl Features {
     /// As [`feature_matrix`], and training rows that there are none of.
     pub(crate) fn fit(train: &DataFrame, names: Vec<String>) -> Result<(Self, Array2<f64>)> {
         Self::fit_where(train, names, Missing::Refused)
+    }
+
+    /// As [`Self::fit`], for models that square what they learn from.
+    ///
+    /// # Errors
+    /// As [`Self::fit`], and a number that is too large for that.
+    pub(crate) fn fit_squared(
+        train: &DataFrame,
+        names: Vec<String>,
+    ) -> Result<(Self, Array2<f64>)> {
+        let (features, records) = Self::fit(train, names)?;
+        match features.too_large(&records) {
+            None => Ok((features, records)),
+            Some((row, found)) => Err(Error::data(format!(
+                "{found} in training row {}, and sums of such squares are beyond all numbers; scale or clip it above the model \
+                 (`clean.clip_outliers`)",
+                row + 1
+            ))),
+        }
     }
 
     /// As [`Self::fit`], for models that may allow missing values.
@@ -54,6 +76,36 @@ impl Features {
     /// As [`feature_matrix`], and arrays of another length than those of training.
     pub(crate) fn matrix(&self, batch: &DataFrame) -> Result<Array2<f64>> {
         self.matrix_where(batch, Missing::Refused)
+    }
+
+    /// As [`Self::matrix`], for models that square a row's distances from those of training.
+    ///
+    /// # Errors
+    /// As [`Self::matrix`], and a number that is too large for that.
+    pub(crate) fn squared_matrix(&self, batch: &DataFrame) -> Result<Array2<f64>> {
+        let records = self.matrix(batch)?;
+        match self.too_large(&records) {
+            None => Ok(records),
+            Some((row, found)) => Err(Error::data(format!(
+                "the features of row {} are too far outside of those of training to be weighed: {found}",
+                row + 1
+            ))),
+        }
+    }
+
+    /// The row of a number that is too large to be squared, and what is found there.
+    fn too_large(&self, records: &Array2<f64>) -> Option<(usize, String)> {
+        let columns = records.columns().into_iter().enumerate();
+        let first = columns.filter_map(|(number, column)| {
+            let row = column
+                .iter()
+                .position(|value| value.abs() > GREATEST_SQUARED)?;
+            Some((row, number))
+        });
+        first.min().map(|(row, number)| {
+            let (name, value) = (self.name_of(number), records[[row, number]]);
+            (row, format!("`{name}` holds {value:e}"))
+        })
     }
 
     /// As [`Self::matrix`], for models that may allow missing values.
@@ -554,6 +606,31 @@ mod tests {
                 .contains("`amount` in 2 of 3 training rows, `age` in 1 of 3 training rows")
         );
         assert!(message(Purpose::Predict).contains("`amount` in row 2, `age` in row 2"));
+    }
+
+    #[test]
+    fn what_cannot_be_squared_is_named() {
+        let frame =
+            df!("size" => [1.0, 1e150, 2e150], "age" => [3.0, -1e300, 4.0], "last" => [5, 6, 7])
+                .expect("a frame");
+        let (features, _) = Features::fit(&frame, names(&["size", "age", "last"])).expect("finite");
+        let error = Features::fit_squared(&frame, features.names.clone())
+            .expect_err("a number too large")
+            .to_string();
+        assert_eq!(
+            error,
+            "`age` holds -1e300 in training row 2, and sums of such squares are beyond all numbers; scale or clip it above the model \
+             (`clean.clip_outliers`)"
+        );
+        let error = features
+            .squared_matrix(&frame.slice(2, 1))
+            .expect_err("a number too large")
+            .to_string();
+        assert_eq!(
+            error,
+            "the features of row 1 are too far outside of those of training to be weighed: `size` holds 2e150"
+        );
+        assert!(features.squared_matrix(&frame.head(Some(1))).is_ok());
     }
 
     #[test]

@@ -29,7 +29,8 @@ const PER_MEAN_DEVIATION: f64 = 1.253_314_137_315_500_3;
 /// deviating value.
 ///
 /// Adds `prediction` (true: anomalous), `score`, the share of training rows that are less anomalous, and `deviates_in`, the feature that
-/// deviates most. All models of anomalies share this scale. A missing value in a feature is an error.
+/// deviates most. All models of anomalies share this scale. All rows count the same, whatever a column with role `weight` holds. A
+/// missing value in a feature is an error.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RobustZ {
@@ -236,6 +237,7 @@ mod tests {
     use taktline_core::serde_yaml;
 
     use super::*;
+    use crate::testing::{close, numbers_of, params, predict, tumours, with_roles};
 
     fn predicted(params: &str, train: DataFrame, rows: &DataFrame) -> Result<Vec<PolarsColumn>> {
         let model: RobustZ = serde_yaml::from_str(params).expect("params");
@@ -247,6 +249,63 @@ mod tests {
         let state = model.fit(&train, None, &mut FitContext::quiet(1))?;
         let state = State::from_bytes(&state.to_bytes()?)?;
         model.load(&state)?.predict(rows)
+    }
+
+    /// tests/peers/robust_z.py: the middles, deviations and ranks of scipy's `median_abs_deviation` and `rankdata`.
+    #[test]
+    fn tumours_deviate_as_those_of_scipy() {
+        let train = with_roles(tumours(), &[("diagnosis", taktline_core::Role::Target)]);
+        let model: RobustZ = params("{deviation: 3.5}");
+        let state = model
+            .fit(&train, None, &mut FitContext::quiet(1))
+            .expect("a state");
+        let learned: Learned = state.data(VERSION).expect("data");
+        close(&learned.centre.medians[..3], &[13.37, 18.84, 86.24], 1e-9);
+        close(
+            &learned.centre.deviations[..3],
+            &[2.816944215161, 4.166112234001, 18.84387419721],
+            1e-9,
+        );
+        let records = learned.features.matrix(&train.data).expect("records");
+        let measures: Vec<f64> = learned
+            .centre
+            .measures(&records)
+            .map(|(measure, _)| measure)
+            .collect();
+        let rows = [0, 19, 100, 300, 568];
+        let wanted = [
+            9.458269217385,
+            1.075343089281,
+            1.535905066266,
+            7.961034080932,
+            3.069993347208,
+        ];
+        close(&rows.map(|row| measures[row]), &wanted, 1e-9);
+        close(&[measures.iter().sum::<f64>()], &[1752.824693572], 1e-9);
+        let outputs = predict(&model, &train, &train.data).expect("outputs");
+        let scores = numbers_of(&outputs, "score");
+        let wanted = [
+            0.9666666666667,
+            0.06491228070175,
+            0.2964912280702,
+            0.9491228070175,
+            0.680701754386,
+        ];
+        close(&rows.map(|row| scores[row]), &wanted, 1e-9);
+        let flagged = outputs[0].bool().expect("bool").iter();
+        assert_eq!(flagged.filter(|is| *is == Some(true)).count(), 155);
+        let names = outputs[2].str().expect("text");
+        assert_eq!(
+            rows.map(|row| names.get(row)),
+            [
+                "area_error",
+                "mean_texture",
+                "worst_texture",
+                "area_error",
+                "mean_smoothness"
+            ]
+            .map(Some)
+        );
     }
 
     #[test]

@@ -103,7 +103,10 @@ mod tests {
     use taktline_core::serde_yaml;
 
     use super::*;
-    use crate::series::testing::{predicted, table};
+    use crate::{
+        series::testing::{bakeries, predicted, table},
+        testing::close,
+    };
 
     fn model(params: &str) -> SeasonalNaive {
         serde_yaml::from_str(params).expect("params")
@@ -141,6 +144,50 @@ mod tests {
         assert!((reach(2) / reach(0) - 2_f64.sqrt()).abs() < 1e-9);
         assert_eq!(lower[3], Some(10.0), "`b` was forecast without an error");
         assert_eq!((lower[4], upper[5]), (None, None));
+    }
+
+    /// pandas 3.1.1 and scipy 1.17.1, tests/peers/seasonal_naive.py.
+    #[test]
+    fn bakeries_go_on_as_those_of_pandas() {
+        // The last season, the sum of the forecasts within training, and half the intervals of each season ahead.
+        let wanted = [
+            (
+                [150.0, 168.0, 210.0, 477.0, 174.0, 203.0, 172.0],
+                277_225.0,
+                [132.4319188, 187.2870157, 229.3788119, 264.8638376],
+            ),
+            (
+                [49.0, 52.0, 63.0, 139.0, 211.0, 35.0, 46.0],
+                153_743.0,
+                [129.6789975, 183.393797, 224.6106123, 259.3579949],
+            ),
+        ];
+        let [train, test] = bakeries();
+        let model = model("{by: [shop], season: 7, horizon: 28, level: 0.9}");
+        let [fitted, ..] = predicted(&model, &train, &train.data).expect("forecasts");
+        let [point, lower, upper] = predicted(&model, &train, &test.data).expect("forecasts");
+        let found = |values: &[Option<f64>]| -> Vec<f64> {
+            values
+                .iter()
+                .map(|value| value.expect("a number"))
+                .collect()
+        };
+        let (point, lower, upper) = (found(&point), found(&lower), found(&upper));
+        for (shop, (season, sum, halves)) in wanted.into_iter().enumerate() {
+            let fitted = &fitted[shop * 1187..(shop + 1) * 1187];
+            assert!(fitted[..7].iter().all(Option::is_none));
+            assert_eq!(found(&fitted[7..]).iter().sum::<f64>(), sum);
+            for ahead in 0..28 {
+                let row = shop * 28 + ahead;
+                assert_eq!(point[row], season[ahead % 7]);
+                let half = halves[ahead / 7];
+                close(
+                    &[point[row] - lower[row], upper[row] - point[row]],
+                    &[half; 2],
+                    1e-7,
+                );
+            }
+        }
     }
 
     #[test]

@@ -865,6 +865,7 @@ pub(crate) mod testing {
     use taktline_core::Model;
 
     use super::*;
+    use crate::testing::{shipped, values};
 
     /// Days since 1970 as dates.
     pub(crate) fn dates(days: &[i32]) -> PolarsColumn {
@@ -891,6 +892,35 @@ pub(crate) mod testing {
             *column = column.clone().with_role(role);
         }
         Frame { data, schema }
+    }
+
+    /// The demand of a product in two bakery shops, day after day from 2016-01-02 on: all but the last 28 days, and these.
+    pub(crate) fn bakeries() -> [Frame; 2] {
+        const FIRST: i32 = 16_802;
+        let rows = shipped("retail/bakery_data.csv.gz");
+        let demand = values(&shipped("retail/bakery_target.csv.gz"), "demand");
+        let whole = |name: &str| -> Vec<i64> {
+            let column = rows.column(name).expect("a column").i64().expect("i64");
+            column.iter().flatten().collect()
+        };
+        let keys: Vec<(i64, i64)> = whole("store").into_iter().zip(whole("product")).collect();
+        assert_eq!(keys.len(), demand.len());
+        [0..1187, 1187..1215].map(|part: std::ops::Range<usize>| {
+            let (mut days, mut shops, mut sales) = (Vec::new(), Vec::new(), Vec::new());
+            for (store, shop) in [(17, "17"), (20, "20")] {
+                let of_store: Vec<f64> = keys
+                    .iter()
+                    .zip(&demand)
+                    .filter(|(key, _)| **key == (store, 101))
+                    .map(|(_, demand)| *demand)
+                    .collect();
+                assert_eq!(of_store.len(), 1215);
+                days.extend(part.clone().map(|day| FIRST + day as i32));
+                shops.extend(vec![shop; part.len()]);
+                sales.extend_from_slice(&of_store[part.clone()]);
+            }
+            table(&days, &shops, &sales)
+        })
     }
 
     /// The outputs for the rows, from a state that has been through a file.

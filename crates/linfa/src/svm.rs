@@ -388,7 +388,7 @@ impl Svm {
         let class_weights =
             self.class_weight()
                 .of_each(&labels.classes, &codes, weights.as_ref())?;
-        let (features, records) = Features::fit(&train.data, self.features(&train.schema))?;
+        let (features, records) = Features::fit_squared(&train.data, self.features(&train.schema))?;
         let records = records.as_standard_layout().into_owned();
         let kernel = self.kernel(&records);
         let own: Vec<f64> = (0..codes.len())
@@ -444,7 +444,7 @@ impl Svm {
         let (_, values) = target_numbers(train, self.target(&train.schema))?;
         let weights = row_weights(train)?;
         check_total(weights.as_ref())?;
-        let (features, records) = Features::fit(&train.data, self.features(&train.schema))?;
+        let (features, records) = Features::fit_squared(&train.data, self.features(&train.schema))?;
         let records = records.as_standard_layout().into_owned();
         let kernel = self.kernel(&records);
         let rows = values.len();
@@ -473,7 +473,7 @@ impl Svm {
     }
 
     fn fit_usual(&self, train: &Frame, cx: &FitContext<'_>) -> Result<State> {
-        let (features, records) = Features::fit(&train.data, self.features(&train.schema))?;
+        let (features, records) = Features::fit_squared(&train.data, self.features(&train.schema))?;
         let records = records.as_standard_layout().into_owned();
         let kernel = self.kernel(&records);
         let rows = records.nrows();

@@ -10,6 +10,7 @@ use taktline_core::{
 };
 
 use crate::{
+    class_weight::{ClassWeight, WeightRule},
     labels::{Labels, check_positive},
     records::{is_learned, target_numbers},
 };
@@ -45,6 +46,8 @@ pub(crate) struct Named<'a> {
     pub(crate) features: Option<&'a [String]>,
     pub(crate) target: Option<&'a str>,
     pub(crate) positive: Option<&'a Label>,
+    /// None where the model has no such param.
+    pub(crate) class_weight: Option<&'a ClassWeight>,
     pub(crate) task: Task,
 }
 
@@ -92,11 +95,28 @@ pub(crate) fn check_with(
                     "`positive` is for classes, and numbers are learned here",
                 ));
             }
+            let is_usual =
+                |weight: &ClassWeight| matches!(weight, ClassWeight::Rule(WeightRule::None));
+            if named.class_weight.is_some_and(|weight| !is_usual(weight)) {
+                cx.report(
+                    Problem::error(
+                        "unused-param",
+                        path!["class_weight"],
+                        "`class_weight` is for classes, and numbers are learned here",
+                    )
+                    .help(
+                        "leave it out; a column with role `weight` says how much each row counts",
+                    ),
+                );
+            }
             regressor::with_predictions(input, target, others, cx)
         }
         _ => {
             let classes = target.and_then(classifier::known_classes);
             check_positive(named.positive, classes.as_deref(), cx);
+            if let Some(weight) = named.class_weight {
+                weight.check(classes.as_deref(), cx);
+            }
             classifier::with_predictions(
                 input,
                 target,

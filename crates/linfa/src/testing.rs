@@ -72,6 +72,54 @@ pub(crate) fn standardised(mut data: DataFrame, names: &[&str]) -> DataFrame {
     data
 }
 
+/// The tumours whose place is a multiple of three, or the others; with three classes by radius in `grade`, and `count`, which is 1, 2, 3, 1
+/// and so on.
+pub(crate) fn graded(is_test: bool) -> DataFrame {
+    let all = tumours();
+    let radius = all.column("mean_radius").expect("a column");
+    let grades: Vec<i32> = radius
+        .f64()
+        .expect("f64")
+        .iter()
+        .flatten()
+        .map(|radius| {
+            if radius < 12.0 {
+                0
+            } else if radius < 15.0 {
+                1
+            } else {
+                2
+            }
+        })
+        .collect();
+    let counts = (0..all.height())
+        .map(|row| 1.0 + (row % 3) as f64)
+        .collect();
+    let mut all = with_column(all, "count", counts);
+    all.with_column(Series::new("grade".into(), grades).into())
+        .expect("a column");
+    let rows: Vec<u32> = (0..all.height() as u32)
+        .filter(|row| (row % 3 == 0) == is_test)
+        .collect();
+    all.take(&IdxCa::from_vec("".into(), rows)).expect("rows")
+}
+
+/// With five features rounded as in tests/peers/tree_models.py, so that bins are values.
+pub(crate) fn rounded(data: DataFrame) -> DataFrame {
+    let features = [
+        ("mean_radius", 2.0),
+        ("mean_texture", 2.0),
+        ("mean_smoothness", 500.0),
+        ("mean_concave_points", 400.0),
+        ("worst_texture", 1.5),
+    ];
+    features.iter().fold(data, |data, (name, scale)| {
+        let values = values(&data, name);
+        let values = values.iter().map(|value| (value * scale).round_ties_even());
+        with_column(data, name, values.collect())
+    })
+}
+
 /// With one more column.
 pub(crate) fn with_column(mut data: DataFrame, name: &str, values: Vec<f64>) -> DataFrame {
     data.with_column(Series::new(name.into(), values).into())
@@ -146,6 +194,34 @@ pub(crate) fn predict(
     Ok(all)
 }
 
+/// Asserts that a number in the seventh row which cannot be squared is refused in training; where `in_rows`, in rows to predict, too.
+pub(crate) fn refuses_what_cannot_be_squared(
+    model: &impl Model,
+    train: &Frame,
+    feature: &str,
+    in_rows: bool,
+) {
+    let mut numbers = values(&train.data, feature);
+    numbers[6] = 1e300;
+    let wild = Frame {
+        data: with_column(train.data.clone(), feature, numbers),
+        schema: train.schema.clone(),
+    };
+    let message = refusal(model, &wild);
+    let wanted = format!("`{feature}` holds 1e300 in training row 7, ");
+    assert!(message.starts_with(&wanted), "{message}");
+    if in_rows {
+        let message = match predict(model, train, &wild.data) {
+            Ok(_) => panic!("it predicts that"),
+            Err(error) => error.to_string(),
+        };
+        let wanted = format!(
+            "the features of row 7 are too far outside of those of training to be weighed: `{feature}` holds 1e300"
+        );
+        assert_eq!(message, wanted);
+    }
+}
+
 /// Why these rows are refused.
 pub(crate) fn refusal(model: &impl Model, train: &Frame) -> String {
     match predict(model, train, &train.data) {
@@ -200,6 +276,16 @@ pub(crate) fn check(stage: &impl Stage, input: &Schema) -> (Schema, Vec<Problem>
 pub(crate) fn codes(stage: &impl Stage, input: &Schema) -> Vec<&'static str> {
     let (_, problems) = check(stage, input);
     problems.iter().map(|problem| problem.code).collect()
+}
+
+/// The root of the mean squared error.
+pub(crate) fn root_mean_square(found: &[f64], truth: &[f64]) -> f64 {
+    assert_eq!(found.len(), truth.len());
+    let squares = found
+        .iter()
+        .zip(truth)
+        .map(|(found, truth)| (found - truth).powi(2));
+    (squares.sum::<f64>() / truth.len() as f64).sqrt()
 }
 
 /// The area under the ROC curve, pair by pair.

@@ -766,6 +766,11 @@ impl Walk {
         walk
     }
 
+    /// Whether no cut is made: all rows come to one leaf.
+    pub(crate) fn is_uncut(&self) -> bool {
+        self.steps.len() <= 1
+    }
+
     /// The values of the leaf that the row comes to.
     pub(crate) fn leaf(&self, row: &[f64]) -> &[f64] {
         let [leaf] = self.leaves([row]);

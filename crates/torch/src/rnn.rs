@@ -17,7 +17,7 @@ use crate::{
     supervised::{self, Asked, Interval, Lesson},
 };
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 network_params! { epochs: "crate::settings::twenty", batch_size: "crate::settings::thirty_two",
 /// A recurrent network that learns from sequences, trained by libtorch.
@@ -26,7 +26,8 @@ network_params! { epochs: "crate::settings::twenty", batch_size: "crate::setting
 /// `features.mfcc` make, or of plain steps. The network goes through a sequence step by step and remembers (long short-term
 /// memory, Hochreiter and Schmidhuber, 1997; or gated recurrent units, Cho and others, 2014); what it remembers at the end
 /// goes through dense layers. Where the target is a list of as many numbers as the sequence has steps, it says one after each
-/// step; a target that is a list of another length is said at the end.
+/// step; a target that is a list of another length is said at the end. Predictions are then lists too, judged by
+/// `evaluate.regression`.
 ///
 /// `dropout` and `recurrent_dropout` are those of Gal and Ghahramani (2016): one mask a sequence, the same at every step. With
 /// `interval`, predictions of numbers are the mean over networks that dropout draws, and `lower` and `upper` enclose the true value
@@ -106,7 +107,7 @@ fn fifty() -> u64 {
 }
 
 register_kind! {
-    Rnn, "model.torch.rnn", version: 1,
+    Rnn, "model.torch.rnn", version: 2,
     example: "\
 - model.torch.rnn:
     input: history

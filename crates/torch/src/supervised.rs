@@ -95,7 +95,7 @@ impl Asked<'_> {
             .filter(|_| task == Task::Classification)
             .and_then(known_classes);
         match task {
-            Task::Regression if !matches!(self.class_weight, ClassWeight::Rule(_)) => {
+            Task::Regression if *self.class_weight != ClassWeight::default() => {
                 cx.report(Problem::error(
                     "not-classes",
                     path!["class_weight"],
@@ -178,19 +178,21 @@ impl Subject<'_> {
         if self.task != Task::Regression {
             return classifier::with_predictions(input, self.target, predicted_type, false, cx);
         }
+        let others: &[&str] = match self.has_interval {
+            true => &[LOWER, UPPER],
+            false => &[],
+        };
         match self.target.and_then(|target| list_length(&target.dtype)) {
             Some(length) => {
                 let dtype = DataType::Array(Box::new(DataType::Float64), length);
-                let added = vec![Column::new(PREDICTION, dtype)];
+                let added = [&[PREDICTION], others].concat();
+                let added = added
+                    .into_iter()
+                    .map(|name| Column::new(name, dtype.clone()))
+                    .collect();
                 classifier::with_outputs(input, self.target, added, cx)
             }
-            None => {
-                let others: &[&str] = match self.has_interval {
-                    true => &[LOWER, UPPER],
-                    false => &[],
-                };
-                regressor::with_predictions(input, self.target, others, cx)
-            }
+            None => regressor::with_predictions(input, self.target, others, cx),
         }
     }
 }
@@ -236,8 +238,9 @@ struct Learned {
     device: Device,
     seed: u64,
     interval: Option<Interval>,
-    /// Of an interval.
-    reach: Reach,
+    /// Of an interval: of each number that a row gets.
+    #[serde(default)]
+    reaches: Vec<Reach>,
     history: Vec<Epoch>,
     epoch: u64,
 }
@@ -360,7 +363,7 @@ pub(crate) fn fit(
         device,
         seed,
         interval,
-        reach: Reach::default(),
+        reaches: Vec::new(),
         history: trained.history,
         epoch: trained.epoch,
     };
@@ -370,13 +373,13 @@ pub(crate) fn fit(
             &tensors.0,
         ))
     };
-    if let (Some(interval), Aim::Numbers { list: None, .. }) = (interval, &learned.aim) {
+    if let (Some(interval), Aim::Numbers { .. }) = (interval, &learned.aim) {
         // How far off it is is seen on rows that it did not learn from, where there are some.
         let (frame, truth) = match (validation, &held_out_truth) {
             (Some(frame), Some(truth)) => (frame, truth),
             _ => (train, &truth),
         };
-        learned.reach = reach(&learned, interval, &state(&learned)?, &frame.data, truth)?;
+        learned.reaches = reaches(&learned, interval, &state(&learned)?, &frame.data, truth)?;
     }
     state(&learned)
 }
@@ -494,47 +497,54 @@ impl Reach {
     }
 }
 
-/// How wide intervals must be to hold their share of these rows.
-fn reach(
+/// How wide intervals must be to hold their share of these rows: for each number that a row gets.
+fn reaches(
     learned: &Learned,
     interval: Interval,
     state: &State,
     frame: &DataFrame,
     truth: &Truth,
-) -> Result<Reach> {
-    let Truth::Targets { numbers, .. } = truth else {
-        return Ok(Reach::default());
+) -> Result<Vec<Reach>> {
+    let Truth::Targets { numbers, width } = truth else {
+        return Ok(Vec::new());
     };
-    let rows = numbers.len();
     let model = lesson::open(&learned.load(Some(interval)), state)?;
     let answers = lesson::answers(&model, &learned.input, frame)?;
-    let outputs = lesson::numbers(&answers, "outputs", interval.draws as usize * rows)?;
-    let errors: Vec<f64> = mean_of(outputs, rows)
+    let outputs = lesson::numbers(&answers, "outputs", interval.draws as usize * numbers.len())?;
+    let errors: Vec<f64> = mean_of(outputs, numbers.len())
         .iter()
         .zip(numbers)
         .map(|(mean, truth)| (mean - f64::from(*truth)).abs())
         .collect();
-    let squares: f64 = errors.iter().map(|error| error * error).sum();
-    let mut reach = Reach {
-        noise: (squares / rows.max(1) as f64).sqrt(),
-        deviations: 0.0,
-    };
-    let mut shares: Vec<f64> = errors
-        .iter()
-        .enumerate()
-        .map(|(row, error)| {
-            let of_row: Vec<f64> = outputs.iter().skip(row).step_by(rows).copied().collect();
-            error / reach.deviation(&of_row).max(f64::MIN_POSITIVE)
-        })
-        .collect();
-    shares.sort_by(f64::total_cmp);
-    // One row more than there are: the share holds for the next row too (Vovk and others, 2005).
-    let place = ((rows as f64 + 1.0) * interval.level).ceil() as usize;
-    reach.deviations = shares
-        .get(place.clamp(1, rows.max(1)) - 1)
-        .copied()
-        .unwrap_or_default();
-    Ok(reach)
+    let of_each = (0..*width).map(|place| {
+        let places = || (place..numbers.len()).step_by(*width);
+        let rows = places().count();
+        let squares: f64 = places().map(|at| errors[at].powi(2)).sum();
+        let mut reach = Reach {
+            noise: (squares / rows.max(1) as f64).sqrt(),
+            deviations: 0.0,
+        };
+        let mut shares: Vec<f64> = places()
+            .map(|at| {
+                let deviation = reach.deviation(&drawn(outputs, at, numbers.len()));
+                errors[at] / deviation.max(f64::MIN_POSITIVE)
+            })
+            .collect();
+        shares.sort_by(f64::total_cmp);
+        // One row more than there are: the share holds for the next row too (Vovk and others, 2005).
+        let last = ((rows as f64 + 1.0) * interval.level).ceil() as usize;
+        reach.deviations = shares
+            .get(last.clamp(1, rows.max(1)) - 1)
+            .copied()
+            .unwrap_or_default();
+        reach
+    });
+    Ok(of_each.collect())
+}
+
+/// What each network drawn says at this place of `count`.
+fn drawn(outputs: &[f64], place: usize, count: usize) -> Vec<f64> {
+    outputs.iter().skip(place).step_by(count).copied().collect()
 }
 
 /// A network in the library that predicts what it has learned.
@@ -567,6 +577,9 @@ impl Learned {
 pub(crate) fn load(version: u32, state: &State) -> Result<Box<dyn Predictor>> {
     let learned: Learned = state.data(version)?;
     let model = lesson::open(&learned.load(learned.interval), state)?;
+    if learned.interval.is_some() && learned.reaches.len() != learned.width() {
+        return Err(Error::State("the intervals do not fit the network".into()));
+    }
     Ok(Box::new(Supervised { learned, model }))
 }
 
@@ -597,32 +610,32 @@ impl Predictor for Supervised {
             } => {
                 let own = |number: f64| number * scale + center;
                 let predictions: Vec<f64> = mean.iter().map(|number| own(*number)).collect();
-                let series = Series::new(PREDICTION.into(), predictions);
-                match (list, self.learned.interval) {
-                    (Some(length), _) => {
-                        let shape = [rows, *length].map(|side| ReshapeDimension::new(side as i64));
-                        Ok(vec![series.reshape_array(&shape)?.into_column()])
-                    }
-                    (None, None) => Ok(vec![series.into_column()]),
-                    (None, Some(_)) => {
-                        let reach = self.learned.reach;
-                        let (lower, upper): (Vec<f64>, Vec<f64>) = mean
-                            .iter()
-                            .enumerate()
-                            .map(|(row, mean)| {
-                                let of_row: Vec<f64> =
-                                    outputs.iter().skip(row).step_by(rows).copied().collect();
-                                let reach = reach.deviations * reach.deviation(&of_row);
-                                (own(mean - reach), own(mean + reach))
-                            })
-                            .unzip();
-                        Ok(vec![
-                            series.into_column(),
-                            PolarsColumn::new(LOWER.into(), lower),
-                            PolarsColumn::new(UPPER.into(), upper),
-                        ])
-                    }
+                let mut columns = vec![(PREDICTION, predictions)];
+                if self.learned.interval.is_some() {
+                    let (lower, upper): (Vec<f64>, Vec<f64>) = mean
+                        .iter()
+                        .enumerate()
+                        .map(|(place, mean)| {
+                            let reach = self.learned.reaches[place % width];
+                            let deviation = reach.deviation(&drawn(outputs, place, rows * width));
+                            let reach = reach.deviations * deviation;
+                            (own(mean - reach), own(mean + reach))
+                        })
+                        .unzip();
+                    columns.extend([(LOWER, lower), (UPPER, upper)]);
                 }
+                let columns = columns.into_iter().map(|(name, numbers)| {
+                    let series = Series::new(name.into(), numbers);
+                    Ok(match list {
+                        Some(length) => {
+                            let shape =
+                                [rows, *length].map(|side| ReshapeDimension::new(side as i64));
+                            series.reshape_array(&shape)?.into_column()
+                        }
+                        None => series.into_column(),
+                    })
+                });
+                columns.collect()
             }
         }
     }

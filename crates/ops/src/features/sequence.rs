@@ -5,15 +5,15 @@ use std::{collections::BTreeSet, sync::Arc};
 use polars::{
     lazy::dsl::apply_multiple,
     prelude::{
-        Column as PolarsColumn, DataFrame, DataType, Expr, Field, GroupsIndicator, IntoColumn,
-        LazyFrame, NamedFrom, PolarsError, PolarsResult, ReshapeDimension, Series,
+        BooleanChunked, Column as PolarsColumn, DataFrame, DataType, Expr, Field, GroupsIndicator,
+        IntoColumn, LazyFrame, NamedFrom, PolarsError, PolarsResult, ReshapeDimension, Series,
     },
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    CheckContext, Column, Local, Operation, Relational, Result, Schema, Shape, Stage, path,
-    register_kind, type_name,
+    CheckContext, Column, Local, Operation, Problem, Relational, Result, Schema, Shape, Stage,
+    path, register_kind, type_name,
 };
 
 use crate::columns::{self, Names};
@@ -24,6 +24,10 @@ use crate::columns::{self, Names};
 /// steps × columns, oldest first. Where a group has fewer rows by then, the missing ones are as the oldest that there is
 /// (`start: repeat`), or zeros. Rows stay in their place, and rows of one time follow each other in row order. Steps count rows, not
 /// time: `clean.resample_time` makes them equal. Rows to score need the rows before them. A null or not-a-number is an error.
+///
+/// With `ahead` it is the `steps` rows after each row, the next one first, as a list of numbers: what a model learns to say that
+/// forecasts several steps at once. Give the column the role `target`. It is null where fewer rows follow; drop such rows for
+/// training (`clean.drop_nulls`).
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Sequence {
@@ -39,6 +43,9 @@ struct Sequence {
     /// What stands where there were no rows yet.
     #[serde(default)]
     start: Start,
+    /// Whether it is the rows after each row, of one column, instead of the row and those before it.
+    #[serde(default)]
+    ahead: bool,
     /// The new column.
     #[serde(default = "sequence")]
     name: String,
@@ -70,6 +77,9 @@ impl Sequence {
     }
 
     fn dtype(&self) -> DataType {
+        if self.ahead {
+            return DataType::Array(Box::new(DataType::Float32), self.steps);
+        }
         let step = DataType::Array(Box::new(DataType::Float32), self.columns.iter().count());
         DataType::Array(Box::new(step), self.steps)
     }
@@ -102,6 +112,23 @@ impl Stage for Sequence {
             by.find(input, &path!["by"], cx);
         }
         columns::time_column(self.over.as_deref(), input, path!["over"], cx);
+        if self.ahead && self.columns.iter().count() > 1 {
+            cx.report(
+                Problem::error(
+                    "several-columns",
+                    path!["columns"],
+                    "what follows is a list of the numbers of one column",
+                )
+                .help("name one, or make a sequence of each"),
+            );
+        }
+        if self.ahead && self.start == Start::Zero {
+            cx.report(Problem::error(
+                "unused-param",
+                path!["start"],
+                "nothing stands for rows that do not follow: the list is null",
+            ));
+        }
         columns::is_free(input, &self.name, path!["name"], cx);
         self.output(input)
     }
@@ -130,6 +157,7 @@ impl Relational for Sequence {
             keys: by.len(),
             steps: self.steps,
             start: self.start,
+            ahead: self.ahead,
         });
         let arguments: Vec<Expr> = reads
             .iter()
@@ -148,7 +176,10 @@ impl Relational for Sequence {
             Ok(frame.with_columns([sequences.alias(name.as_str())]))
         };
         Ok(vec![Operation::Local(Local {
-            name: "put the last rows beside each",
+            name: match self.ahead {
+                true => "put the next rows beside each",
+                false => "put the last rows beside each",
+            },
             reads: reads.into_iter().collect::<BTreeSet<_>>(),
             keeps_rows: true,
             schema: self.output(input),
@@ -162,6 +193,7 @@ struct Window {
     keys: usize,
     steps: usize,
     start: Start,
+    ahead: bool,
 }
 
 impl Window {
@@ -186,25 +218,46 @@ impl Window {
             )));
         }
         let mut made = vec![0.0_f32; rows * self.steps * width];
+        let mut is_whole = vec![true; rows];
         for mut group in groups(keys, rows)? {
             group.sort_by_key(|row| times.get(*row));
             for (place, row) in group.iter().enumerate() {
                 let own = &mut made[row * self.steps * width..(row + 1) * self.steps * width];
+                is_whole[*row] = !self.ahead || place + self.steps < group.len();
                 for (step, slot) in own.chunks_exact_mut(width).enumerate() {
-                    let back = self.steps - 1 - step;
-                    let from = match place.checked_sub(back) {
-                        Some(earlier) => group[earlier],
-                        None if self.start == Start::Repeat => group[0],
-                        None => continue,
+                    let Some(from) = self.from(&group, place, step) else {
+                        continue;
                     };
                     slot.copy_from_slice(&numbers[from * width..(from + 1) * width]);
                 }
             }
         }
-        let shape = [rows, self.steps, width].map(|side| ReshapeDimension::new(side as i64));
-        Ok(Series::new("sequence".into(), made)
-            .reshape_array(&shape)?
-            .into_column())
+        let mut shape = vec![rows, self.steps, width];
+        if self.ahead {
+            shape.pop();
+        }
+        let shape: Vec<ReshapeDimension> = shape
+            .into_iter()
+            .map(|side| ReshapeDimension::new(side as i64))
+            .collect();
+        let made = Series::new("sequence".into(), made).reshape_array(&shape)?;
+        if is_whole.iter().all(|is_whole| *is_whole) {
+            return Ok(made.into_column());
+        }
+        let none = Series::full_null("sequence".into(), rows, made.dtype());
+        let is_whole = BooleanChunked::new("".into(), is_whole);
+        Ok(made.zip_with(&is_whole, &none)?.into_column())
+    }
+
+    /// The row that stands at a step of the sequence of the group's row at this place.
+    fn from(&self, group: &[usize], place: usize, step: usize) -> Option<usize> {
+        if self.ahead {
+            return group.get(place + 1 + step).copied();
+        }
+        match (place + step + 1).checked_sub(self.steps) {
+            Some(earlier) => Some(group[earlier]),
+            None => (self.start == Start::Repeat).then(|| group[0]),
+        }
     }
 }
 
@@ -337,6 +390,38 @@ mod tests {
             ]
         );
         assert!(made(params, rows().head(Some(0))).expect("none").is_empty());
+    }
+
+    #[test]
+    fn the_next_rows_of_the_group_come_nearest_first() {
+        let stage: Sequence =
+            stage("{columns: load, by: machine, over: at, steps: 2, ahead: true, name: next}");
+        let operations = stage
+            .lower(&[Schema::from_polars(rows().schema())])
+            .expect("lowered");
+        let Some(Operation::Local(local)) = operations.first() else {
+            panic!("no work");
+        };
+        let found = (local.apply)(rows().lazy())
+            .expect("applied")
+            .collect()
+            .expect("rows");
+        let next = found.column("next").expect("made");
+        assert_eq!(next.dtype(), &stage.dtype());
+        assert_eq!(next.null_count(), 4);
+        // The row of machine a at time 1.
+        assert_eq!(
+            next.get(1).expect("a row").to_string(),
+            "[20.0, 30.0]",
+            "{next:?}"
+        );
+        let bad: Sequence = crate::columns::testing::stage(
+            "{columns: [load, at], over: at, steps: 2, ahead: true, start: zero}",
+        );
+        assert_eq!(
+            codes(&bad, &readings()),
+            ["several-columns", "unused-param"]
+        );
     }
 
     #[test]

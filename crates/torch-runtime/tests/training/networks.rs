@@ -254,18 +254,36 @@ fn a_sequence_is_said_step_by_step() {
         ],
         "level",
     );
+    let numbers = |column: &PolarsColumn| {
+        assert_eq!(column.len(), 300);
+        let exploded = column.explode(polars::prelude::ExplodeOptions {
+            empty_as_null: true,
+            keep_nulls: true,
+        });
+        floats(&exploded.expect("numbers"))
+    };
     let params = "{input: flow, units: [12], epochs: 40, optimizer: {adam: {learning_rate: 0.02}}}";
     let state = learn("model.torch.rnn", params, &train, None);
     let found = answers("model.torch.rnn", params, &state, &train.data);
-    assert_eq!(found[0].len(), 300);
-    let found = found[0].explode(polars::prelude::ExplodeOptions {
-        empty_as_null: true,
-        keep_nulls: true,
-    });
-    let found = floats(&found.expect("numbers"));
     let truth: Vec<f64> = sums.iter().copied().map(f64::from).collect();
-    let explained = determination(&found, &truth);
+    let explained = determination(&numbers(&found[0]), &truth);
     assert!(explained > 0.97, "R² {explained}");
+    // Each step has an interval of its own.
+    let params = "{input: flow, units: [12], epochs: 20, dropout: 0.05, recurrent_dropout: 0.05, interval: 0.8, samples: 20, \
+                  optimizer: {adam: {learning_rate: 0.02}}}";
+    let state = learn("model.torch.rnn", params, &train, None);
+    let found = answers("model.torch.rnn", params, &state, &train.data);
+    let (lower, upper) = (numbers(&found[1]), numbers(&found[2]));
+    for step in 0..6 {
+        let inside = (step..truth.len())
+            .step_by(6)
+            .filter(|at| lower[*at] <= truth[*at] && truth[*at] <= upper[*at])
+            .count();
+        assert!(
+            (225..=255).contains(&inside),
+            "step {step}: {inside} of 300"
+        );
+    }
 }
 
 /// One number that says nothing, and a target: what is learned is its best constant.
