@@ -183,6 +183,7 @@ golden! {
     idx_count_mismatch
     sink_into_missing_parent
     sink_images_to_csv
+    sink_duration_to_csv
     expectation_broken
     expectation_without_rule
     expectation_wrong_type

@@ -275,3 +275,90 @@ stages:
         }
     }
 }
+
+#[test]
+fn categories_that_training_did_not_see_are_counted() {
+    let project = Project::with(
+        "\
+pipeline: shops
+columns:
+  sold: {role: target}
+stages:
+  - source.csv: {path: rows.csv}
+  - split.column: {column: part}
+  - features.one_hot: {columns: shop, unknown: ignore}
+  - features.frequency: {columns: town}
+  - features.target_encode: {columns: street, task: regression}
+  - sink.ndjson: {path: rows.ndjson}
+",
+    );
+    let rows: Vec<String> = (0..12)
+        .map(|row| match row % 2 {
+            0 => format!("train,a,b,c,{row}.5"),
+            _ => format!("train,d,e,f,{row}.5"),
+        })
+        .chain(["new,b,c", "a,new,c", "new,new,new", "a,b,"].map(|new| format!("test,{new},1.5")))
+        .collect();
+    project.write(
+        "rows.csv",
+        format!("part,shop,town,street,sold\n{}\n", rows.join("\n")),
+    );
+    let told: Vec<Value> = stages(&project)
+        .into_iter()
+        .flat_map(|stage| stage["changes"].as_array().cloned().unwrap_or_default())
+        .map(|change| json!([change["column"], change["unseen"]]))
+        .collect();
+    assert_eq!(
+        told,
+        [json!(["shop", 2]), json!(["town", 2]), json!(["street", 1])]
+    );
+    let outcome = project
+        .takt(["run", "pipeline.yaml", "--fresh"])
+        .run()
+        .succeeded();
+    assert!(
+        outcome.stdout.contains("shop: 2 not seen in training"),
+        "{}",
+        outcome.stdout
+    );
+}
+
+#[test]
+fn numbers_that_json_cannot_hold_are_counted() {
+    let project = Project::with(
+        "pipeline: numbers\nstages:\n  - source.csv: {path: rows.csv}\n  - sink.ndjson: {path: rows.ndjson}\n",
+    );
+    // However they are written, they are numbers.
+    project.write("rows.csv", "x,y\n1.5,1\nnan,2\nInfinity,3\n,4\n");
+    let changes = stages(&project)[1]["changes"].clone();
+    let made = json!([{"column": "x", "changed": 2, "nulls_made": 2, "nulls_filled": 0}]);
+    assert_eq!(changes, made);
+    let written = project.read("rows.ndjson");
+    assert_eq!(written.matches("\"x\":null").count(), 3, "{written}");
+}
+
+#[test]
+fn rows_of_all_inputs_go_into_a_union() {
+    let project = Project::with(
+        "pipeline: both\nstages:\n  - source.csv: {path: rows.csv}\n    id: one\n  - source.csv: {path: rows.csv}\n    id: other\n  - clean.union: {}\n    from: [one, other]\n    id: both\n  - sink.ndjson: {path: rows.ndjson}\n",
+    );
+    project.write("rows.csv", "x\n1\n2\n3\n");
+    let union = &stages(&project)[2];
+    assert_eq!([&union["rows_in"], &union["rows_out"]], [6, 6]);
+}
+
+#[test]
+fn a_number_without_room_in_half_the_size_is_told() {
+    let spec = |on_error: &str| {
+        format!(
+            "pipeline: narrow\nstages:\n  - source.csv: {{path: rows.csv}}\n  - clean.cast: {{columns: {{x: f32}}, on_error: \"{on_error}\"}}\n  - sink.parquet: {{path: rows.parquet}}\n"
+        )
+    };
+    let project = Project::with(&spec("null"));
+    project.write("rows.csv", "x\n1.5\n1e300\ninf\n");
+    let made = json!([{"column": "x", "changed": 1, "nulls_made": 1, "nulls_filled": 0}]);
+    assert_eq!(stages(&project)[1]["changes"], made);
+    project.write("pipeline.yaml", spec("error"));
+    let outcome = project.takt(["run", "pipeline.yaml"]).run().ended_with(1);
+    assert!(outcome.stderr.contains("1e300"), "{}", outcome.stderr);
+}

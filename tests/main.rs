@@ -16,6 +16,7 @@ mod databases;
 mod diagnostics;
 mod differential;
 mod digits;
+mod examples;
 mod expectations;
 #[cfg(unix)]
 mod faults;

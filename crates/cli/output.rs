@@ -276,7 +276,8 @@ pub(crate) fn figure(value: f64) -> String {
     } else if value != 0.0 && (value.abs() < 1e-3 || value.abs() >= 1e6) {
         format!("{value:.3e}")
     } else {
-        format!("{value:.4}")
+        // No figure is minus nothing.
+        format!("{:.4}", value + 0.0)
     }
 }
 

@@ -423,6 +423,16 @@ fn lost_and_changed(stage: &StageSummary) -> String {
         if changes.nulls_filled > 0 {
             details.push(format!("{} from null", thousands(changes.nulls_filled)));
         }
+        if changes.unseen > 0 {
+            details.push(format!(
+                "{} not seen in training",
+                thousands(changes.unseen)
+            ));
+        }
+        if changes.changed == 0 && !details.is_empty() {
+            parts.push(format!("{}: {}", column.column, details.join(", ")));
+            continue;
+        }
         let details = if details.is_empty() {
             String::new()
         } else {

@@ -203,6 +203,11 @@ pub trait Estimator: Send + Sync {
     fn fit(&self, train: &Frame, cx: &mut FitContext<'_>) -> Result<State>;
     /// The operations that apply what was learned.
     fn lower(&self, state: &State, inputs: &[Schema]) -> Result<Vec<Operation>>;
+    /// Columns with the categories that training saw, as text, where others are taken for something else: they are counted.
+    fn seen(&self, state: &State) -> Result<Vec<(String, Vec<String>)>> {
+        let _ = state;
+        Ok(Vec::new())
+    }
     /// Whether each row stays when it is applied. Where not, scoring starts below it, as below a filter.
     fn keeps_rows(&self) -> bool {
         true
@@ -290,6 +295,10 @@ pub trait Sink: Send + Sync {
     fn stream(&self, rows: LazyFrame, cx: &SourceContext<'_>) -> Option<Result<Output>> {
         let _ = (rows, cx);
         None
+    }
+    /// Whether NaN and infinity stay what they are; the run tells how many became null where not.
+    fn holds_not_finite(&self) -> bool {
+        true
     }
     /// Writes all rows, at once or not at all (a temporary name, then renamed); answers where they are.
     fn write(&self, frame: &Frame, cx: &SourceContext<'_>) -> Result<Output>;

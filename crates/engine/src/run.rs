@@ -846,7 +846,15 @@ impl<'a> Run<'a> {
             _ if stage.kind.name.starts_with("clean.") => {
                 tally.count_changes(operations, frames, schemas)
             }
-            Shape::Estimator(_) => tally.count_nulls_made(|_| true, operations, frames, schemas),
+            Shape::Estimator(estimator) => {
+                let mut frames = frames.to_vec();
+                if let (Some(state), [first, ..]) = (&self.states[index], frames.as_mut_slice()) {
+                    let mut seen = estimator.seen(state).at(index)?;
+                    seen.retain(|(name, _)| schemas[0].column(name).is_some());
+                    *first = tally.count_unseen(first.clone(), seen);
+                }
+                tally.count_nulls_made(|_| true, operations, &frames, schemas)
+            }
             Shape::Relational(relational) if !relational.looks_at_other_rows() => {
                 let may_lose = Expression::may_lose_values;
                 tally.count_nulls_made(may_lose, operations, frames, schemas)
@@ -1378,7 +1386,10 @@ impl<'a> Run<'a> {
         };
         let input = self.input(index);
         let schema = self.schema(input)?;
-        let frame = self.frame(input)?;
+        let mut frame = self.frame(input)?;
+        if !sink.holds_not_finite() {
+            frame = self.tallies[index].count_not_finite(frame, &schema);
+        }
         let began = self.started(index);
         let run_key = match &self.options.run_key {
             // Other sinks, of this pipeline or another, may write to the same place under the same key.
@@ -1610,8 +1621,25 @@ impl<'a> Run<'a> {
         Ok(found)
     }
 
+    /// Rows that went in: of the first input, or of all inputs that the stage puts one below the other.
     fn rows_in(&self, index: usize) -> Option<u64> {
-        let mut input = *self.plan.stages[index].inputs.first()?;
+        let inputs = &self.plan.stages[index].inputs;
+        let union = self.planned_operations(index).and_then(|operations| {
+            operations
+                .into_iter()
+                .find_map(|operation| match operation {
+                    Operation::Union { others } => Some(others),
+                    _ => None,
+                })
+        });
+        let first = self.rows_of(*inputs.first()?)?;
+        union.into_iter().flatten().try_fold(first, |rows, other| {
+            Some(rows + self.rows_of(*inputs.get(other)?)?)
+        })
+    }
+
+    /// Rows that came out of the stage.
+    fn rows_of(&self, mut input: usize) -> Option<u64> {
         loop {
             if let Some(counted) = self.tallies[input].rows() {
                 return Some(counted);
@@ -1659,7 +1687,7 @@ impl<'a> Run<'a> {
             changes: tally
                 .changes()
                 .into_iter()
-                .filter(|(_, changes)| changes.changed > 0)
+                .filter(|(_, changes)| changes.changed > 0 || changes.unseen > 0)
                 .map(|(column, changes)| ColumnChanges { column, changes })
                 .collect(),
             seconds: self.seconds[index],

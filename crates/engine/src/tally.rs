@@ -1,7 +1,7 @@
 //! Counts rows and changed values while they go by inside a query.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -32,6 +32,13 @@ pub struct Changes {
     pub nulls_made: u64,
     /// Cells that were null and are not any more.
     pub nulls_filled: u64,
+    /// Cells with a category that training did not see, which is taken for something else.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub unseen: u64,
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Which query of a run is at work: what a stage counted in an earlier one does not add up with what it counts now.
@@ -122,6 +129,7 @@ impl Tally {
             known.1.changed += changes.changed;
             known.1.nulls_made += changes.nulls_made;
             known.1.nulls_filled += changes.nulls_filled;
+            known.1.unseen += changes.unseen;
         });
     }
 
@@ -198,6 +206,81 @@ impl Tally {
             None,
             Some("watch nulls"),
         )
+    }
+
+    /// Counts the values of these columns that are none of the categories seen in training.
+    pub(crate) fn count_unseen(
+        self: &Arc<Self>,
+        frame: LazyFrame,
+        seen: Vec<(String, Vec<String>)>,
+    ) -> LazyFrame {
+        if seen.is_empty() {
+            return frame;
+        }
+        let counted: Vec<Expr> = seen
+            .into_iter()
+            .map(|(name, categories)| {
+                let (tally, of) = (Arc::clone(self), name.clone());
+                let categories: HashSet<String> = categories.into_iter().collect();
+                let watch = move |columns: &mut [Column]| {
+                    let unseen = unseen(&columns[0], &categories)?;
+                    if unseen > 0 {
+                        let changes = Changes {
+                            unseen,
+                            ..Changes::default()
+                        };
+                        tally.add_changes(&of, changes);
+                    }
+                    Ok(std::mem::take(&mut columns[0]))
+                };
+                map_multiple(watch, [column(&name)], |_, fields| Ok(fields[0].clone())).alias(&name)
+            })
+            .collect();
+        // The rows must be those of this stage: see `count_rows`.
+        frame
+            .with_columns(counted)
+            .map(Ok, PASSES, None, Some("count unseen"))
+    }
+
+    /// Counts the numbers that are NaN or infinite: they go no further, into a place that has no word for them.
+    pub(crate) fn count_not_finite(
+        self: &Arc<Self>,
+        frame: LazyFrame,
+        schema: &Schema,
+    ) -> LazyFrame {
+        let floats = schema.columns.iter().filter(|held| held.dtype.is_float());
+        let counted: Vec<Expr> = floats
+            .map(|held| {
+                let (tally, of) = (Arc::clone(self), held.name.clone());
+                map_multiple(
+                    move |columns| {
+                        let numbers = columns[0].as_materialized_series();
+                        let lost = numbers
+                            .is_finite()?
+                            .iter()
+                            .flatten()
+                            .filter(|is| !is)
+                            .count();
+                        if lost > 0 {
+                            let changes = Changes {
+                                changed: lost as u64,
+                                nulls_made: lost as u64,
+                                ..Changes::default()
+                            };
+                            tally.add_changes(&of, changes);
+                        }
+                        Ok(std::mem::take(&mut columns[0]))
+                    },
+                    [column(&held.name)],
+                    |_, fields| Ok(fields[0].clone()),
+                )
+                .alias(&held.name)
+            })
+            .collect();
+        match counted.as_slice() {
+            [] => frame,
+            _ => frame.with_columns(counted),
+        }
     }
 
     /// The operations on the frames as [`local::apply`] does them, with every value counted that they change in columns
@@ -288,7 +371,7 @@ impl Tally {
                     let changes = Changes {
                         changed: nulls_made,
                         nulls_made,
-                        nulls_filled: 0,
+                        ..Changes::default()
                     };
                     tally.add_changes(&of, changes);
                 }
@@ -312,6 +395,21 @@ fn nulls_made(column: &Column, sources: &[Column]) -> u64 {
         &made & &source.is_not_null()
     });
     made.num_trues() as u64
+}
+
+/// Values that are none of these categories; null is none.
+fn unseen(column: &Column, categories: &HashSet<String>) -> PolarsResult<u64> {
+    let texts = column.cast(&DataType::String)?;
+    let (mut last, mut is_last_unseen, mut count) = (None, false, 0);
+    for text in texts.str()?.iter().flatten() {
+        // Neighbours are often equal.
+        if last != Some(text) {
+            is_last_unseen = !categories.contains(text);
+            last = Some(text);
+        }
+        count += u64::from(is_last_unseen);
+    }
+    Ok(count)
 }
 
 /// More rows of a query; those of an earlier one do not count.
@@ -495,6 +593,7 @@ fn changes(before: &Column, after: &Column) -> PolarsResult<Changes> {
         changed,
         nulls_made,
         nulls_filled,
+        unseen: 0,
     })
 }
 
@@ -559,7 +658,8 @@ mod tests {
             Changes {
                 changed: 3,
                 nulls_made: 0,
-                nulls_filled: 1
+                nulls_filled: 1,
+                unseen: 0,
             }
         );
         assert_eq!(
@@ -567,7 +667,8 @@ mod tests {
             Changes {
                 changed: 2,
                 nulls_made: 2,
-                nulls_filled: 0
+                nulls_filled: 0,
+                unseen: 0,
             }
         );
         assert_eq!((changes.len(), tally.rows()), (2, Some(4)));

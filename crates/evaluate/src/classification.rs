@@ -225,12 +225,7 @@ impl Classification {
         let Some(labels) = known_labels(input).filter(|labels| labels.len() > 2) else {
             return;
         };
-        let given = [
-            ("cost", self.cost.is_some()),
-            ("positive", self.positive.is_some()),
-            ("threshold", self.threshold != Threshold::default()),
-        ];
-        for (param, _) in given.into_iter().filter(|(_, given)| *given) {
+        for param in self.for_two_classes() {
             cx.report(Problem::error(
                 "not-binary",
                 path![param],
@@ -240,6 +235,19 @@ impl Classification {
                 ),
             ));
         }
+    }
+
+    /// The given params that only two classes have a use for.
+    fn for_two_classes(&self) -> impl Iterator<Item = &'static str> {
+        let given = [
+            ("cost", self.cost.is_some()),
+            ("positive", self.positive.is_some()),
+            ("threshold", self.threshold != Threshold::default()),
+        ];
+        given
+            .into_iter()
+            .filter(|(_, is_given)| *is_given)
+            .map(|(param, _)| param)
     }
 
     fn task(&self, input: &Schema) -> Task {
@@ -332,6 +340,12 @@ impl Evaluate for Classification {
 
     fn evaluate(&self, frame: &Frame, seed: u64) -> Result<Evaluation> {
         let rows = Rows::read(frame, self)?;
+        // A check may not know the classes.
+        if let (None, Some(param)) = (&rows.positive, self.for_two_classes().next()) {
+            return Err(Error::data(format!(
+                "`{param}` is for two classes, and the target has others"
+            )));
+        }
         let parts = Parts::of(frame, self.part)?;
         let judged = rows.select(&parts.judged);
         let baseline = rows.select(parts.baseline()).constant();

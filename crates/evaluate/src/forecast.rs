@@ -490,8 +490,16 @@ impl Rows {
         };
         let wape = skill("wape", errors.wape(), baseline.wape());
         let rmse = skill("rmse", errors.rmse(), baseline.rmse());
-        list.add("wape_skill", wape, no_naive);
-        list.add("rmse_skill", rmse, no_naive);
+        for (name, skill, naive) in [
+            ("wape_skill", wape, baseline.wape()),
+            ("rmse_skill", rmse, baseline.rmse()),
+        ] {
+            let why = match naive {
+                Some(0.0) => "the naive forecast makes no error",
+                _ => no_naive,
+            };
+            list.add(name, skill, why);
+        }
         list
     }
 }

@@ -288,7 +288,8 @@ pub(crate) fn figure(value: f64) -> String {
     } else if value != 0.0 && value.abs() < 0.001 {
         format!("{value:.3e}")
     } else {
-        format!("{value:.4}")
+        // No figure is minus nothing.
+        format!("{:.4}", value + 0.0)
     }
 }
 

@@ -73,7 +73,8 @@ impl Stage for Baseline {
         let is_number = output
             .column(classifier::PREDICTION)
             .is_some_and(|column| column.dtype.is_float());
-        if self.numbers == Middle::Median && !is_number && !output.incomplete {
+        let is_known = !output.incomplete || output.facts.lacks_classes_only;
+        if self.numbers == Middle::Median && !is_number && is_known {
             cx.report(
                 Problem::error(
                     "unused-param",

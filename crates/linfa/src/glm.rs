@@ -121,6 +121,16 @@ impl Stage for Glm {
                         type_name(&column.dtype)
                     ),
                 )),
+                Some(_)
+                    if classifier::target_name(self.target.as_ref(), input).as_ref()
+                        == Some(name) =>
+                {
+                    cx.report(Problem::error(
+                        "duplicate-column",
+                        path!["exposure"],
+                        format!("the exposure `{name}` is the target itself"),
+                    ));
+                }
                 Some(_) => {}
             }
         }

@@ -128,9 +128,28 @@ impl Format {
         }
         columns
             .into_iter()
-            .filter(|(_, dtype)| dtype.is_nested() || **dtype == DataType::Binary)
-            .map(|(name, dtype)| format!("CSV cannot hold column `{name}` ({})", type_name(dtype)))
+            .filter(|(_, dtype)| {
+                let is_plain = !dtype.is_nested() && !matches!(dtype, DataType::Duration(_));
+                !is_plain || **dtype == DataType::Binary
+            })
+            .map(|(name, dtype)| {
+                let seconds = match dtype {
+                    DataType::Duration(_) => {
+                        format!("; `extract(epoch from {name})` makes seconds of it")
+                    }
+                    _ => String::new(),
+                };
+                format!(
+                    "CSV cannot hold column `{name}` ({}){seconds}",
+                    type_name(dtype)
+                )
+            })
             .collect()
+    }
+
+    /// Whether NaN and infinity can be written: JSON has no word for them.
+    pub(crate) fn holds_not_finite(self) -> bool {
+        !matches!(self, Self::Json | Self::Ndjson)
     }
 }
 

@@ -16,6 +16,8 @@ use taktline_torch as _;
 mod networks;
 #[path = "training/pytorch.rs"]
 mod pytorch;
+#[path = "training/quality.rs"]
+mod quality;
 #[path = "training/synthesis.rs"]
 mod synthesis;
 

@@ -308,6 +308,15 @@ impl Part {
     }
 }
 
+/// The number of a column of numbers, as it is there.
+fn own_number(frame: &DataFrame, column: &str, row: usize) -> Option<f64> {
+    let column = frame.column(column).ok()?;
+    if !column.dtype().is_primitive_numeric() {
+        return None;
+    }
+    column.get(row).ok()?.extract::<f64>()
+}
+
 impl Input {
     /// What these columns give of each row.
     pub(crate) fn of(parts: Vec<Part>) -> Self {
@@ -391,11 +400,18 @@ impl Input {
                 place % self.row_length().max(1),
             );
             let column = self.column_of(item);
-            return Err(Error::data(format!(
-                "`{column}` is {} in row {}; a network needs numbers",
-                rows[place],
-                row + 1
-            )));
+            let single = "; a network needs numbers that single precision can hold";
+            return Err(Error::data(match own_number(frame, column, row) {
+                Some(number) if number.is_finite() => format!(
+                    "`{column}` is {number:e} in row {}{single} (up to 3e38)",
+                    row + 1
+                ),
+                _ => format!(
+                    "`{column}` is {} in row {}; a network needs numbers",
+                    rows[place],
+                    row + 1
+                ),
+            }));
         }
         Ok(rows)
     }

@@ -145,7 +145,7 @@ fn gently() -> Optimizer {
 
 register_kind! {
     Gan, "balance.gan", version: 1,
-    example: "- balance.gan: {target: is_fraud, ratio: 0.1, steps: 3000, seed: 7}",
+    example: "- balance.gan: {target: is_fraud, ratio: 0.1, steps: 300, seed: 7}",
 }
 
 /// How often an image's sides are halved.

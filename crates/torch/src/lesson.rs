@@ -184,6 +184,9 @@ pub(crate) fn row_weights(frame: &Frame) -> Result<Option<Vec<f32>>> {
             "the weight `{name}` is not a number from 0 up in row {}",
             row + 1
         ))),
+        None if !weights.is_empty() && weights.iter().all(|weight| *weight == Some(0.0)) => Err(
+            Error::data(format!("every row has the weight 0 (`{name}`)")),
+        ),
         None => Ok(Some(weights.into_iter().flatten().collect())),
     }
 }

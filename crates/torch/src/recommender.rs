@@ -166,6 +166,32 @@ impl Recommender {
         }
     }
 
+    /// Reports what this network or feedback does not use.
+    fn check_unused(&self, cx: &mut CheckContext<'_>) {
+        let is_factorization = self.network == Meeting::Factorization;
+        let unused = [
+            (
+                "negatives",
+                self.feedback == Feedback::Explicit && self.negatives != four(),
+                "`feedback: implicit`",
+            ),
+            (
+                "regularization",
+                !is_factorization && self.regularization != two_hundredths(),
+                "`network: factorization`",
+            ),
+            (
+                "hidden",
+                is_factorization && self.hidden != one_of_64(),
+                "`network: two_tower`",
+            ),
+        ];
+        for (param, _, place) in unused.into_iter().filter(|(_, is_unused, _)| *is_unused) {
+            let message = format!("`{param}` is for {place}");
+            cx.report(Problem::error("unused-param", path![param], message).help("leave it out"));
+        }
+    }
+
     fn network(&self, users: usize, items: usize) -> Network {
         let (of_users, of_items) = (self.user_features.len(), self.item_features.len());
         let layers = match self.network {
@@ -251,6 +277,11 @@ impl Stage for Recommender {
         check_library(cx);
         self.check_key("user", &self.user, input, cx);
         self.check_key("item", &self.item, input, cx);
+        if self.user == self.item {
+            let message = format!("`{}` cannot name both user and item", self.item);
+            cx.report(Problem::error("duplicate-column", path!["item"], message));
+        }
+        self.check_unused(cx);
         self.settings().check(cx);
         for (param, place, name) in self.features_of() {
             match input.column(name) {
@@ -465,16 +496,19 @@ fn item_table(items: &Known, pairs: &Pairs) -> Vec<f32> {
     table
 }
 
-/// Rows of implicit feedback with items that were not taken among them, and which is which.
+/// Rows of implicit feedback with items that were not taken among them, here or in `others`, and which is which.
 fn with_negatives(
     pairs: &Pairs,
+    others: &Pairs,
     table: &[f32],
     items: usize,
     each: usize,
     seed: u64,
 ) -> (Pairs, Vec<i64>, Vec<usize>) {
     let mut taken: BTreeSet<(usize, usize)> = BTreeSet::new();
-    taken.extend(pairs.users.iter().copied().zip(pairs.items.iter().copied()));
+    for pairs in [pairs, others] {
+        taken.extend(pairs.users.iter().copied().zip(pairs.items.iter().copied()));
+    }
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
     let width = table.len() / (items + 1).max(1);
     let mut all = Pairs {
@@ -563,7 +597,7 @@ impl Model for Recommender {
             learned.learn_scale(&ratings(&train.data, target)?);
         }
         let examples = |frame: &Frame, seed: u64| -> Result<(Vec<f32>, Truth, Option<Vec<f32>>)> {
-            let pairs = Pairs::of(&learned.users, &learned.items, &frame.data)?;
+            let own = Pairs::of(&learned.users, &learned.items, &frame.data)?;
             let weights = row_weights(frame)?;
             match (self.feedback, &target) {
                 (Feedback::Explicit, Some(target)) => {
@@ -571,16 +605,12 @@ impl Model for Recommender {
                         .iter()
                         .map(|rating| ((rating - learned.center) / learned.scale) as f32)
                         .collect();
-                    Ok((
-                        pairs.inputs(),
-                        Truth::Targets { numbers, width: 1 },
-                        weights,
-                    ))
+                    Ok((own.inputs(), Truth::Targets { numbers, width: 1 }, weights))
                 }
                 _ => {
                     let count = learned.items.names.len();
                     let (all, labels, rows) =
-                        with_negatives(&pairs, &table, count, self.negatives, seed);
+                        with_negatives(&own, &pairs, &table, count, self.negatives, seed);
                     let weights =
                         weights.map(|weights| rows.iter().map(|row| weights[*row]).collect());
                     Ok((all.inputs(), Truth::Labels(labels), weights))

@@ -26,14 +26,14 @@ network_params! { epochs: "crate::settings::twenty", batch_size: "crate::setting
 /// `features.mfcc` make, or of plain steps. The network goes through a sequence step by step and remembers (long short-term
 /// memory, Hochreiter and Schmidhuber, 1997; or gated recurrent units, Cho and others, 2014); what it remembers at the end
 /// goes through dense layers. Where the target is a list of as many numbers as the sequence has steps, it says one after each
-/// step; a target that is a list of another length is said at the end. Predictions are then lists too, judged by
-/// `evaluate.regression`.
+/// step, knowing the steps up to there (`list` says otherwise); a target that is a list of another length is said at the end.
+/// Predictions are then lists too, and so are `lower` and `upper`; `evaluate.regression` judges them.
 ///
 /// `dropout` and `recurrent_dropout` are those of Gal and Ghahramani (2016): one mask a sequence, the same at every step. With
 /// `interval`, predictions of numbers are the mean over networks that dropout draws, and `lower` and `upper` enclose the true value
 /// with that probability: they are as far away as the spread of those networks and the remaining noise say, times what was
 /// needed on the validation rows (split conformal prediction, Vovk and others, 2005; without a validation part on the training
-/// rows, which is too hopeful). Classes get the mean of the probabilities.
+/// rows, which is too hopeful).
 ///
 /// A column with role `weight` says how much each row counts. The same seed gives the same weights, to the bit, on one machine
 /// with one number of cores.
@@ -69,6 +69,8 @@ struct Rnn {
     #[serde(default)]
     #[schemars(length(max = 20), inner(range(min = 1, max = 1_000_000)))]
     hidden: Vec<usize>,
+    /// When the numbers of a list are said. Default: one after each step where there are as many, else all at the end.
+    list: Option<Saying>,
     /// The share of true values that should lie between `lower` and `upper`; no interval, where not given.
     #[schemars(extend("exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]
     interval: Option<f64>,
@@ -96,6 +98,16 @@ enum Cell {
     Lstm,
     /// Gated recurrent units.
     Gru,
+}
+
+/// When the numbers of a list are said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Saying {
+    /// One after each step, from the steps up to there.
+    EachStep,
+    /// All from the whole sequence.
+    AtEnd,
 }
 
 fn one_of_64() -> Vec<usize> {
@@ -148,8 +160,8 @@ impl Rnn {
     }
 
     fn layers(&self, steps: usize, ending: Ending) -> Vec<Layer> {
-        let is_stepwise =
-            matches!(ending, Ending::Numbers(numbers) if numbers == steps && steps > 1);
+        let is_stepwise = self.list != Some(Saying::AtEnd)
+            && matches!(ending, Ending::Numbers(numbers) if numbers == steps && steps > 1);
         let mut layers = Vec::new();
         if let Some(filters) = self.filters {
             layers.push(Layer::Conv(Conv {
@@ -229,6 +241,22 @@ impl Stage for Rnn {
                 )
                 .help("write `dropout: 0.2` and `recurrent_dropout: 0.2`"),
             );
+        }
+        if let (Some(shape), Some(Saying::EachStep)) = (&shape, self.list) {
+            let numbers = match subject.ending {
+                Some((Ending::Numbers(numbers), _)) => numbers,
+                _ => 1,
+            };
+            if numbers != shape[0] {
+                let message = format!(
+                    "`each_step` says as many numbers as a sequence has steps ({}), and the target has {numbers}",
+                    shape[0]
+                );
+                cx.report(
+                    Problem::error("wrong-length", path!["list"], message)
+                        .help("leave `list` out: the numbers are then said at the end"),
+                );
+            }
         }
         if let Some(shape) = shape {
             let layers = self.layers(shape[0], subject.likely_ending());

@@ -258,6 +258,7 @@ fn cast(expr: Expr, from: &DataType, to: &DataType, strict: bool) -> Expr {
             .convert_time_zone(there.clone())
             .cast(Datetime(*unit, Some(there.clone()))),
         (Date | Datetime(_, None), Datetime(_, Some(_))) => convert(expr, from, to),
+        (DataType::Float64, DataType::Float32) => kernels::narrowed(expr, strict),
         _ => plain(expr, to),
     }
 }

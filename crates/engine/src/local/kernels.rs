@@ -285,6 +285,30 @@ pub(super) fn checked_sum(sum: Expr, approximate: Expr) -> Expr {
     )
 }
 
+/// Real numbers of half the size; one that has no room there does not become infinite, but null, or an error.
+pub(super) fn narrowed(operand: Expr, strict: bool) -> Expr {
+    map_multiple(
+        move |columns: &mut [Column]| {
+            let numbers = columns[0].f64()?;
+            let narrow = |number: f64| -> PolarsResult<Option<f32>> {
+                let narrowed = number as f32;
+                match narrowed.is_infinite() && number.is_finite() {
+                    true if strict => Err(unreadable(&format!("{number:e}"), "an f32")),
+                    true => Ok(None),
+                    false => Ok(Some(narrowed)),
+                }
+            };
+            let result: Float32Chunked = numbers
+                .iter()
+                .map(|number| number.map_or(Ok(None), narrow))
+                .collect::<PolarsResult<_>>()?;
+            Ok(result.with_name(numbers.name().clone()).into_column())
+        },
+        [operand],
+        field(DataType::Float32),
+    )
+}
+
 /// `true`, `t`, `yes`, `1` and their opposites, in any case.
 pub(super) fn text_to_bool(operand: Expr, strict: bool) -> Expr {
     map_multiple(

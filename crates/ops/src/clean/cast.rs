@@ -13,7 +13,8 @@ use crate::{column_type::ColumnType, columns};
 
 /// Change the types of columns.
 ///
-/// Text becomes a number, date or datetime where it reads as one; numbers become other numbers where they fit.
+/// Text becomes a number, date or datetime where it reads as one; numbers become other numbers where they fit. Text with space
+/// around it reads as no number: `clean.trim` takes it away.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Cast {

@@ -12,7 +12,8 @@ use crate::columns;
 
 /// Keep only rows for which a condition is true.
 ///
-/// A condition that is null for a row, because it compares with null, is not true: the row goes.
+/// A condition that is null for a row, because it compares with null, is not true: the row goes. Not-a-number is larger than
+/// every other number, as in `features.derive`: `amount > 0` keeps it.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Filter {

@@ -16,6 +16,9 @@ use crate::columns::{self, Names};
 /// The rows after it are the groups, in the order in which they first appear: the columns of `by`, then the aggregates. Null
 /// is a group like any other. Without `by` all rows are one group, and even of no rows at all there is one. Below a split,
 /// rows of different parts are never put together: a group that has rows in two parts becomes two rows.
+///
+/// Aggregates pass over null. NaN is a number: sums, means and deviations of it are NaN, `median` and `quantile` order it above all
+/// others, `max` and `min` pass over it.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Aggregate {

@@ -27,7 +27,7 @@ const VERSION: u32 = 1;
 /// Cut number columns into bins: ages into age bands.
 ///
 /// The edges between the bins are learned from the training rows or given. A number beyond the first or last edge is in the end
-/// bin, however far. Null and not-a-number become null. Where many rows hold the same number, equal edges become one, so that
+/// bin, however far. Null and not-a-number become null; not-a-number in a training row is an error. Where many rows hold the same number, equal edges become one, so that
 /// there are fewer bins than asked for.
 ///
 /// Bins are numbered 0, 1, 2 from the least numbers on, or get labels such as `<= 18`, `(18, 65]` and `> 65`.

@@ -18,7 +18,7 @@ use crate::columns;
 ///
 /// Each part becomes a column named after both: `at_hour`. With `cyclic`, a part that comes round again becomes two
 /// columns, `at_hour_sin` and `at_hour_cos`, a point on a circle, so that 23 o'clock is as near to 0 as 1 o'clock is; a
-/// linear model needs this, a tree does not. Of a time with a zone the parts are those of its own clock and calendar; `zone`
+/// linear model needs this, a tree does not. The circle of the day of the month has 31 days, that of the year 365.2425. Of a time with a zone the parts are those of its own clock and calendar; `zone`
 /// takes another place's. Null gives null.
 ///
 /// `holidays` lists days, or names the date column of a second input, `from: [sales, holidays]`, which may list a day twice.

@@ -103,7 +103,15 @@ pub(super) fn constant(column: &Column, category: &str) -> Result<Literal> {
     };
     match &column.dtype {
         DataType::Boolean => category.parse().map(Literal::Bool).map_err(|_| unfit()),
-        dtype if dtype.is_integer() => category.parse().map(Literal::Int).map_err(|_| unfit()),
+        dtype if dtype.is_integer() => category.parse().map(Literal::Int).map_err(|_| {
+            match category.parse::<u64>() {
+                Ok(_) => Error::data(format!(
+                    "`{category}` of `{}` is beyond the whole numbers that can be told apart here; make text of the column above (`clean.cast`)",
+                    column.name
+                )),
+                Err(_) => unfit(),
+            }
+        }),
         _ => Ok(Literal::Text(category.to_owned())),
     }
 }
@@ -116,7 +124,23 @@ pub(super) fn is_category(column: &Column, category: &str) -> Result<Expression>
     ))
 }
 
+/// As [`taktline_core::Estimator::seen`]: nothing, where an unseen value is an error anyway.
+pub(super) fn seen(
+    is_error: bool,
+    vocabularies: impl FnOnce() -> Result<Vec<Vocabulary>>,
+) -> Result<Vec<(String, Vec<String>)>> {
+    if is_error {
+        return Ok(Vec::new());
+    }
+    Ok(vocabularies()?
+        .into_iter()
+        .map(|vocabulary| (vocabulary.column, vocabulary.categories))
+        .collect())
+}
+
 /// An operation that fails on a value that is in no vocabulary, and says which one and where; null passes.
+///
+/// It is local, as no relational operation can fail on a value and name it.
 pub(super) fn refuse_unseen(vocabularies: &[Vocabulary], input: &Schema) -> Operation {
     let reads: BTreeSet<String> = vocabularies
         .iter()

@@ -23,7 +23,8 @@ use crate::columns;
 /// `is distinct from`, `between`, `in (…)`, `like`, `ilike`, `case when … then … else … end`, `cast(… as type)` or `::type`,
 /// `try_cast`, `at time zone 'Europe/Berlin'`. Names of columns are case-sensitive and stand in double quotes where they are no
 /// plain words: `"orig balance"`. `/` gives a real number, also between whole ones; whole numbers that grow too large are an error,
-/// never another number. Null in, null out, where nothing else is said.
+/// never another number. Null in, null out, where nothing else is said. Not-a-number equals itself and is larger than every other
+/// number, as in PostgreSQL: `x > 0` holds for it.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(transform = list_functions)]

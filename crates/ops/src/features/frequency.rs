@@ -144,6 +144,14 @@ impl Estimator for Frequency {
         State::from_data(VERSION, &learned)
     }
 
+    fn seen(&self, state: &State) -> Result<Vec<(String, Vec<String>)>> {
+        let learned = state.data::<Vec<Counts>>(VERSION)?;
+        Ok(learned
+            .into_iter()
+            .map(|counts| (counts.column, counts.categories))
+            .collect())
+    }
+
     fn lower(&self, state: &State, inputs: &[Schema]) -> Result<Vec<Operation>> {
         placement::one_after_the_other(
             state.data::<Vec<Counts>>(VERSION)?,

@@ -18,7 +18,8 @@ const VERSION: u32 = 1;
 /// Bring number columns into a range, from the least and largest value of the training rows.
 ///
 /// A later value outside of what training saw falls outside of the range too, unless `clip` says otherwise. A column that is
-/// the same in all training rows becomes the lower end of the range. Null stays null; columns become f64.
+/// the same in all training rows becomes the lower end of the range. Null stays null; columns become f64. NaN or infinity in a
+/// training row is an error; later NaN stays.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct MinMax {
@@ -95,9 +96,17 @@ fn clipped(value: Expression, low: f64, high: f64) -> Expression {
     let below = value
         .clone()
         .binary(BinaryOperator::Less, Expression::float(low));
+    // Not-a-number, which is larger than infinity, stays what it is.
     let above = value
         .clone()
-        .binary(BinaryOperator::Greater, Expression::float(high));
+        .binary(BinaryOperator::Greater, Expression::float(high))
+        .binary(
+            BinaryOperator::And,
+            value.clone().binary(
+                BinaryOperator::LessOrEqual,
+                Expression::float(f64::INFINITY),
+            ),
+        );
     Expression::Case {
         branches: vec![
             (below, Expression::float(low)),
@@ -211,6 +220,17 @@ mod tests {
         };
         assert_eq!(factor(0.0, 4.0), Expression::float(0.5));
         assert_eq!(factor(4.0, 4.0), Expression::float(1.0));
+    }
+
+    #[test]
+    fn clips_numbers_and_not_what_is_none() {
+        let train = df!("n" => [1.0, 2.0, 3.0]).expect("a frame");
+        let rows =
+            df!("n" => [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 9.0, 2.0]).expect("a frame");
+        let found =
+            fitted(&stage::<MinMax>("{columns: n, clip: true}"), &train, &rows).expect("rows");
+        let expected = df!("n" => [f64::NAN, 1.0, 0.0, 1.0, 0.5]).expect("a frame");
+        assert!(found.equals_missing(&expected), "{found}");
     }
 
     #[test]

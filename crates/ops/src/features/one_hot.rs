@@ -27,8 +27,8 @@ struct OneHot {
     /// What becomes of a value that no training row has.
     #[serde(default)]
     unknown: Unknown,
-    /// The most columns that one column may become. With `unknown: error` more categories are an error; else the most
-    /// frequent ones stay, and the rest count as unknown.
+    /// The most categories that get a column. With `unknown: error` more are an error; else the most frequent ones stay, and
+    /// the rest count as unknown: with `other` in one more column.
     #[serde(default = "max_categories")]
     #[schemars(range(min = 1, max = 10_000))]
     max_categories: usize,
@@ -223,6 +223,10 @@ impl Estimator for OneHot {
             vocabularies.push(self.learned(train, name)?);
         }
         State::from_data(VERSION, &vocabularies)
+    }
+
+    fn seen(&self, state: &State) -> Result<Vec<(String, Vec<String>)>> {
+        categories::seen(self.unknown == Unknown::Error, || state.data(VERSION))
     }
 
     fn lower(&self, state: &State, inputs: &[Schema]) -> Result<Vec<Operation>> {

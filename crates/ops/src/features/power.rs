@@ -22,7 +22,7 @@ const VERSION: u32 = 1;
 ///
 /// The transform of Yeo and Johnson (2000), "A new family of power transformations to improve normality or symmetry",
 /// takes any number, also negative ones; its exponent is the most likely one for the training rows. Null stays null;
-/// columns become f64. A column that is the same in all training rows is not bent.
+/// columns become f64. NaN or infinity in a training row is an error; later NaN stays. A column that is the same in all training rows is not bent.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Power {

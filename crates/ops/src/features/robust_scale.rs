@@ -18,7 +18,8 @@ const VERSION: u32 = 1;
 /// Bring number columns to median 0 and interquartile range 1, as learned from the training rows: outliers count little.
 ///
 /// Each value loses the median and is divided by the distance between the two quantiles. A column whose quantiles are equal
-/// only loses its median. Null stays null; columns become f64. Quantiles lie between two values by linear interpolation.
+/// only loses its median. Null stays null; columns become f64. NaN or infinity in a
+/// training row is an error; later NaN stays. Quantiles lie between two values by linear interpolation.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RobustScale {

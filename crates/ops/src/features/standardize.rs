@@ -18,7 +18,8 @@ const VERSION: u32 = 1;
 /// Bring number columns to mean 0 and standard deviation 1, as learned from the training rows.
 ///
 /// Each value loses the mean and is divided by the standard deviation (of the rows at hand: divided by n). A column that is
-/// the same in all training rows only loses its mean. Null stays null; columns become f64.
+/// the same in all training rows only loses its mean. Null stays null; columns become f64. NaN or infinity in a
+/// training row is an error; later NaN stays.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Standardize {

@@ -426,6 +426,12 @@ impl Estimator for TargetEncode {
             }))
     }
 
+    fn seen(&self, state: &State) -> Result<Vec<(String, Vec<String>)>> {
+        categories::seen(self.unknown == Unknown::Error, || {
+            Ok(state.data::<Learned>(VERSION)?.columns)
+        })
+    }
+
     fn lower(&self, state: &State, inputs: &[Schema]) -> Result<Vec<Operation>> {
         let input = columns::input(inputs);
         let learned: Learned = state.data(VERSION)?;

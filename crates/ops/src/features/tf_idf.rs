@@ -6,8 +6,8 @@ use std::{
 };
 
 use polars::{
-    lazy::dsl::{col, lit},
-    prelude::{DataType, Expr, Float32Type},
+    lazy::dsl::{col, lit, when},
+    prelude::{DataType, Expr, Float32Type, NULL},
 };
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -263,9 +263,11 @@ impl TfIdf {
         for name in input.names() {
             if name == self.column {
                 columns.extend(terms.iter().zip(0_i64..).map(|(term, place)| {
-                    col(name)
-                        .arr()
-                        .get(lit(place), false)
+                    let weight = col(name).arr().get(lit(place), false);
+                    // An element of an array that is null is 0 otherwise.
+                    when(col(name).is_not_null())
+                        .then(weight)
+                        .otherwise(lit(NULL))
                         .alias(self.name(term))
                 }));
             } else {

@@ -241,6 +241,16 @@ impl Stage for Woe {
     }
 }
 
+fn vocabularies(learned: &[Evidence]) -> Vec<Vocabulary> {
+    learned
+        .iter()
+        .map(|evidence| Vocabulary {
+            column: evidence.column.clone(),
+            categories: evidence.categories.clone(),
+        })
+        .collect()
+}
+
 impl Estimator for Woe {
     fn fit_reads(&self, input: &Schema) -> BTreeSet<String> {
         answers::reads(
@@ -271,20 +281,19 @@ impl Estimator for Woe {
         State::from_data(VERSION, &learned)
     }
 
+    fn seen(&self, state: &State) -> Result<Vec<(String, Vec<String>)>> {
+        categories::seen(self.unknown == Unknown::Error, || {
+            Ok(vocabularies(&state.data::<Vec<Evidence>>(VERSION)?))
+        })
+    }
+
     fn lower(&self, state: &State, inputs: &[Schema]) -> Result<Vec<Operation>> {
         let input = columns::input(inputs);
         let learned: Vec<Evidence> = state.data(VERSION)?;
         let mut operations = Vec::new();
         if self.unknown == Unknown::Error {
-            let vocabularies = learned
-                .iter()
-                .map(|evidence| Vocabulary {
-                    column: evidence.column.clone(),
-                    categories: evidence.categories.clone(),
-                })
-                .collect();
             operations.push(categories::refuse_unseen(
-                &categories::present(vocabularies, input),
+                &categories::present(vocabularies(&learned), input),
                 input,
             ));
         }

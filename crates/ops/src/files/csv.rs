@@ -136,6 +136,14 @@ impl<'f> Sample<'f> {
                 (schema, rows)
             }
         };
+        if let Ok(known) = &rows
+            && let Some(tried) = self.with_odd_numbers(&schema, known)
+        {
+            let parsed = self.rows(&tried);
+            if parsed.is_ok() {
+                (schema, rows) = (tried, parsed);
+            }
+        }
         if rows.as_ref().is_ok_and(|rows| !may_hold_dates(rows)) {
             return Ok((schema, rows));
         }
@@ -153,6 +161,27 @@ impl<'f> Sample<'f> {
             }
         }
         Ok((schema, rows))
+    }
+
+    /// Columns told to be text that hold numbers alone, some of them written `nan` or `Infinity`, as numbers; none where there are none.
+    fn with_odd_numbers(&self, schema: &Schema, rows: &DataFrame) -> Option<Schema> {
+        let mut tried = schema.clone();
+        for column in rows.columns() {
+            let Ok(texts) = column.str() else { continue };
+            let (mut is_number, mut is_odd) = (false, false);
+            // What begins with a plus may be a telephone number.
+            let are_numbers = texts.iter().flatten().all(|text| {
+                let number = text.parse::<f64>().ok().filter(|_| !text.starts_with('+'));
+                is_number |= number.is_some_and(f64::is_finite);
+                is_odd |= number.is_some_and(|number| !number.is_finite());
+                number.is_some()
+            });
+            let is_told = are_numbers && is_number && is_odd;
+            if is_told && self.file.known_type(column.name()).is_none() {
+                tried.with_column(column.name().clone(), DataType::Float64);
+            }
+        }
+        (tried != *schema).then_some(tried)
     }
 
     /// The types of the first rows, where the whole sample agrees with them: telling types is slower than reading values by
@@ -576,6 +605,9 @@ fn locate_in(file: &RowFile, schema: &Schema, message: &str) -> Option<FileProbl
         None if dtype.is_integer() && is_whole(&text) => problem
             .note(format!("`{name}` holds whole numbers, and this one has no room in 64 bits"))
             .help(format!("declare `schema: {{{name}: text}}` where it names something, `u64` up to 18446744073709551615, or `f64` where its last digits do not matter")),
+        None if text.trim().parse::<f64>().is_ok() => problem
+            .note(format!("`{name}` is {} because the first {} rows are", type_name(dtype), thousands(file.sample_rows as u64)))
+            .help(format!("declare `schema: {{{name}: f64}}`")),
         None => problem
             .note(format!("`{name}` is {} because the first {} rows are", type_name(dtype), thousands(file.sample_rows as u64)))
             .help(format!("declare `schema: {{{name}: text}}`, or add it to `null_values` if it stands for a missing value")),

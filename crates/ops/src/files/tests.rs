@@ -384,8 +384,9 @@ fn types_are_those_of_the_whole_sample_whatever_its_first_rows_say() {
         ("7", "+8", DataType::String),
         ("7", " 8", DataType::String),
         ("7", "\"\"", DataType::String),
-        ("7.5", "nan", DataType::String),
-        ("7.5", "infinity", DataType::String),
+        ("nan", "infinity", DataType::String),
+        ("7.5", "nan", DataType::Float64),
+        ("7.5", "infinity", DataType::Float64),
         ("7.5", "NaN", DataType::Float64),
         ("7.5", "inf", DataType::Float64),
         // Nothing but the last row has a value.

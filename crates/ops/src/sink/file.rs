@@ -196,6 +196,10 @@ macro_rules! sink_of_rows {
                 Some(self.params().stream(rows, cx))
             }
 
+            fn holds_not_finite(&self) -> bool {
+                self.params().writing.format.holds_not_finite()
+            }
+
             fn write(
                 &self,
                 frame: &taktline_core::Frame,

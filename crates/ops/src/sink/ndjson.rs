@@ -9,7 +9,8 @@ use crate::files::{Format, Storage, Writing};
 
 /// Write the rows as newline-delimited JSON: an object a line.
 ///
-/// The file appears at once, when all rows are in it. JSON has no word for NaN and infinity: they are written as null.
+/// The file appears at once, when all rows are in it. JSON has no word for NaN and infinity: they are written as null, and
+/// the run's summary counts them.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Ndjson {

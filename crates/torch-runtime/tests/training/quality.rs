@@ -1,0 +1,367 @@
+//! Real rows held out: no worse than networks of the same form in PyTorch, which learned the same rows with the same settings.
+//! Figures of ten seeds each: tests/peers/networks_quality.py.
+
+use std::{collections::BTreeMap, io::Read, path::PathBuf};
+
+use flate2::read::GzDecoder;
+use serde_yaml::Value;
+
+use super::networks::{answers, arrays, floats};
+use super::*;
+
+fn repository(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(path)
+}
+
+/// The peer's params and its figures.
+fn peer(case: &str) -> (String, Vec<f64>) {
+    let file = repository("tests/data/networks/quality.json");
+    let text = std::fs::read_to_string(file).expect("the peer's figures");
+    // JSON is YAML.
+    let cases: BTreeMap<String, Value> = serde_yaml::from_str(&text).expect("figures");
+    let figures = cases[case]["figures"].as_sequence().expect("a list");
+    (
+        cases[case]["params"].as_str().expect("params").to_owned(),
+        figures
+            .iter()
+            .map(|figure| figure.as_f64().expect("a number"))
+            .collect(),
+    )
+}
+
+/// What the kind says of the judged rows, with each of these seeds.
+fn said(
+    kind: &str,
+    params: &str,
+    learned: &Frame,
+    judged: &DataFrame,
+    seeds: std::ops::RangeInclusive<u64>,
+) -> Vec<Vec<PolarsColumn>> {
+    seeds
+        .map(|seed| {
+            let stage = stage(kind, params);
+            let state = model(&*stage)
+                .fit(learned, None, &mut FitContext::quiet(seed))
+                .expect("trained");
+            answers(kind, params, &state, judged)
+        })
+        .collect()
+}
+
+fn column<'a>(found: &'a [PolarsColumn], name: &str) -> &'a PolarsColumn {
+    found
+        .iter()
+        .find(|column| column.name() == name)
+        .expect(name)
+}
+
+fn mean(figures: &[f64]) -> f64 {
+    figures.iter().sum::<f64>() / figures.len() as f64
+}
+
+/// Ours, on the mean, are no farther on the bad side of the peer's mean than three of its standard deviations.
+fn as_good(case: &str, ours: &[f64]) {
+    let (center, deviation, peers) = spread(case);
+    assert!(
+        mean(ours) >= center - 3.0 * deviation,
+        "{case}: {ours:?} beside {peers:?}"
+    );
+}
+
+/// Of errors.
+fn as_small(case: &str, ours: &[f64]) {
+    let (center, deviation, peers) = spread(case);
+    assert!(
+        mean(ours) <= center + 3.0 * deviation,
+        "{case}: {ours:?} beside {peers:?}"
+    );
+}
+
+fn spread(case: &str) -> (f64, f64, Vec<f64>) {
+    let (_, peers) = peer(case);
+    let center = mean(&peers);
+    let squares: f64 = peers.iter().map(|figure| (figure - center).powi(2)).sum();
+    let deviation = (squares / (peers.len() - 1) as f64).sqrt();
+    (center, deviation, peers)
+}
+
+/// The share of pairs of a positive and another row whose scores stand in the right order.
+fn roc_auc(scores: &[f64], is_positive: &[bool]) -> f64 {
+    let (mut right, mut pairs) = (0.0, 0.0);
+    for (score, _) in scores.iter().zip(is_positive).filter(|(_, is)| **is) {
+        for (other, _) in scores.iter().zip(is_positive).filter(|(_, is)| !**is) {
+            pairs += 1.0;
+            right += match score.total_cmp(other) {
+                std::cmp::Ordering::Greater => 1.0,
+                std::cmp::Ordering::Equal => 0.5,
+                std::cmp::Ordering::Less => 0.0,
+            };
+        }
+    }
+    right / pairs
+}
+
+fn rmse(found: &[f64], truth: &[f64]) -> f64 {
+    let squares: f64 = found.iter().zip(truth).map(|(f, t)| (f - t).powi(2)).sum();
+    (squares / truth.len() as f64).sqrt()
+}
+
+fn text(path: &str) -> String {
+    let bytes = std::fs::read(repository(path)).expect("a file");
+    let mut text = String::new();
+    match path.ends_with(".gz") {
+        true => GzDecoder::new(bytes.as_slice()).read_to_string(&mut text),
+        false => bytes.as_slice().read_to_string(&mut text),
+    }
+    .expect("text");
+    text
+}
+
+/// 569 tumours: the measurements of each, and whether it is malignant.
+fn tumours() -> (Vec<String>, Vec<Vec<f64>>, Vec<bool>) {
+    let text = text("datasets/medical/wdbc.csv");
+    let mut lines = text.lines();
+    let names = lines.next().expect("a header").split(',');
+    let (mut rows, mut is_malignant) = (Vec::new(), Vec::new());
+    for line in lines {
+        let (numbers, label) = line.rsplit_once(',').expect("fields");
+        rows.push(
+            numbers
+                .split(',')
+                .map(|number| number.parse().expect("a number"))
+                .collect(),
+        );
+        is_malignant.push(label == "M");
+    }
+    let names = names.take(30).map(str::to_owned).collect();
+    (names, rows, is_malignant)
+}
+
+/// The tumours as columns, scaled by the rows that are learned from; those, and the others.
+fn tumours_parted(
+    is_learned: impl Fn(usize, bool) -> bool,
+    target: Option<&str>,
+) -> (Frame, DataFrame, Vec<bool>) {
+    let (names, rows, is_malignant) = tumours();
+    let (learned, judged): (Vec<usize>, Vec<usize>) =
+        (0..rows.len()).partition(|row| is_learned(*row, is_malignant[*row]));
+    let mut columns = [Vec::new(), Vec::new()];
+    for (place, name) in names.iter().enumerate() {
+        let known: Vec<f64> = learned.iter().map(|row| rows[*row][place]).collect();
+        let center = mean(&known);
+        let squares: Vec<f64> = known.iter().map(|value| (value - center).powi(2)).collect();
+        let scale = mean(&squares).sqrt();
+        for (columns, part) in columns.iter_mut().zip([&learned, &judged]) {
+            let scaled: Vec<f64> = part
+                .iter()
+                .map(|row| (rows[*row][place] - center) / scale)
+                .collect();
+            columns.push(PolarsColumn::new(name.as_str().into(), scaled));
+        }
+    }
+    if let Some(target) = target {
+        for (columns, part) in columns.iter_mut().zip([&learned, &judged]) {
+            let labels: Vec<&str> = part
+                .iter()
+                .map(|row| if is_malignant[*row] { "M" } else { "B" })
+                .collect();
+            columns.push(PolarsColumn::new(target.into(), labels));
+        }
+    }
+    let [train, test] = columns;
+    let truth = judged.iter().map(|row| is_malignant[*row]).collect();
+    (
+        frame(train, target.unwrap_or_default()),
+        DataFrame::new(judged.len(), test).expect("a frame"),
+        truth,
+    )
+}
+
+#[test]
+fn networks_that_say_rows_again_find_tumours_as_those_of_pytorch() {
+    let is_learned = |row: usize, is_malignant: bool| row % 3 != 0 && !is_malignant;
+    let (train, test, truth) = tumours_parted(is_learned, None);
+    for case in ["autoencoder", "vae"] {
+        let (params, _) = peer(case);
+        let found = said(
+            &format!("model.torch.{case}"),
+            &params,
+            &train,
+            &test,
+            1..=3,
+        );
+        let ours: Vec<f64> = found
+            .iter()
+            .map(|found| roc_auc(&floats(column(found, "score")), &truth))
+            .collect();
+        as_good(case, &ours);
+    }
+}
+
+#[test]
+fn dense_layers_tell_tumours_apart_as_those_of_pytorch() {
+    let (train, test, truth) = tumours_parted(|row, _| row % 3 != 0, Some("diagnosis"));
+    let (params, _) = peer("mlp");
+    let found = said("model.torch.mlp", &params, &train, &test, 1..=3);
+    let ours: Vec<f64> = found
+        .iter()
+        .map(|found| roc_auc(&floats(column(found, "probability_M")), &truth))
+        .collect();
+    as_good("mlp", &ours);
+}
+
+/// Digits as images and as the mean of each line, and their labels.
+fn digits(rows: std::ops::Range<usize>) -> Frame {
+    const SIDE: usize = 28;
+    let bytes = |name: &str| {
+        let file = repository(&format!("datasets/mnist/digits-10k-{name}.gz"));
+        let file = std::fs::File::open(file).expect("a file");
+        let mut bytes = Vec::new();
+        GzDecoder::new(file)
+            .read_to_end(&mut bytes)
+            .expect("the whole file");
+        bytes
+    };
+    let images = &bytes("images-idx3-ubyte")[16..];
+    let labels = &bytes("labels-idx1-ubyte")[8..];
+    let pixels: Vec<f32> = images[rows.start * SIDE * SIDE..rows.end * SIDE * SIDE]
+        .iter()
+        .map(|pixel| f32::from(*pixel) / 255.0)
+        .collect();
+    let means = pixels
+        .chunks_exact(SIDE)
+        .map(|line| line.iter().sum::<f32>() / SIDE as f32)
+        .collect();
+    let labels: Vec<i64> = labels[rows].iter().map(|label| i64::from(*label)).collect();
+    frame(
+        vec![
+            image_column(pixels, SIDE),
+            arrays("row_means", means, &[SIDE]),
+            PolarsColumn::new("label".into(), labels),
+        ],
+        "label",
+    )
+}
+
+#[test]
+fn pictures_and_figures_together_tell_digits_as_in_pytorch() {
+    let (train, test) = (digits(0..2_000), digits(8_000..10_000));
+    let (params, _) = peer("multimodal");
+    let found = said("model.torch.multimodal", &params, &train, &test.data, 1..=2);
+    let truth = test.data.column("label").expect("labels");
+    let ours: Vec<f64> = found
+        .iter()
+        .map(|found| {
+            let told = column(found, "prediction").i64().expect("labels");
+            let right = told
+                .iter()
+                .zip(truth.i64().expect("labels").iter())
+                .filter(|(told, truth)| told == truth)
+                .count();
+            right as f64 / truth.len() as f64
+        })
+        .collect();
+    as_good("multimodal", &ours);
+}
+
+#[test]
+fn what_people_think_of_films_is_told_as_in_pytorch() {
+    let text = text("datasets/pulled/movielens-100k/ratings.csv");
+    let part = |is_judged: bool| {
+        let (mut users, mut films, mut ratings) = (Vec::new(), Vec::new(), Vec::new());
+        let rows = text.lines().skip(1).enumerate();
+        for (_, line) in rows.filter(|(row, _)| (row % 5 == 0) == is_judged) {
+            let mut fields = line.split(',').map(|field| field.parse::<i64>());
+            let mut next = || fields.next().expect("a field").expect("a number");
+            users.push(next());
+            films.push(next());
+            ratings.push(next() as f64);
+        }
+        frame(
+            vec![
+                PolarsColumn::new("user".into(), users),
+                PolarsColumn::new("film".into(), films),
+                PolarsColumn::new("rating".into(), ratings),
+            ],
+            "rating",
+        )
+    };
+    let (train, test) = (part(false), part(true));
+    assert_eq!((train.data.height(), test.data.height()), (80_000, 20_000));
+    let truth = floats(test.data.column("rating").expect("ratings"));
+    for case in ["matrix_factorisation", "two_tower"] {
+        let case = format!("recommender_{case}");
+        let (params, _) = peer(&case);
+        let found = said(
+            "model.torch.recommender",
+            &params,
+            &train,
+            &test.data,
+            1..=2,
+        );
+        let ours: Vec<f64> = found
+            .iter()
+            .map(|found| rmse(&floats(column(found, "prediction")), &truth))
+            .collect();
+        as_small(&case, &ours);
+    }
+}
+
+#[test]
+fn the_next_week_of_bakeries_is_told_as_in_pytorch() {
+    let days = text("datasets/retail/bakery_data.csv.gz");
+    let demand = text("datasets/retail/bakery_target.csv.gz");
+    let mut series: BTreeMap<(String, String), Vec<f32>> = BTreeMap::new();
+    for (day, demand) in days.lines().zip(demand.lines()).skip(1) {
+        let fields: Vec<&str> = day.split(',').collect();
+        let key = (fields[7].to_owned(), fields[8].to_owned());
+        let demand = demand.parse().expect("a number");
+        series.entry(key).or_default().push(demand);
+    }
+    let count = series.values().next().expect("a series").len();
+    let first_judged = count * 8 / 10;
+    let part = |is_judged: bool| {
+        let (mut histories, mut weeks) = (Vec::new(), Vec::new());
+        for demand in series.values() {
+            assert_eq!(demand.len(), count);
+            for day in (28..count - 6).step_by(7) {
+                let is_wanted = match is_judged {
+                    true => day >= first_judged,
+                    false => day + 6 < first_judged,
+                };
+                if is_wanted {
+                    histories.extend(demand[day - 28..day].iter().map(|demand| demand / 100.0));
+                    weeks.extend(&demand[day..day + 7]);
+                }
+            }
+        }
+        let columns = vec![
+            arrays("history", histories, &[28]),
+            arrays("week", weeks, &[7]),
+        ];
+        frame(columns, "week")
+    };
+    let (train, test) = (part(false), part(true));
+    assert_eq!((train.data.height(), test.data.height()), (14_070, 3_570));
+    let numbers = |column: &PolarsColumn| {
+        let options = polars::prelude::ExplodeOptions {
+            empty_as_null: true,
+            keep_nulls: true,
+        };
+        let all = column.explode(options).expect("numbers");
+        floats(
+            &all.cast(&polars::prelude::DataType::Float64)
+                .expect("numbers"),
+        )
+    };
+    let truth = numbers(test.data.column("week").expect("weeks"));
+    let (params, _) = peer("rnn_sequence");
+    let found = said("model.torch.rnn", &params, &train, &test.data, 1..=2);
+    let ours: Vec<f64> = found
+        .iter()
+        .map(|found| rmse(&numbers(column(found, "prediction")), &truth))
+        .collect();
+    as_small("rnn_sequence", &ours);
+}
