@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Peak memory of a pipeline of relational stages against the size of its input: once streaming, once with a stage (a lag over
-# all rows) that needs them in memory. Prints a line a size, and megabytes a million rows between the two largest sizes.
+# Peak memory of a pipeline of relational stages against the size of its input: streaming from Parquet and from CSV, and with a stage
+# (a lag over all rows) that needs them in memory. Prints a line a size, and megabytes a million rows between the two largest sizes.
 #
 #   benches/streaming.sh [MILLIONS…]      (default: 1 4 8 16)
 #
@@ -27,14 +27,17 @@ stages:
   - source.synthetic.payments: {rows: "${rows}"}
     id: payments
   - sink.parquet: {path: payments.parquet}
+  - {sink.csv: {path: payments.csv}, from: payments}
 YAML
-for mode in streaming in_memory; do
-    lag=
-    [[ $mode = streaming ]] || lag='  - features.lag: {over: payment_id, columns: [amount]}'
+modes=(streaming streaming_csv in_memory)
+for mode in "${modes[@]}"; do
+    lag='' format=parquet
+    [[ $mode != streaming_csv ]] || format=csv
+    [[ $mode != in_memory ]] || lag='  - features.lag: {over: payment_id, columns: [amount]}'
     cat >$mode.yaml <<YAML
 pipeline: ${mode//_/-}
 stages:
-  - source.parquet: {path: payments.parquet}
+  - source.$format: {path: payments.$format}
     id: payments
   - clean.fill_null: {columns: balance_after, value: 0}
   - features.derive: {log_amount: ln(amount + 1), share: amount / (balance_before + 1)}
@@ -47,7 +50,7 @@ done
 for millions in "${sizes[@]}"; do
     "$takt" run make.yaml --param rows=$((millions * 1000000)) >/dev/null 2>&1
     rm -rf .taktline
-    for mode in streaming in_memory; do
+    for mode in "${modes[@]}"; do
         python3 - "$millions" "$mode" "$takt" <<'PYTHON' | tee -a results
 import json
 import subprocess
@@ -82,12 +85,12 @@ import json
 import sys
 
 results = [json.loads(line) for line in open(sys.argv[1])]
-for mode in ["streaming", "in_memory"]:
+for mode in ["streaming", "streaming_csv", "in_memory"]:
     rows = [one for one in results if one["mode"] == mode]
     for one in rows:
-        print(f'{mode:10} {one["millions"]:4} million rows {one["seconds"]:7.1f} s  peak {one["VmHWM"]:8.0f} MB, without mapped files {one["RssAnon"]:8.0f} MB')
+        print(f'{mode:13} {one["millions"]:4} million rows {one["seconds"]:7.1f} s  peak {one["VmHWM"]:8.0f} MB, without mapped files {one["RssAnon"]:8.0f} MB')
     if len(rows) > 1:
         last, before = rows[-1], rows[-2]
         slope = (last["RssAnon"] - before["RssAnon"]) / (last["millions"] - before["millions"])
-        print(f"{mode:10} slope {slope:.1f} MB a million rows")
+        print(f"{mode:13} slope {slope:.1f} MB a million rows")
 PYTHON

@@ -316,7 +316,7 @@ fn picture(colour: [u8; 3]) -> Vec<u8> {
 }
 
 /// A WAV file of one channel and 16,000 samples a second.
-fn wav(samples: &[i16]) -> Vec<u8> {
+pub(crate) fn wav(samples: &[i16]) -> Vec<u8> {
     let size = 2 * u32::try_from(samples.len()).expect("a short sound");
     let mut bytes = b"RIFF".to_vec();
     bytes.extend((36 + size).to_le_bytes());

@@ -100,6 +100,88 @@ stages:
 ";
 const FORECASTS: &str = "evaluate.forecast: {by: [store, product], season: 7d}";
 
+/// What the shops sold of each of some products, as grades from 0 to 5, and what they had sold in the weeks before.
+const BEST_SELLERS: &str = "\
+columns:
+  grade: {role: target}
+  demand: {role: ignore}
+  date: {role: time}
+  store: {role: id}
+  product: {role: id}
+stages:
+  - source.csv: {path: datasets/retail/bakery_data.csv.gz}
+    id: days
+  - source.csv: {path: datasets/retail/bakery_target.csv.gz}
+    id: sales
+  - clean.align: {}
+    from: [days, sales]
+  - clean.filter: {where: store < 20 and date >= date '2018-06-01'}
+  - features.lag: {by: [store, product], columns: demand, steps: [7, 14]}
+  - clean.drop_nulls: {columns: [demand_lag_7, demand_lag_14]}
+    id: rows
+  - clean.rename: {columns: {demand_lag_7: last_week, demand_lag_14: two_weeks_ago}}
+  - features.derive: {grade: \"cast(least(floor(demand / 50), 5) as bigint)\"}
+  - split.time: {test: 0.2}
+";
+
+/// A third of the ratings of MovieLens, with what is known of people and films.
+#[cfg(feature = "torch")]
+const RATINGS: &str = "\
+columns:
+  rating: {role: target}
+  user: {role: id}
+  film: {role: id}
+stages:
+  - source.csv: {path: datasets/pulled/movielens-100k/ratings.csv}
+    id: ratings
+  - source.csv: {path: datasets/pulled/movielens-100k/users.csv}
+    id: people
+  - source.csv: {path: datasets/pulled/movielens-100k/films.csv}
+    id: films
+  - clean.sample: {rows: 33000, seed: 1}
+    id: some
+    from: ratings
+  - features.join: {on: user, how: left}
+    id: with_people
+    from: [some, people]
+  - features.join: {on: film, how: left}
+    from: [with_people, films]
+    id: rows
+  - features.derive:
+      age: cast(age as double) / 50
+      is_student: occupation = 'student'
+      drama: genres like '%Drama%'
+      comedy: genres like '%Comedy%'
+      horror: genres like '%Horror%'
+  - split.random: {test: 0.2}
+";
+
+/// Four weeks of a product in a bakery shop, and the week after them; every seventh day.
+#[cfg(feature = "torch")]
+const WEEKS: &str = "\
+columns:
+  next: {role: target}
+  demand: {role: ignore}
+  date: {role: time}
+  store: {role: id}
+  product: {role: id}
+stages:
+  - source.csv: {path: datasets/retail/bakery_data.csv.gz}
+    id: days
+  - source.csv: {path: datasets/retail/bakery_target.csv.gz}
+    id: sales
+  - clean.align: {}
+    from: [days, sales]
+  - clean.filter: {where: store < 4}
+  - features.derive: {hundreds: demand / 100, place: extract(epoch from date) / 86400}
+  - features.sequence: {columns: [hundreds, promotion_currentweek, is_holiday], by: [store, product], steps: 28, name: history}
+  - features.sequence: {columns: demand, by: [store, product], steps: 7, ahead: true, name: next}
+  - clean.drop_nulls: {columns: next}
+  - clean.filter: {where: place % 7 = 0 and place >= 28}
+    id: rows
+  - split.time: {test: 0.15, validation: 0.15}
+";
+
 /// 1,500 molecules: their fingerprints, and figures that are scaled.
 const MOLECULES: &str = "\
 columns:
@@ -144,6 +226,34 @@ cases! {
         judge: TELLS_TUMOURS,
         metric: "accuracy",
         bounds: 0.88..=1.0,
+    };
+    a_tree_says_how_strong_concrete_is: Case {
+        rows: CONCRETE,
+        model: "model.linfa.decision_tree: {max_depth: 8, min_samples_leaf: 3}",
+        judge: REGRESSION,
+        metric: "r2",
+        bounds: 0.65..=1.0,
+    };
+    boosted_trees_know_a_strength_that_one_of_ten_mixes_exceeds: Case {
+        rows: CONCRETE,
+        model: "model.boost.trees: {loss: {quantile: 0.9}, rounds: 150}",
+        judge: "evaluate.regression: {quantile: 0.9}",
+        metric: "pinball_skill",
+        bounds: 0.5..=1.0,
+    };
+    more_cement_makes_no_weaker_concrete: Case {
+        rows: CONCRETE,
+        model: "model.boost.trees: {rounds: 150, monotone: {cement: rising, age: rising}}",
+        judge: REGRESSION,
+        metric: "r2",
+        bounds: 0.85..=1.0,
+    };
+    boosted_trees_put_products_in_order: Case {
+        rows: BEST_SELLERS,
+        model: "model.boost.trees: {loss: ranking, group: [store, date], features: [last_week, two_weeks_ago], rounds: 40}",
+        judge: "evaluate.ranking: {group: [store, date], relevant_from: 3, k: 3}",
+        metric: "ndcg_at_3",
+        bounds: 0.85..=1.0,
     };
     a_forest_tells_tumours_apart: Case {
         rows: TUMOURS,
@@ -229,6 +339,13 @@ cases! {
         metric: "log_loss",
         bounds: 0.0..=0.25,
     };
+    probabilities_are_calibrated_by_steps: Case {
+        rows: TUMOURS,
+        model: "model.calibrate: {model: {model.linfa.naive_bayes: {positive: M}}, method: isotonic}",
+        judge: "evaluate.classification: {positive: M, calibration: {bins: 5}}",
+        metric: "brier",
+        bounds: 0.0..=0.07,
+    };
     deviations_from_the_middle_find_tumours: Case {
         rows: RARE_TUMOURS,
         model: "model.anomaly.robust_z: {contamination: 0.2}",
@@ -297,6 +414,24 @@ cases! {
         bounds: 0.85..=1.0,
     };
     #[cfg(feature = "torch")]
+    what_people_are_like_says_what_they_like: Case {
+        rows: RATINGS,
+        model: "model.torch.recommender: {user: user, item: film, network: two_tower, factors: 16, hidden: [32], user_features: [age, is_student], \
+                item_features: [drama, comedy, horror], epochs: 6, batch_size: 128, top: 3}",
+        judge: REGRESSION,
+        metric: "rmse_skill",
+        bounds: 0.08..=1.0,
+    };
+    #[cfg(feature = "torch")]
+    four_weeks_say_the_next: Case {
+        rows: WEEKS,
+        model: "model.torch.rnn: {input: history, units: [24], dropout: 0.05, recurrent_dropout: 0.05, interval: 0.8, samples: 10, epochs: 6, \
+                optimizer: {adam: {learning_rate: 0.01}}}",
+        judge: REGRESSION,
+        metric: "rmse_skill",
+        bounds: 0.3..=1.0,
+    };
+    #[cfg(feature = "torch")]
     fingerprints_and_figures_say_what_dissolves: Case {
         rows: MOLECULES,
         model: "model.torch.multimodal: {branches: [{input: smiles_fingerprint}, {input: [smiles_heavy_atoms, smiles_rings, \
@@ -331,6 +466,81 @@ fn what_puzzles_teach_is_a_start_for_reading_digits() {
     let reader = project(&READER.pipeline());
     reader.write("puzzles.safetensors", state);
     READER.is_within_bounds(&runs_and_scores(&reader));
+}
+
+/// How worn a part is, which a picture, a sound, a note and a number each tell a quarter of.
+#[test]
+#[cfg(feature = "torch")]
+fn pictures_sounds_notes_and_numbers_are_learned_together() {
+    const ROWS: usize = 300;
+    let _turn = crate::digits::turn();
+    let project = project(
+        "\
+pipeline: parts
+columns: {wear: {role: target}, file: {role: id}, number: {role: ignore}, duration: {role: ignore}}
+stages:
+  - source.idx: {images: pictures, labels: numbers, label_column: number}
+    id: pictures
+  - source.audio: {table: parts.csv, rate: 16000, seconds: 0.1}
+    id: sounds
+  - clean.align: {}
+    from: [pictures, sounds]
+    id: rows
+  - features.image: {}
+  - features.mel_spectrogram: {rate: 16000, n_fft: 512, hop: 256, mels: 16}
+  - features.hash_text: {column: note, buckets: 64}
+  - split.random: {test: 0.3}
+  - model.torch.multimodal: {branches: [{input: image}, {input: sound}, {input: note}, {input: [load]}], epochs: 30, batch_size: 16,
+      optimizer: {adam: {learning_rate: 0.003}}}
+    id: model
+  - evaluate.regression: {}
+    id: quality
+  - deploy.bundle: {}
+    from: model
+  - sink.parquet: {path: rows.parquet}
+    from: rows
+  - sink.parquet: {path: said.parquet}
+    from: model
+",
+    );
+    let mut state = 7_u32;
+    // Numerical Recipes' generator.
+    let mut noise = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        f64::from(state >> 8) / f64::from(1_u32 << 24)
+    };
+    let (mut pixels, mut table) = (Vec::new(), String::from("file,note,load,wear\n"));
+    for row in 0..ROWS {
+        let [is_right, is_high, is_loose] = [noise() > 0.5, noise() > 0.5, noise() > 0.5];
+        let bar = usize::from(is_right) * 4 + (noise() * 4.0) as usize;
+        pixels.extend((0..64).map(|pixel| {
+            let light = if pixel % 8 == bar { 150.0 } else { 0.0 };
+            (light + 100.0 * noise()) as u8
+        }));
+        let (phase, pitch) = (noise() * 6.0, if is_high { 3_000.0 } else { 800.0 });
+        let samples: Vec<i16> = (0..1_600)
+            .map(|sample| {
+                let angle = phase + f64::from(sample) * std::f64::consts::TAU * pitch / 16_000.0;
+                (6_000.0 * angle.sin() + 3_000.0 * (noise() - 0.5)) as i16
+            })
+            .collect();
+        project.write(&format!("{row}.wav"), crate::examples::wav(&samples));
+        let first = ["the part", "this one", "it"][(noise() * 3.0) as usize];
+        let what = if is_loose { "rattles" } else { "sits tight" };
+        let last = ["today", "again", "when warm"][(noise() * 3.0) as usize];
+        // As much variance as a truth value has.
+        let load = noise() * 3.0_f64.sqrt();
+        let told = [is_right, is_high, is_loose].map(|is| f64::from(u8::from(is)));
+        let wear = told.iter().sum::<f64>() + load;
+        table.push_str(&format!("{row}.wav,{first} {what} {last},{load},{wear}\n"));
+    }
+    project.write("parts.csv", table);
+    project.write("pictures", crate::data::idx(&[ROWS as u32, 8, 8], &pixels));
+    let numbers: Vec<u8> = (0..ROWS).map(|row| (row % 10) as u8).collect();
+    project.write("numbers", crate::data::idx(&[ROWS as u32], &numbers));
+    let r2 = runs_and_scores(&project).metrics("quality")["r2"];
+    // Without one of the four no more than 0.75 could be known.
+    assert!(r2 > 0.85, "R² {r2}");
 }
 
 impl Case {

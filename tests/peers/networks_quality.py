@@ -170,8 +170,8 @@ class Recurrent(nn.Module):
 
     def __init__(self, channels, units, numbers):
         super().__init__()
-        # PyTorch starts its recurrent layers as taktline does.
-        self.memory, self.last = nn.LSTM(channels, units, batch_first=True), dense(units, numbers)
+        # PyTorch starts both as taktline does.
+        self.memory, self.last = nn.LSTM(channels, units, batch_first=True), nn.Linear(units, numbers)
 
     def forward(self, sequences):
         return self.last(self.memory(sequences)[0][:, -1])

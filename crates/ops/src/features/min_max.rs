@@ -182,6 +182,7 @@ mod tests {
 
     use super::*;
     use crate::columns::testing::{codes, frame, passes, schema, stage, types};
+    use crate::testing::fitted;
 
     #[test]
     fn learns_the_ends() {
