@@ -70,7 +70,7 @@ fn every_shipped_pipeline_passes_its_tests() {
         .iter()
         .filter(|file| {
             let text = fs::read_to_string(file).expect("the pipeline");
-            // What scores with a registered model needs one: tests/schedules.rs trains it.
+            // What scores with a registered model needs one: tests/registry.rs trains it.
             (has_torch || !text.contains("model.torch.")) && !text.contains("model.registered:")
         })
         .collect();

@@ -58,6 +58,11 @@ fn a_pipeline_scores_with_the_model_in_production() {
         .takt(["models", "promote", "fraud-detection", "1"])
         .run()
         .succeeded();
+    let tested = project
+        .takt(["test", "fraud-scoring.yaml"])
+        .run()
+        .succeeded();
+    assert!(tested.stdout.contains("1 passed"), "{}", tested.stdout);
     let score = |hour: &str| {
         let hour = format!("hour={hour}");
         project

@@ -409,6 +409,20 @@ fn schedules_clipping_and_warmup_change_the_steps() {
         "epochs: 2, optimizer: {sgd: {learning_rate: 0.5}}, schedule: {step: {every: 1, factor: 0.000001}}",
     );
     assert!(length(&one, &stepped) < 1e-5 * whole);
+    let falling = trained(
+        "epochs: 2, optimizer: {sgd: {learning_rate: 0.5}}, schedule: {exponential: {factor: 0.000001}}",
+    );
+    assert!(length(&one, &falling) < 1e-5 * whole);
+    // Steps that are far too long make the loss larger: from the third epoch on there are none any more.
+    let leaping = |epochs: u64, schedule: &str| {
+        trained(&format!(
+            "epochs: {epochs}, keep: last, optimizer: {{sgd: {{learning_rate: 50}}}}{schedule}"
+        ))
+    };
+    let plateau = ", schedule: {plateau: {patience: 1, factor: 0.000001}}";
+    let two = leaping(2, "");
+    assert!(length(&two, &leaping(3, "")) > whole);
+    assert!(length(&two, &leaping(3, plateau)) < 1e-3 * whole);
     assert!(
         length(
             &one,
@@ -550,8 +564,15 @@ fn mirrored_images_cannot_be_told_from_which_side_they_are() {
         certain < 0.2,
         "mirrored half of the time, both sides look alike, yet it is {certain} sure"
     );
-    let (_, certain) = share_right("{rotate: 180}");
-    assert!(certain < 0.25, "{certain}");
+    // A turn and noise that drowns all leave no side either; a shift by half leaves less of it.
+    for (augment, most) in [
+        ("{rotate: 180}", 0.25),
+        ("{noise: 20}", 0.3),
+        ("{shift: 0.5}", 0.45),
+    ] {
+        let (_, certain) = share_right(augment);
+        assert!(certain < most, "{augment}: {certain}");
+    }
 }
 
 #[test]
