@@ -203,6 +203,7 @@ golden! {
     #[cfg(feature = "torch")]
     NETWORKS:
     conv_larger_than_input
+    initial_weights_no_weights
     pool_larger_than_input
     class_count
     dense_before_flatten

@@ -362,3 +362,22 @@ fn a_number_without_room_in_half_the_size_is_told() {
     let outcome = project.takt(["run", "pipeline.yaml"]).run().ended_with(1);
     assert!(outcome.stderr.contains("1e300"), "{}", outcome.stderr);
 }
+
+#[test]
+fn a_sum_beyond_64_bits_is_an_error_and_no_other_number() {
+    for by in ["by: shop, ", ""] {
+        let project = Project::with(&format!(
+            "pipeline: sums\nstages:\n  - source.csv: {{path: rows.csv}}\n  - features.aggregate: {{{by}aggregate: {{s: sum(x)}}}}\n  - sink.csv: {{path: out.csv}}\n"
+        ));
+        project.write(
+            "rows.csv",
+            "shop,x\na,9223372036854775807\na,9223372036854775807\n",
+        );
+        let outcome = project.takt(["run", "pipeline.yaml"]).run().ended_with(1);
+        assert!(
+            outcome.stderr.contains("does not fit a whole number"),
+            "{}",
+            outcome.stderr
+        );
+    }
+}

@@ -9,19 +9,28 @@ use taktline_core::{
 
 use crate::{layers::parameters, protocol::Network};
 
-/// Reports a file that is not there.
+/// Reports a file that is not there, or holds no weights.
 pub(crate) fn check(file: Option<&str>, cx: &mut CheckContext<'_>) {
     let Some(file) = file else { return };
-    if !cx.resolve(file).is_file() {
-        cx.report(
-            Problem::error(
-                "missing-file",
-                path!["initial_weights"],
-                format!("there is no file `{file}`"),
-            )
+    let whole = cx.resolve(file);
+    let (code, message) = match fs::read(&whole) {
+        Err(_) if !whole.is_file() => ("missing-file", format!("there is no file `{file}`")),
+        Err(error) => (
+            "unreadable-file",
+            format!("`{file}` cannot be read: {error}"),
+        ),
+        Ok(bytes) => match read_tensors(&bytes) {
+            Ok(_) => return,
+            Err(_) => (
+                "unreadable-file",
+                format!("`{file}` is no safetensors file"),
+            ),
+        },
+    };
+    cx.report(
+        Problem::error(code, path!["initial_weights"], message)
             .help("name a safetensors file, such as a network's state in `states/` of a bundle"),
-        );
-    }
+    );
 }
 
 /// The tensors of the file that the network has too.

@@ -181,7 +181,7 @@ fn tumours_parted(
 
 #[test]
 fn networks_that_say_rows_again_find_tumours_as_those_of_pytorch() {
-    let is_learned = |row: usize, is_malignant: bool| row % 3 != 0 && !is_malignant;
+    let is_learned = |row: usize, is_malignant: bool| !row.is_multiple_of(3) && !is_malignant;
     let (train, test, truth) = tumours_parted(is_learned, None);
     for case in ["autoencoder", "vae"] {
         let (params, _) = peer(case);
@@ -202,7 +202,7 @@ fn networks_that_say_rows_again_find_tumours_as_those_of_pytorch() {
 
 #[test]
 fn dense_layers_tell_tumours_apart_as_those_of_pytorch() {
-    let (train, test, truth) = tumours_parted(|row, _| row % 3 != 0, Some("diagnosis"));
+    let (train, test, truth) = tumours_parted(|row, _| !row.is_multiple_of(3), Some("diagnosis"));
     let (params, _) = peer("mlp");
     let found = said("model.torch.mlp", &params, &train, &test, 1..=3);
     let ours: Vec<f64> = found
@@ -272,7 +272,7 @@ fn what_people_think_of_films_is_told_as_in_pytorch() {
     let part = |is_judged: bool| {
         let (mut users, mut films, mut ratings) = (Vec::new(), Vec::new(), Vec::new());
         let rows = text.lines().skip(1).enumerate();
-        for (_, line) in rows.filter(|(row, _)| (row % 5 == 0) == is_judged) {
+        for (_, line) in rows.filter(|(row, _)| row.is_multiple_of(5) == is_judged) {
             let mut fields = line.split(',').map(|field| field.parse::<i64>());
             let mut next = || fields.next().expect("a field").expect("a number");
             users.push(next());
