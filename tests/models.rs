@@ -78,11 +78,13 @@ stages:
 ";
 const REGRESSION: &str = "evaluate.regression: {}";
 
-/// The daily demand of one product in six bakery shops; the last four weeks are to be forecast.
-const DEMAND: &str = "\
-columns:
-  demand: {role: target}
-  date: {role: time}
+/// The days of bakery shops beside what they sold, with roles of further columns above and stages below.
+macro_rules! bakeries {
+    ($roles:literal, $stages:literal) => {
+        concat!(
+            "columns:\n",
+            $roles,
+            "  date: {role: time}
   store: {role: id}
   product: {role: id}
 stages:
@@ -92,40 +94,41 @@ stages:
     id: sales
   - clean.align: {}
     from: [days, sales]
-  - clean.filter: {where: product = 110 and store >= 17 and store < 25}
+",
+            $stages
+        )
+    };
+}
+
+/// The daily demand of one product in six bakery shops; the last four weeks are to be forecast.
+const DEMAND: &str = bakeries!(
+    "  demand: {role: target}
+",
+    "  - clean.filter: {where: product = 110 and store >= 17 and store < 25}
     id: shops
   - clean.select: {columns: [date, store, product, demand]}
     id: rows
   - split.time: {test: 0.0231}
-";
+"
+);
 const FORECASTS: &str = "evaluate.forecast: {by: [store, product], season: 7d}";
 
 /// What the shops sold of each of some products, as grades from 0 to 5, and what they had sold in the weeks before.
-const BEST_SELLERS: &str = "\
-columns:
-  grade: {role: target}
+const BEST_SELLERS: &str = bakeries!(
+    "  grade: {role: target}
   demand: {role: ignore}
-  date: {role: time}
-  store: {role: id}
-  product: {role: id}
-stages:
-  - source.csv: {path: datasets/retail/bakery_data.csv.gz}
-    id: days
-  - source.csv: {path: datasets/retail/bakery_target.csv.gz}
-    id: sales
-  - clean.align: {}
-    from: [days, sales]
-  - clean.filter: {where: store < 20 and date >= date '2018-06-01'}
+",
+    "  - clean.filter: {where: store < 20 and date >= date '2018-06-01'}
   - features.lag: {by: [store, product], columns: demand, steps: [7, 14]}
   - clean.drop_nulls: {columns: [demand_lag_7, demand_lag_14]}
     id: rows
   - clean.rename: {columns: {demand_lag_7: last_week, demand_lag_14: two_weeks_ago}}
   - features.derive: {grade: \"cast(least(floor(demand / 50), 5) as bigint)\"}
   - split.time: {test: 0.2}
-";
+"
+);
 
 /// A third of the ratings of MovieLens, with what is known of people and films.
-#[cfg(feature = "torch")]
 const RATINGS: &str = "\
 columns:
   rating: {role: target}
@@ -157,22 +160,11 @@ stages:
 ";
 
 /// Four weeks of a product in a bakery shop, and the week after them; every seventh day.
-#[cfg(feature = "torch")]
-const WEEKS: &str = "\
-columns:
-  next: {role: target}
+const WEEKS: &str = bakeries!(
+    "  next: {role: target}
   demand: {role: ignore}
-  date: {role: time}
-  store: {role: id}
-  product: {role: id}
-stages:
-  - source.csv: {path: datasets/retail/bakery_data.csv.gz}
-    id: days
-  - source.csv: {path: datasets/retail/bakery_target.csv.gz}
-    id: sales
-  - clean.align: {}
-    from: [days, sales]
-  - clean.filter: {where: store < 4}
+",
+    "  - clean.filter: {where: store < 4}
   - features.derive: {hundreds: demand / 100, place: extract(epoch from date) / 86400}
   - features.sequence: {columns: [hundreds, promotion_currentweek, is_holiday], by: [store, product], steps: 28, name: history}
   - features.sequence: {columns: demand, by: [store, product], steps: 7, ahead: true, name: next}
@@ -180,7 +172,8 @@ stages:
   - clean.filter: {where: place % 7 = 0 and place >= 28}
     id: rows
   - split.time: {test: 0.15, validation: 0.15}
-";
+"
+);
 
 /// 1,500 molecules: their fingerprints, and figures that are scaled.
 const MOLECULES: &str = "\
