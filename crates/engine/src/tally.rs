@@ -220,20 +220,14 @@ impl Tally {
         let counted: Vec<Expr> = seen
             .into_iter()
             .map(|(name, categories)| {
-                let (tally, of) = (Arc::clone(self), name.clone());
                 let categories: HashSet<String> = categories.into_iter().collect();
-                let watch = move |columns: &mut [Column]| {
+                self.watching(&name, Vec::new(), move |columns| {
                     let unseen = unseen(&columns[0], &categories)?;
-                    if unseen > 0 {
-                        let changes = Changes {
-                            unseen,
-                            ..Changes::default()
-                        };
-                        tally.add_changes(&of, changes);
-                    }
-                    Ok(std::mem::take(&mut columns[0]))
-                };
-                map_multiple(watch, [column(&name)], |_, fields| Ok(fields[0].clone())).alias(&name)
+                    Ok((unseen > 0).then(|| Changes {
+                        unseen,
+                        ..Changes::default()
+                    }))
+                })
             })
             .collect();
         // The rows must be those of this stage: see `count_rows`.
@@ -251,30 +245,12 @@ impl Tally {
         let floats = schema.columns.iter().filter(|held| held.dtype.is_float());
         let counted: Vec<Expr> = floats
             .map(|held| {
-                let (tally, of) = (Arc::clone(self), held.name.clone());
-                map_multiple(
-                    move |columns| {
-                        let numbers = columns[0].as_materialized_series();
-                        let lost = numbers
-                            .is_finite()?
-                            .iter()
-                            .flatten()
-                            .filter(|is| !is)
-                            .count();
-                        if lost > 0 {
-                            let changes = Changes {
-                                changed: lost as u64,
-                                nulls_made: lost as u64,
-                                ..Changes::default()
-                            };
-                            tally.add_changes(&of, changes);
-                        }
-                        Ok(std::mem::take(&mut columns[0]))
-                    },
-                    [column(&held.name)],
-                    |_, fields| Ok(fields[0].clone()),
-                )
-                .alias(&held.name)
+                self.watching(&held.name, Vec::new(), |columns| {
+                    let numbers = columns[0].as_materialized_series();
+                    let finite = numbers.is_finite()?;
+                    let lost = finite.iter().flatten().filter(|is| !is).count();
+                    Ok(lost_to_null(lost as u64))
+                })
             })
             .collect();
         match counted.as_slice() {
@@ -346,44 +322,50 @@ impl Tally {
 
     /// The column as it is, compared with what it was.
     fn compared(self: &Arc<Self>, name: &str) -> Expr {
-        let tally = Arc::clone(self);
-        let of = name.to_owned();
-        map_multiple(
-            move |columns| {
-                tally.add_changes(&of, changes(&columns[1], &columns[0])?);
-                Ok(std::mem::take(&mut columns[0]))
-            },
-            [column(name), column(&before(name))],
-            |_, fields| Ok(fields[0].clone()),
-        )
-        .alias(name)
+        self.watching(name, vec![column(&before(name))], |columns| {
+            changes(&columns[1], &columns[0]).map(Some)
+        })
     }
 
     /// The column as it is, with nulls counted where none of its sources was null.
     fn held_against(self: &Arc<Self>, name: &str, sources: &BTreeSet<String>) -> Expr {
-        let tally = Arc::clone(self);
-        let of = name.to_owned();
         let sources = sources.iter().map(|source| column(&before(source)));
+        self.watching(name, sources.collect(), |columns| {
+            Ok(lost_to_null(nulls_made(&columns[0], &columns[1..])))
+        })
+    }
+
+    /// The column as it is, with what `count` finds of it and of the others beside it.
+    fn watching(
+        self: &Arc<Self>,
+        name: &str,
+        beside: Vec<Expr>,
+        count: impl Fn(&[Column]) -> PolarsResult<Option<Changes>> + Send + Sync + 'static,
+    ) -> Expr {
+        let (tally, of) = (Arc::clone(self), name.to_owned());
         map_multiple(
             move |columns| {
-                let nulls_made = nulls_made(&columns[0], &columns[1..]);
-                if nulls_made > 0 {
-                    let changes = Changes {
-                        changed: nulls_made,
-                        nulls_made,
-                        ..Changes::default()
-                    };
+                if let Some(changes) = count(columns)? {
                     tally.add_changes(&of, changes);
                 }
                 Ok(std::mem::take(&mut columns[0]))
             },
             std::iter::once(column(name))
-                .chain(sources)
+                .chain(beside)
                 .collect::<Vec<_>>(),
             |_, fields| Ok(fields[0].clone()),
         )
         .alias(name)
     }
+}
+
+/// So many values that became null, where there are any.
+fn lost_to_null(count: u64) -> Option<Changes> {
+    (count > 0).then(|| Changes {
+        changed: count,
+        nulls_made: count,
+        ..Changes::default()
+    })
 }
 
 /// Rows in which the column is null and no source is.

@@ -10,7 +10,7 @@ use taktline_core::{
 };
 
 use crate::{
-    class_weight::{ClassWeight, WeightRule},
+    class_weight::ClassWeight,
     labels::{Labels, check_positive},
     records::{is_learned, target_numbers},
 };
@@ -95,9 +95,10 @@ pub(crate) fn check_with(
                     "`positive` is for classes, and numbers are learned here",
                 ));
             }
-            let is_usual =
-                |weight: &ClassWeight| matches!(weight, ClassWeight::Rule(WeightRule::None));
-            if named.class_weight.is_some_and(|weight| !is_usual(weight)) {
+            if named
+                .class_weight
+                .is_some_and(|weight| *weight != ClassWeight::default())
+            {
                 cx.report(
                     Problem::error(
                         "unused-param",
