@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use polars::prelude::DataType;
-use rand::{SeedableRng, seq::index};
+use rand::{
+    SeedableRng,
+    seq::{SliceRandom, index},
+};
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -15,7 +18,7 @@ use taktline_core::{
 use crate::{
     bootstrap::Bootstrap,
     further::Further,
-    judged::{self, MetricList, Parts, amount, figure, figure_or_none, pick, target_name},
+    judged::{self, Lift, MetricList, Parts, amount, figure, figure_or_none, pick, target_name},
     metrics::{
         Points, adjusted_rand, calinski_harabasz, davies_bouldin, normalized_mutual_information,
         silhouettes,
@@ -33,7 +36,10 @@ use crate::{
 /// same seed.
 ///
 /// Where a column of labels has the role `target`, also `adjusted_rand` and `normalized_mutual_information`: 1 where the clusters are
-/// the classes, whatever their names. The first is 0 for clusters by chance, which is its baseline; noise counts as one more cluster.
+/// the classes, whatever their names; noise counts as one more cluster.
+///
+/// Beside them stand `baseline_silhouette` and `baseline_normalized_mutual_information`: what clusters of the same sizes reach on average
+/// whose rows are drawn by chance. `adjusted_rand` is 0 then. A table shows the lift.
 ///
 /// The table `clusters` shows size and mean silhouette of each cluster, `centres` its mean in every column. With `by`, a table shows
 /// `silhouette` and the two figures of agreement by slice, and `worst_silhouette` and so on are those of the worst slice. With
@@ -69,6 +75,12 @@ register_kind! {
 const CLUSTER: &str = "cluster";
 const NOISE: i64 = -1;
 const AGREEMENT: [&str; 2] = ["adjusted_rand", "normalized_mutual_information"];
+const BASELINE_SILHOUETTE: &str = "baseline_silhouette";
+const BASELINE_INFORMATION: &str = "baseline_normalized_mutual_information";
+/// Clusters by chance are drawn at most so often, of large samples less often:
+const MOST_DRAWS: usize = 20;
+/// so many pairs of rows are looked at.
+const MOST_PAIRS: usize = 25_000_000;
 /// The most clusters that tables and pictures show.
 const MOST_CLUSTERS: usize = 30;
 /// The most columns of the table of centres.
@@ -112,8 +124,18 @@ struct Rows {
 impl Rows {
     /// Measures the silhouettes of a sample of these rows.
     fn add_silhouettes(&mut self, rows: &[usize], most: usize, seed: u64) {
+        let sample = self.sample(rows, most, seed);
+        if let Some(found) = silhouettes(&self.points, &self.clusters, &sample) {
+            for (row, silhouette) in sample.iter().zip(found) {
+                self.silhouettes[*row] = silhouette;
+            }
+        }
+    }
+
+    /// Those of these rows that lie in a cluster, or a random sample of them.
+    fn sample(&self, rows: &[usize], most: usize, seed: u64) -> Vec<usize> {
         let clustered = self.clustered(rows);
-        let sample: Vec<usize> = match clustered.len() > most {
+        match clustered.len() > most {
             false => clustered,
             true => {
                 let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -121,11 +143,34 @@ impl Rows {
                 places.sort_unstable();
                 pick(&clustered, &places)
             }
-        };
-        if let Some(found) = silhouettes(&self.points, &self.clusters, &sample) {
-            for (row, silhouette) in sample.iter().zip(found) {
-                self.silhouettes[*row] = silhouette;
+        }
+    }
+
+    /// What clusters of the same sizes reach on average whose rows are drawn by chance.
+    fn by_chance(&self, rows: &[usize], most: usize, seed: u64) -> Chance {
+        let sample = self.sample(rows, most, seed);
+        let draws = MOST_PAIRS / sample.len().pow(2).max(1);
+        let draws = draws.clamp(1, MOST_DRAWS);
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        random.set_stream(1);
+        let (mut all, mut means, mut information) = (self.clusters.clone(), Vec::new(), Vec::new());
+        for _ in 0..draws {
+            let mut drawn = pick(&self.clusters, &sample);
+            drawn.shuffle(&mut random);
+            for (row, cluster) in sample.iter().zip(drawn) {
+                all[*row] = cluster;
             }
+            means.extend(silhouettes(&self.points, &all, &sample).and_then(|found| mean(&found)));
+            if let Some(truths) = &self.truths {
+                let mut drawn = pick(&self.clusters, rows);
+                drawn.shuffle(&mut random);
+                let found = normalized_mutual_information(&pick(truths, rows), &drawn);
+                information.extend(found);
+            }
+        }
+        Chance {
+            silhouette: mean(&means),
+            information: mean(&information),
         }
     }
 
@@ -137,10 +182,10 @@ impl Rows {
     fn mean_silhouette(&self, rows: &[usize]) -> Option<f64> {
         let found = pick(&self.silhouettes, rows);
         let found: Vec<f64> = found.into_iter().filter(|value| !value.is_nan()).collect();
-        (!found.is_empty()).then(|| found.iter().sum::<f64>() / found.len() as f64)
+        mean(&found)
     }
 
-    fn measure(&self, chosen: &[usize]) -> MetricList {
+    fn measure(&self, chosen: &[usize], chance: Chance) -> MetricList {
         let clustered = self.clustered(chosen);
         let clusters: BTreeSet<i64> = pick(&self.clusters, &clustered).into_iter().collect();
         let too_few = "fewer than two clusters, or no more rows than clusters";
@@ -164,8 +209,48 @@ impl Rows {
                 list.add(name, value, "fewer than two rows");
             }
         }
+        list.add(BASELINE_SILHOUETTE, chance.silhouette, too_few);
+        if self.truths.is_some() {
+            list.add(
+                BASELINE_INFORMATION,
+                chance.information,
+                "fewer than two rows",
+            );
+        }
         list
     }
+}
+
+/// What clusters by chance reach.
+#[derive(Debug, Clone, Copy)]
+struct Chance {
+    silhouette: Option<f64>,
+    information: Option<f64>,
+}
+
+impl Chance {
+    fn lifts(self, found: &MetricList) -> Vec<Lift> {
+        let baselines = [
+            ("silhouette", self.silhouette),
+            ("adjusted_rand", Some(0.0)),
+            ("normalized_mutual_information", self.information),
+        ];
+        baselines
+            .into_iter()
+            .filter_map(|(metric, baseline)| {
+                Some(Lift {
+                    metric: metric.to_owned(),
+                    model: found.get(metric)?,
+                    baseline: baseline?,
+                    best: 1.0,
+                })
+            })
+            .collect()
+    }
+}
+
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 /// The target, where it holds labels.
@@ -253,6 +338,8 @@ impl Evaluate for Clustering {
         if truth_column(input).is_some() {
             names.extend(AGREEMENT);
         }
+        names.push(BASELINE_SILHOUETTE);
+        names.extend(truth_column(input).map(|_| BASELINE_INFORMATION));
         let worst = self.further().worst(&Self::by_slice(input));
         names.into_iter().map(str::to_owned).chain(worst).collect()
     }
@@ -281,7 +368,8 @@ impl Evaluate for Clustering {
             rows.add_silhouettes(train, self.sample, seed);
         }
         let rows = rows;
-        let measure = |chosen: &[usize]| rows.measure(chosen);
+        let chance = rows.by_chance(&parts.judged, self.sample, seed);
+        let measure = |chosen: &[usize]| rows.measure(chosen, chance);
 
         let mut clusters: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
         for row in &parts.judged {
@@ -289,10 +377,14 @@ impl Evaluate for Clustering {
         }
         let mut evaluation = parts.evaluation();
         let all = parts.judged.len();
-        evaluation.tables = vec![
+        let lifts = chance.lifts(&measure(&parts.judged));
+        evaluation
+            .tables
+            .extend(judged::lift_table("clusters by chance", &lifts));
+        evaluation.tables.extend([
             cluster_table(&rows, &clusters, all),
             centre_table(&rows, &clusters),
-        ];
+        ]);
         let names = clusters.iter().take(MOST_CLUSTERS);
         let sizes = names
             .clone()
@@ -312,7 +404,8 @@ impl Evaluate for Clustering {
         self.further()
             .complete(&mut evaluation, frame, &parts, &by_slice, seed, &measure)?;
         if let Some(train) = parts.beside() {
-            evaluation.train_metrics = measure(train).defined;
+            let chance = rows.by_chance(train, self.sample, seed);
+            evaluation.train_metrics = rows.measure(train, chance).defined;
         }
         Ok(evaluation)
     }
@@ -470,13 +563,47 @@ mod tests {
     }
 
     #[test]
+    fn clusters_are_held_against_clusters_by_chance() {
+        let spent: Vec<f64> = (0..200)
+            .map(|row| f64::from(row % 2) * 10.0 + f64::from(row % 7))
+            .collect();
+        let kinds: Vec<&str> = (0..200).map(|row| ["new", "old"][row % 2]).collect();
+        let told = |clusters: Vec<i64>| {
+            let data = df!("spent" => &spent, "kind" => &kinds, CLUSTER => clusters);
+            let roles = [("kind", Role::Target), (CLUSTER, Role::Internal)];
+            let frame = testing::frame(data.expect("a frame"), &roles);
+            stage("{}").evaluate(&frame, 1).expect("an evaluation")
+        };
+        let right = told((0..200).map(|row| row % 2).collect());
+        // Rows of either sort are as near to one cluster as to the other.
+        let baseline = right.metric("baseline_silhouette").expect("a baseline");
+        assert!(baseline.abs() < 0.02, "{baseline}");
+        let information = right.metric("baseline_normalized_mutual_information");
+        assert!(information.is_some_and(|found| (0.0..0.02).contains(&found)));
+        let lift = table(&right, "baseline");
+        assert_eq!(lift.title, "Lift over the baseline (clusters by chance)");
+        assert_eq!(
+            lift.rows[1],
+            ["adjusted_rand", "1.0000", "0.0000", "100.0 %"]
+        );
+        assert_eq!(lift.rows.len(), 3);
+        // Halves of the rows as they come have nothing to do with what they are.
+        let wrong = told((0..200).map(|row| row / 100).collect());
+        let skill = |evaluation: &Evaluation| {
+            let share = table(evaluation, "baseline").rows[0][3].replace(" %", "");
+            share.parse::<f64>().expect("a share")
+        };
+        assert!(skill(&right) > 60.0 && skill(&wrong).abs() < 2.0);
+    }
+
+    #[test]
     fn one_cluster_has_no_silhouette() {
         let data = df!("spent" => [1.0, 2.0], CLUSTER => [0_i64, 0]).expect("a frame");
         let frame = testing::frame(data, &[(CLUSTER, Role::Internal)]);
         let evaluation = stage("{}").evaluate(&frame, 1).expect("an evaluation");
         assert_eq!(evaluation.metric("silhouette"), None);
         close(&evaluation, "clusters", 1.0);
-        assert_eq!(table(&evaluation, "undefined_metrics").rows.len(), 3);
+        assert_eq!(table(&evaluation, "undefined_metrics").rows.len(), 4);
     }
 
     #[test]

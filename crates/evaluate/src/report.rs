@@ -79,6 +79,9 @@ pub fn metric_about(name: &str) -> &'static str {
         "baseline_rmse" | "baseline_mae" | "baseline_mean_deviance" | "baseline_pinball_loss" => {
             "the same error of what needs no model"
         }
+        "baseline_silhouette" | "baseline_normalized_mutual_information" => {
+            "what clusters by chance reach"
+        }
         name if name.ends_with("_skill") => "share of the baseline's error that the model saves",
         name if name.ends_with("pct_false_alarms") => "recall while so few negatives are flagged",
         name if name.starts_with("baseline_") => "what chance reaches",

@@ -860,6 +860,52 @@ mod tests {
         assert!(sure(0.0, 0.1) < 0.1 && sure(0.9, 1.1) > 0.9);
     }
 
+    /// Their folds are drawn at random, so that no probability is the same; how good they are on rows held out is.
+    #[test]
+    fn probabilities_are_as_good_as_those_of_scikit_learn() {
+        let all = cells(false);
+        let rows = |is_learned: bool| -> Frame {
+            let rows = 0..all.data.height() as u32;
+            let rows: Vec<u32> = rows
+                .filter(|row| row.is_multiple_of(3) == is_learned)
+                .collect();
+            let data = all.data.take(&IdxCa::from_vec("".into(), rows));
+            Frame {
+                data: data.expect("rows"),
+                schema: all.schema.clone(),
+            }
+        };
+        let (train, judged) = (rows(true), rows(false));
+        let truth = judged.data.column("diagnosis").expect("the truth");
+        let truth: Vec<bool> = truth
+            .str()
+            .expect("text")
+            .iter()
+            .map(|label| label == Some("M"))
+            .collect();
+        // tests/peers/svm.py: mean of ten seeds, and their deviation.
+        for (kernel, theirs, deviation) in [
+            ("kernel: rbf, cost: 2", 0.3836, 0.0019),
+            ("kernel: linear, cost: 1", 0.3802, 0.0032),
+        ] {
+            let model = model(&format!("target: diagnosis, positive: M, {kernel}"));
+            let outputs = predict(&model, &train, &judged.data).expect("predictions");
+            let losses = numbers_of(&outputs, "score")
+                .iter()
+                .zip(&truth)
+                .map(|(score, is_malignant)| match is_malignant {
+                    true => -score.ln(),
+                    false => -(1.0 - score).ln(),
+                })
+                .sum::<f64>();
+            let ours = losses / truth.len() as f64;
+            assert!(
+                ours < theirs + 3.0 * deviation,
+                "{kernel}: {ours}, theirs {theirs}"
+            );
+        }
+    }
+
     #[test]
     fn three_classes_and_numbers_and_anomalies_come_out_by_name() {
         let data = df!(

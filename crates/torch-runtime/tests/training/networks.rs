@@ -575,6 +575,48 @@ fn mirrored_images_cannot_be_told_from_which_side_they_are() {
     }
 }
 
+/// A bright spot on every other image, in a corner or in the middle.
+fn spots(rows: usize, seed: u32, is_in_corner: bool) -> Frame {
+    let mut noise = Noise(seed);
+    let first = if is_in_corner { 0 } else { SIDE / 2 - 1 };
+    let spot = first..first + 2;
+    let mut pixels = Vec::new();
+    for row in 0..rows {
+        for place in 0..SIDE * SIDE {
+            let is_within = spot.contains(&(place / SIDE)) && spot.contains(&(place % SIDE));
+            let is_on = row % 2 == 0 && is_within;
+            pixels.push(noise.next() * 0.2 + if is_on { 0.8 } else { 0.0 });
+        }
+    }
+    let labels: Vec<&str> = (0..rows).map(|row| ["spot", "plain"][row % 2]).collect();
+    let labels = PolarsColumn::new("look".into(), labels);
+    frame(vec![image_column(pixels, SIDE), labels], "look")
+}
+
+#[test]
+fn what_lies_at_the_edge_is_often_cropped_and_the_middle_never() {
+    // How sure a plain image is said to be plain.
+    let sure = |is_in_corner: bool, augment: &str| {
+        let (train, test) = (spots(200, 1, is_in_corner), spots(100, 2, is_in_corner));
+        let params = format!(
+            "{{layers: [{{conv: {{filters: 8, kernel: 1}}}}, global_max_pool, {{dense: {{units: 2, activation: softmax}}}}], \
+             epochs: 40, optimizer: {{adam: {{learning_rate: 0.03}}}}{augment}}}"
+        );
+        let state = learn("model.torch.cnn", &params, &train, None);
+        let found = answers("model.torch.cnn", &params, &state, &test.data);
+        let plain = found
+            .iter()
+            .find(|column| column.name() == "probability_plain");
+        let plain = floats(plain.expect("a probability"));
+        plain.iter().skip(1).step_by(2).sum::<f64>() / 50.0
+    };
+    let crop = ", augment: {crop: 0.5}";
+    let (corner, middle) = (sure(true, crop), sure(false, crop));
+    assert!(sure(true, "") > 0.95 && middle > 0.95, "{middle}");
+    // A window of half to all of the sides often leaves the corner out: many images with a spot look plain.
+    assert!(corner < 0.75, "{corner}");
+}
+
 #[test]
 fn more_layers_compute_what_the_books_say() {
     let pixels: Vec<f32> = (1_u8..10).map(f32::from).collect();

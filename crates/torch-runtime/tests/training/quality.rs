@@ -7,6 +7,7 @@ use flate2::read::GzDecoder;
 use serde_yaml::Value;
 
 use super::networks::{answers, arrays, floats};
+use super::synthesis::{learned, made_up, parted, pixels_of};
 use super::*;
 
 fn repository(path: &str) -> PathBuf {
@@ -101,6 +102,14 @@ fn roc_auc(scores: &[f64], is_positive: &[bool]) -> f64 {
         }
     }
     right / pairs
+}
+
+/// The share of rows whose label is told.
+fn share_right(found: &[PolarsColumn], truth: &[i64]) -> f64 {
+    let told = column(found, "prediction").i64().expect("labels");
+    let rows = told.iter().zip(truth);
+    let right = rows.filter(|(told, truth)| *told == Some(**truth)).count();
+    right as f64 / truth.len() as f64
 }
 
 fn rmse(found: &[f64], truth: &[f64]) -> f64 {
@@ -251,19 +260,128 @@ fn pictures_and_figures_together_tell_digits_as_in_pytorch() {
     let (params, _) = peer("multimodal");
     let found = said("model.torch.multimodal", &params, &train, &test.data, 1..=2);
     let truth = test.data.column("label").expect("labels");
+    let truth: Vec<i64> = truth.i64().expect("labels").iter().flatten().collect();
     let ours: Vec<f64> = found
         .iter()
-        .map(|found| {
-            let told = column(found, "prediction").i64().expect("labels");
-            let right = told
-                .iter()
-                .zip(truth.i64().expect("labels").iter())
-                .filter(|(told, truth)| told == truth)
-                .count();
-            right as f64 / truth.len() as f64
-        })
+        .map(|found| share_right(found, &truth))
         .collect();
     as_good("multimodal", &ours);
+}
+
+/// Each digit of these rows as its middle 8 × 8 means, and its label.
+fn small_digits(rows: std::ops::Range<usize>) -> Vec<(Vec<f32>, i64)> {
+    const SIDE: usize = 28;
+    let whole = digits(rows);
+    let labels = whole.data.column("label").expect("labels");
+    let labels: Vec<i64> = labels.i64().expect("labels").iter().flatten().collect();
+    let smaller = |image: &[f32]| -> Vec<f32> {
+        (0..64)
+            .map(|place| {
+                let (down, across) = (2 + place / 8 * 3, 2 + place % 8 * 3);
+                let block = (0..9).map(|own| image[(down + own / 3) * SIDE + across + own % 3]);
+                block.sum::<f32>() / 9.0
+            })
+            .collect()
+    };
+    let pixels = pixels_of(&whole.data);
+    let images = pixels.chunks_exact(SIDE * SIDE).map(smaller);
+    images.zip(labels).collect()
+}
+
+/// Many zeros and forty of each other digit; of those, as many are made up as there are zeros, and read from what was made up alone.
+#[test]
+fn digits_that_are_made_up_teach_as_much_as_those_of_pytorch() {
+    let mut seen = [0; 10];
+    let (mut images, mut labels) = (Vec::new(), Vec::new());
+    for (image, label) in small_digits(0..2_000) {
+        let seen = &mut seen[usize::try_from(label).expect("a digit")];
+        *seen += 1;
+        if label == 0 || *seen <= 40 {
+            images.extend(image);
+            labels.push(label);
+        }
+    }
+    let parts = vec!["train"; labels.len()];
+    let mut few = frame(
+        vec![
+            image_column(images, 8),
+            PolarsColumn::new("label".into(), labels),
+            PolarsColumn::new(taktline_core::PARTITION.into(), parts),
+        ],
+        "label",
+    );
+    parted(&mut few);
+    let as_lists = |pixels: Vec<f32>, labels: Vec<i64>| {
+        let columns = vec![
+            arrays("pixels", pixels, &[64]),
+            PolarsColumn::new("label".into(), labels),
+        ];
+        frame(columns, "label")
+    };
+    let judged = small_digits(8_000..10_000);
+    let judged = judged.into_iter().filter(|(_, label)| *label > 0);
+    let (pixels_judged, truth): (Vec<_>, Vec<_>) = judged.unzip();
+    let judged = as_lists(pixels_judged.concat(), truth.clone());
+    let (params, _) = peer("gan");
+    let reader =
+        "{hidden: [32], epochs: 20, batch_size: 32, optimizer: {adam: {learning_rate: 0.003}}}";
+    let ours: Vec<f64> = (1..=1)
+        .map(|seed| {
+            let state = learned("balance.gan", &params, &few, &mut FitContext::quiet(seed))
+                .expect("trained");
+            let rows = made_up("balance.gan", &params, &few, &state);
+            let labels = rows.column("label").expect("labels").i64().expect("labels");
+            assert_eq!(rows.height(), 9 * (seen[0] - 40));
+            let rows = as_lists(pixels_of(&rows), labels.iter().flatten().collect());
+            let found = said("model.torch.mlp", reader, &rows, &judged.data, seed..=seed);
+            share_right(&found[0], &truth)
+        })
+        .collect();
+    as_good("gan", &ours);
+}
+
+/// The share of puzzles solved that were not learned from.
+#[test]
+fn puzzles_are_solved_as_in_pytorch() {
+    struct Told(Mutex<Option<f64>>);
+
+    impl Progress for Told {
+        fn event(&self, event: ProgressEvent) {
+            if let ProgressEvent::Epoch { figures, .. } = event {
+                let share = figures
+                    .iter()
+                    .find(|(name, _)| name == "validation_accuracy");
+                *self.0.lock().expect("lock") = share.map(|(_, share)| *share);
+            }
+        }
+    }
+
+    let images = |rows| {
+        let mut digits = digits(rows);
+        digits.data = digits.data.select(["image"]).expect("images");
+        digits
+            .schema
+            .columns
+            .retain(|column| column.name == "image");
+        digits
+    };
+    let (train, judged) = (images(0..2_000), images(8_000..10_000));
+    let (params, _) = peer("jigsaw");
+    let ours: Vec<f64> = (1..=2)
+        .map(|seed| {
+            let told = Told(Mutex::new(None));
+            let mut context = FitContext {
+                progress: &told,
+                ..FitContext::quiet(seed)
+            };
+            let stage = stage("model.torch.jigsaw", &params);
+            model(&*stage)
+                .fit(&train, Some(&judged), &mut context)
+                .expect("trained");
+            told.0.lock().expect("lock").expect("a share")
+        })
+        .collect();
+    as_good("jigsaw", &ours);
 }
 
 #[test]

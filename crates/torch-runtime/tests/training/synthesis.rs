@@ -44,7 +44,7 @@ fn ring(rows: usize) -> Frame {
     frame
 }
 
-fn parted(frame: &mut Frame) {
+pub(crate) fn parted(frame: &mut Frame) {
     frame.schema.facts.partitions = vec![Partition::Train, Partition::Test];
     for column in &mut frame.schema.columns {
         if column.name == PARTITION {
@@ -53,7 +53,12 @@ fn parted(frame: &mut Frame) {
     }
 }
 
-fn learned(kind: &str, params: &str, frame: &Frame, context: &mut FitContext<'_>) -> Result<State> {
+pub(crate) fn learned(
+    kind: &str,
+    params: &str,
+    frame: &Frame,
+    context: &mut FitContext<'_>,
+) -> Result<State> {
     let stage = stage(kind, params);
     let Shape::Estimator(estimator) = stage.shape() else {
         panic!("learns nothing");
@@ -63,7 +68,7 @@ fn learned(kind: &str, params: &str, frame: &Frame, context: &mut FitContext<'_>
 }
 
 /// The rows that are made up.
-fn made_up(kind: &str, params: &str, frame: &Frame, state: &State) -> DataFrame {
+pub(crate) fn made_up(kind: &str, params: &str, frame: &Frame, state: &State) -> DataFrame {
     let stage = stage(kind, params);
     let Shape::Estimator(estimator) = stage.shape() else {
         panic!("learns nothing");
@@ -188,6 +193,19 @@ fn an_interrupted_contest_ends_in_the_same_rows() {
     assert_ne!(other, whole);
 }
 
+/// The numbers of all images, one after the other.
+pub(crate) fn pixels_of(rows: &DataFrame) -> Vec<f32> {
+    let mut numbers = rows.column("image").expect("image").clone();
+    while numbers.dtype().is_array() {
+        let options = polars::prelude::ExplodeOptions {
+            empty_as_null: true,
+            keep_nulls: true,
+        };
+        numbers = numbers.explode(options).expect("numbers");
+    }
+    numbers.f32().expect("f32").iter().flatten().collect()
+}
+
 #[test]
 fn images_are_made_up_by_convolutions() {
     // Squares on the left, in one of two classes on the right.
@@ -219,15 +237,7 @@ fn images_are_made_up_by_convolutions() {
     let state = learned("balance.gan", params, &frame, &mut FitContext::quiet(1)).expect("learned");
     let rows = made_up("balance.gan", params, &frame, &state);
     assert_eq!(rows.height(), 80);
-    let mut numbers = rows.column("image").expect("image").clone();
-    while numbers.dtype().is_array() {
-        let options = polars::prelude::ExplodeOptions {
-            empty_as_null: true,
-            keep_nulls: true,
-        };
-        numbers = numbers.explode(options).expect("numbers");
-    }
-    let numbers: Vec<f32> = numbers.f32().expect("f32").iter().flatten().collect();
+    let numbers = pixels_of(&rows);
     // The mean of each image right and left of the middle.
     let halves = numbers.chunks_exact(SIDE * SIDE).map(|image| {
         let half = |is_right: bool| -> f32 {
