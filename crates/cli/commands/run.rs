@@ -500,15 +500,15 @@ fn text(finished: &Finished, output: &mut Output) -> anyhow::Result<()> {
             metrics.row(cells);
         }
         output.table(&metrics)?;
-        for table in evaluation
-            .tables
-            .iter()
-            .filter(|table| is_brief(&table.name))
-        {
+        for table in evaluation.tables.iter().filter(|table| is_brief(table)) {
             output.line("")?;
-            if table.columns.len() > WIDEST {
-                let columns = counted(table.columns.len(), "column");
-                let told = format!("{} ({columns}): in the report", table.title);
+            let too_large = match (table.columns.len(), table.rows.len()) {
+                (columns, _) if columns > WIDEST => Some(counted(columns, "column")),
+                (_, rows) if rows > LONGEST => Some(counted(rows, "row")),
+                _ => None,
+            };
+            if let Some(size) = too_large {
+                let told = format!("{} ({size}): in the report", table.title);
                 output.line(styled(FAINT, told))?;
                 continue;
             }
@@ -591,9 +591,11 @@ fn text(finished: &Finished, output: &mut Output) -> anyhow::Result<()> {
 
 /// The most columns of a table that a terminal shows; a confusion matrix has one for each class.
 const WIDEST: usize = 24;
+/// The most rows of one.
+const LONGEST: usize = 60;
 
 /// Whether an evaluation's table is worth reading at once; the report has all of them.
-fn is_brief(table: &str) -> bool {
+fn is_brief(table: &Table) -> bool {
     const BRIEF: [&str; 6] = [
         "confusion_matrix",
         "baseline",
@@ -602,7 +604,11 @@ fn is_brief(table: &str) -> bool {
         "top_k",
         "undefined_metrics",
     ];
-    BRIEF.contains(&table) || table.starts_with("by_")
+    match table.name.as_str() {
+        // Of two classes the metrics tell as much.
+        "per_class" => table.rows.len() > 2,
+        name => BRIEF.contains(&name) || name.starts_with("by_"),
+    }
 }
 
 /// Cells under their headings, numbers to the right.

@@ -184,7 +184,7 @@ struct KMeansPredictor {
 
 impl Predictor for KMeansPredictor {
     fn predict(&self, batch: &DataFrame) -> Result<Vec<PolarsColumn>> {
-        let rows = Rows::of(&self.learned.features.squared_matrix(batch)?);
+        let rows = self.learned.features.squared_rows(batch)?;
         let nearest = Nearest::of(&self.means);
         let (clusters, distances): (Vec<i64>, Vec<f64>) = (0..rows.len())
             .into_par_iter()

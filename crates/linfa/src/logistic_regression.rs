@@ -1,7 +1,7 @@
 //! `model.linfa.logistic_regression`
 
-use linfa::traits::{Fit, Predict};
-use ndarray::{Array1, Array2, Axis};
+use linfa::traits::Fit;
+use ndarray::{Array1, Axis};
 use polars::prelude::{Column as PolarsColumn, DataFrame};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -220,8 +220,13 @@ struct LogisticPredictor {
 
 impl Predictor for LogisticPredictor {
     fn predict(&self, batch: &DataFrame) -> Result<Vec<PolarsColumn>> {
-        let records = self.learned.features.matrix(batch)?;
-        let mut probabilities: Array2<f64> = self.fitted.predict(&records);
+        let classes = self.fitted.classes();
+        let mut probabilities =
+            self.learned
+                .features
+                .answers(batch, classes, |records, answers| {
+                    self.fitted.predict(records, answers);
+                })?;
         if self.learned.labels.positive == Some(0) {
             probabilities.invert_axis(Axis(1));
         }

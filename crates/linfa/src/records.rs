@@ -1,7 +1,9 @@
 //! Frames to linfa's records: one copy, column by column.
 
-use ndarray::{Array1, Array2, ShapeBuilder, s};
-use polars::prelude::{Column, DataFrame, DataType};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis, ShapeBuilder};
+use polars::prelude::{Column, DataFrame, DataType, Float64Chunked};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
@@ -78,6 +80,85 @@ impl Features {
         self.matrix_where(batch, Missing::Refused)
     }
 
+    /// What `answer` makes of the rows to predict: an array (rows, `width`). It is given some of the rows at a time, with each column
+    /// contiguous, and their part of the array.
+    ///
+    /// # Errors
+    /// As [`Self::matrix`].
+    pub(crate) fn answers(
+        &self,
+        batch: &DataFrame,
+        width: usize,
+        answer: impl Fn(ArrayView2<'_, f64>, ArrayViewMut2<'_, f64>) + Sync,
+    ) -> Result<Array2<f64>> {
+        let mut answers = Array2::zeros((batch.height(), width).f());
+        let mut parts: Vec<_> = answers.axis_chunks_iter_mut(Axis(0), TURNED).collect();
+        if let Some(columns) = self.plain(batch) {
+            let columns = slices(&columns);
+            let room = || vec![0.0; TURNED * columns.len()];
+            let has_gap = AtomicBool::new(false);
+            let of_part =
+                |room: &mut Vec<f64>, (part, answers): (usize, &mut ArrayViewMut2<'_, f64>)| {
+                    let (start, rows) = (part * TURNED, answers.nrows());
+                    let room = &mut room[..rows * columns.len()];
+                    let mut is_finite = true;
+                    for (copy, column) in room.chunks_exact_mut(rows).zip(&columns) {
+                        let column = &column[start..start + rows];
+                        copy.copy_from_slice(column);
+                        is_finite &= column.iter().all(|value| value.is_finite());
+                    }
+                    match ArrayView2::from_shape((rows, columns.len()).f(), room) {
+                        Ok(records) if is_finite => answer(records, answers.view_mut()),
+                        _ => has_gap.store(true, Ordering::Relaxed),
+                    }
+                };
+            parts
+                .par_iter_mut()
+                .enumerate()
+                .for_each_init(room, |room, part| of_part(room, part));
+            if !has_gap.into_inner() {
+                return Ok(answers);
+            }
+            parts = answers.axis_chunks_iter_mut(Axis(0), TURNED).collect();
+        }
+        let records = self.matrix(batch)?;
+        records
+            .axis_chunks_iter(Axis(0), TURNED)
+            .into_par_iter()
+            .zip(parts)
+            .for_each(|(records, answers)| answer(records, answers));
+        Ok(answers)
+    }
+
+    /// The features as 64-bit numbers, where each is a column of numbers without nulls.
+    fn plain(&self, batch: &DataFrame) -> Option<Vec<Float64Chunked>> {
+        let plain = |name: &String| {
+            let column = batch.column(name).ok()?;
+            if column.null_count() > 0 || !column.dtype().is_primitive_numeric() {
+                return None;
+            }
+            let numbers = column.cast(&DataType::Float64).ok()?;
+            Some(numbers.f64().ok()?.rechunk().into_owned())
+        };
+        match self.widths {
+            None if !self.names.is_empty() => self.names.iter().map(plain).collect(),
+            _ => None,
+        }
+    }
+
+    /// As [`Self::matrix`], row after row, for models that square a row's distances from those of training.
+    ///
+    /// # Errors
+    /// As [`Self::matrix`], and a number that is too large for that.
+    pub(crate) fn squared_rows(&self, batch: &DataFrame) -> Result<Rows> {
+        if let Some(columns) = self.plain(batch)
+            && let Some(rows) = Rows::up_to(GREATEST_SQUARED, &slices(&columns))
+        {
+            return Ok(rows);
+        }
+        Ok(Rows::of(&self.squared_matrix(batch)?))
+    }
+
     /// As [`Self::matrix`], for models that square a row's distances from those of training.
     ///
     /// # Errors
@@ -124,6 +205,11 @@ impl Features {
 
     /// As [`Self::matrix_where`], row after row.
     pub(crate) fn rows_where(&self, batch: &DataFrame, missing: Missing) -> Result<Rows> {
+        if missing == Missing::Allowed
+            && let Some(columns) = self.plain(batch)
+        {
+            return Ok(Rows::turned(&slices(&columns)));
+        }
         Ok(Rows::of(&self.matrix_where(batch, missing)?))
     }
 
@@ -153,6 +239,14 @@ impl Features {
     }
 }
 
+fn slices(columns: &[Float64Chunked]) -> Vec<&[f64]> {
+    // Such are made of one piece without nulls.
+    columns
+        .iter()
+        .map(|column| column.cont_slice().unwrap_or_default())
+        .collect()
+}
+
 /// Rows that are turned from columns at a time: so many of a few dozen columns fit into a core's cache.
 const TURNED: usize = 512;
 
@@ -164,28 +258,61 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// Those of records whose columns are contiguous.
+    /// Those of records.
     pub(crate) fn of(records: &Array2<f64>) -> Self {
-        let (count, width) = records.dim();
+        let columns: Vec<_> = records.columns().into_iter().collect();
+        let columns: Option<Vec<&[f64]>> = columns.iter().map(|column| column.to_slice()).collect();
+        match columns {
+            Some(columns) => Self::turned(&columns),
+            // Row after row already.
+            None => Self {
+                numbers: records.iter().copied().collect(),
+                width: records.ncols(),
+                count: records.nrows(),
+            },
+        }
+    }
+
+    fn turned(columns: &[&[f64]]) -> Self {
+        Self::tested(columns, |_| true).0
+    }
+
+    /// None, where a number is larger than that, or none.
+    fn up_to(largest: f64, columns: &[&[f64]]) -> Option<Self> {
+        let (rows, is_within) = Self::tested(columns, |value| value.abs() <= largest);
+        is_within.then_some(rows)
+    }
+
+    /// Rows of these columns, and whether all numbers are as wanted.
+    fn tested(columns: &[&[f64]], is_wanted: impl Fn(f64) -> bool + Sync) -> (Self, bool) {
+        let (count, width) = (
+            columns.first().map_or(0, |column| column.len()),
+            columns.len(),
+        );
         let mut numbers = vec![0.0; count * width];
-        numbers
+        let all_wanted = numbers
             .par_chunks_mut((TURNED * width).max(1))
             .enumerate()
-            .for_each(|(block, turned)| {
+            .map(|(block, turned)| {
                 let start = block * TURNED;
-                let part = records.slice(s![start..count.min(start + TURNED), ..]);
-                for (number, column) in part.columns().into_iter().enumerate() {
+                let mut all_wanted = true;
+                for (number, column) in columns.iter().enumerate() {
+                    let column = &column[start..count.min(start + TURNED)];
                     for (place, value) in turned.iter_mut().skip(number).step_by(width).zip(column)
                     {
                         *place = *value;
                     }
+                    all_wanted &= column.iter().all(|value| is_wanted(*value));
                 }
-            });
-        Self {
+                all_wanted
+            })
+            .reduce(|| true, |one, other| one && other);
+        let rows = Self {
             numbers,
             width,
             count,
-        }
+        };
+        (rows, all_wanted)
     }
 
     pub(crate) fn len(&self) -> usize {

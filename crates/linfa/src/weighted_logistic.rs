@@ -14,10 +14,7 @@
 
 use std::ops::Range;
 
-use linfa::{
-    Dataset, DatasetBase,
-    traits::{Fit, PredictInplace},
-};
+use linfa::{Dataset, DatasetBase, traits::Fit};
 use ndarray::{
     Array1, Array2, ArrayView2, ArrayViewMut2, Axis, Ix1, ShapeBuilder, linalg::general_mat_mul, s,
 };
@@ -103,52 +100,46 @@ impl Fit<Array2<f64>, Array1<usize>, FitError> for WeightedLogistic<'_> {
     }
 }
 
-impl PredictInplace<Array2<f64>, Array2<f64>> for FittedLogistic {
+impl FittedLogistic {
     /// Fills in the probability of each class (columns) for each row.
     ///
     /// Every row is computed by the same operations in the same order whatever the other rows are: alone or in a batch, it gets the same bits.
-    fn predict_inplace(&self, records: &Array2<f64>, probabilities: &mut Array2<f64>) {
+    pub(crate) fn predict(
+        &self,
+        records: ArrayView2<'_, f64>,
+        mut probabilities: ArrayViewMut2<'_, f64>,
+    ) {
         let outputs = self.intercepts.len();
-        probabilities
-            .axis_chunks_iter_mut(Axis(0), BLOCK_ROWS)
-            .into_par_iter()
-            .zip(
-                records
-                    .axis_chunks_iter(Axis(0), BLOCK_ROWS)
-                    .into_par_iter(),
-            )
-            .for_each(|(mut probabilities, records)| {
-                // Class 0 of two has no row of its own: its linear predictor is 0.
-                let first = probabilities.ncols() - outputs;
-                for output in 0..outputs {
-                    let mut predictor = probabilities.column_mut(first + output);
-                    predictor.fill(self.intercepts[output]);
-                    for (feature, coefficient) in records
-                        .columns()
-                        .into_iter()
-                        .zip(self.coefficients.row(output))
-                    {
-                        predictor.zip_mut_with(&feature, |sum, value| *sum += coefficient * value);
-                    }
-                }
-                for mut row in probabilities.rows_mut() {
-                    if outputs == 1 {
-                        let positive = sigmoid(row[1]);
-                        row[1] = positive;
-                        row[0] = 1.0 - positive;
-                    } else {
-                        let largest =
-                            row.fold(f64::NEG_INFINITY, |largest, value| largest.max(*value));
-                        row.mapv_inplace(|value| (value - largest).exp());
-                        let total: f64 = row.iter().sum();
-                        row.mapv_inplace(|value| value / total);
-                    }
-                }
-            });
+        // Class 0 of two has no row of its own: its linear predictor is 0.
+        let first = probabilities.ncols() - outputs;
+        for output in 0..outputs {
+            let mut predictor = probabilities.column_mut(first + output);
+            predictor.fill(self.intercepts[output]);
+            for (feature, coefficient) in records
+                .columns()
+                .into_iter()
+                .zip(self.coefficients.row(output))
+            {
+                predictor.zip_mut_with(&feature, |sum, value| *sum += coefficient * value);
+            }
+        }
+        for mut row in probabilities.rows_mut() {
+            if outputs == 1 {
+                let positive = sigmoid(row[1]);
+                row[1] = positive;
+                row[0] = 1.0 - positive;
+            } else {
+                let largest = row.fold(f64::NEG_INFINITY, |largest, value| largest.max(*value));
+                row.mapv_inplace(|value| (value - largest).exp());
+                let total: f64 = row.iter().sum();
+                row.mapv_inplace(|value| value / total);
+            }
+        }
     }
 
-    fn default_target(&self, records: &Array2<f64>) -> Array2<f64> {
-        Array2::zeros((records.nrows(), self.intercepts.len().max(2)).f())
+    /// How many classes there are.
+    pub(crate) fn classes(&self) -> usize {
+        self.intercepts.len().max(2)
     }
 }
 
@@ -821,7 +812,6 @@ pub(crate) fn solve_by_cholesky(mut matrix: Array2<f64>, right: &[f64]) -> Optio
 
 #[cfg(test)]
 mod tests {
-    use linfa::traits::Predict;
     use ndarray::array;
 
     use super::*;
@@ -854,6 +844,12 @@ mod tests {
         Dataset::new(records, targets)
     }
 
+    fn predicted(fitted: &FittedLogistic, records: &Array2<f64>) -> Array2<f64> {
+        let mut probabilities = Array2::zeros((records.nrows(), fitted.classes()));
+        fitted.predict(records.view(), probabilities.view_mut());
+        probabilities
+    }
+
     #[test]
     fn without_features_it_learns_the_odds() {
         // 3 of 4 rows are of class 1, and the intercept is not penalised: ln(3 / 1).
@@ -864,7 +860,7 @@ mod tests {
         // With three classes, probabilities are the shares.
         let training = Dataset::new(Array2::zeros((6, 0)), array![0, 1, 1, 2, 2, 2]);
         let fitted = settings(3).fit(&training).expect("a fit");
-        let probabilities = fitted.predict(&Array2::zeros((1, 0)));
+        let probabilities = predicted(&fitted, &Array2::zeros((1, 0)));
         for (probability, share) in probabilities.iter().zip([1.0 / 6.0, 2.0 / 6.0, 3.0 / 6.0]) {
             assert!((probability - share).abs() < 1e-9);
         }
@@ -953,8 +949,8 @@ mod tests {
             .max_iterations(1000)
             .fit(&training)
             .expect("their fit");
-        let gaps =
-            &ours.predict(training.records()) - &theirs.predict_probabilities(training.records());
+        let gaps = &predicted(&ours, training.records())
+            - &theirs.predict_probabilities(training.records());
         assert!(gaps.iter().all(|gap| gap.abs() < 1e-5));
     }
 
@@ -1041,9 +1037,12 @@ mod tests {
     fn a_row_gets_the_same_bits_alone_and_in_a_batch() {
         let training = clouds(3000, 3, 5);
         let fitted = settings(3).fit(&training).expect("a fit");
-        let all = fitted.predict(training.records());
+        let all = predicted(&fitted, training.records());
         for row in [0, 1, 1023, 1024, 2999] {
-            let alone = fitted.predict(&training.records().slice(s![row..=row, ..]).to_owned());
+            let alone = predicted(
+                &fitted,
+                &training.records().slice(s![row..=row, ..]).to_owned(),
+            );
             assert_eq!(alone.row(0), all.row(row));
         }
     }

@@ -19,7 +19,7 @@ use self::fixed_point::{Contrast, FixedPoint};
 use super::{
     numbers,
     rotation::{
-        Rotation, complete, components, covariance, means, turn, weights, with_components,
+        Rotation, complete, components, means_and_covariance, turn, weights, with_components,
         with_weights,
     },
 };
@@ -121,9 +121,9 @@ impl Ica {
             .map(|name| Ok(train.column(name)?.clone()))
             .collect::<Result<Vec<_>>>()?;
         let columns = complete(&data, WHAT)?;
-        let means = means(&columns);
+        let (means, covariance) = means_and_covariance(&columns);
         // Each direction is divided by its deviation in a moment: the divisor of the whole sample is the one that makes that 1.
-        let spread = covariance(&columns, &means) * ((rows - 1) as f64 / rows as f64);
+        let spread = covariance * ((rows - 1) as f64 / rows as f64);
         let total = spread.diag().sum();
         if total <= 0.0 || !total.is_finite() {
             let why = if total <= 0.0 {

@@ -17,7 +17,8 @@ use taktline_core::{
 use super::{
     numbers,
     rotation::{
-        Rotation, complete, components, covariance, means, weights, with_components, with_weights,
+        Rotation, complete, components, means_and_covariance, weights, with_components,
+        with_weights,
     },
 };
 use crate::columns::{self, Names};
@@ -117,8 +118,7 @@ impl Pca {
             .map(|name| Ok(train.column(name)?.clone()))
             .collect::<Result<Vec<_>>>()?;
         let columns = complete(&data, WHAT)?;
-        let means = means(&columns);
-        let mut spread = covariance(&columns, &means);
+        let (means, mut spread) = means_and_covariance(&columns);
         let scales: Vec<f64> = if self.standardize {
             let unbiased = (rows - 1) as f64 / rows as f64;
             let scale = |variance: &f64| match (variance * unbiased).sqrt() {

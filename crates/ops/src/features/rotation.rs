@@ -178,8 +178,9 @@ impl Rotation {
             .into_par_iter()
             .map(|(from, to)| {
                 let mut block = centred(columns, &self.means, from, to);
-                for (mut values, scale) in block.rows_mut().into_iter().zip(&self.scales) {
-                    values /= *scale;
+                let scaled = self.scales.iter().enumerate();
+                for (place, scale) in scaled.filter(|(_, scale)| **scale != 1.0) {
+                    block.row_mut(place).mapv_inplace(|value| value / scale);
                 }
                 self.weights.t().dot(&block)
             })
@@ -237,53 +238,47 @@ fn blocks(rows: usize) -> Vec<(usize, usize)> {
         .collect()
 }
 
-/// The mean of each column.
-pub(super) fn means(columns: &[Numbers]) -> Vec<f64> {
-    columns.par_iter().map(|values| mean(values)).collect()
-}
-
-fn mean(values: &[f64]) -> f64 {
-    let rough = sum(values, 0.0) / values.len() as f64;
-    // A second pass takes back what the first lost by rounding.
-    rough + sum(values, rough) / values.len() as f64
-}
-
-/// The sum of the values' distances from another, in lanes whose order is fixed: one after the other, each addition would wait for
-/// the one before.
-fn sum(values: &[f64], from: f64) -> f64 {
-    const LANES: usize = 8;
-    let mut sums = [0.0; LANES];
-    let (whole, rest) = values.as_chunks::<LANES>();
-    for values in whole {
-        for (sum, value) in sums.iter_mut().zip(values) {
-            *sum += value - from;
-        }
-    }
-    sums.into_iter().sum::<f64>() + rest.iter().map(|value| value - from).sum::<f64>()
-}
-
-/// Divided by n - 1; each segment's blocks are summed in row order, and then the segments.
-pub(super) fn covariance(columns: &[Numbers], means: &[f64]) -> Array2<f64> {
+/// The mean of each column, and how they vary together, divided by n - 1.
+///
+/// One pass sums distances from the means of the first rows, and their products. Their own mean is then taken off; it is no larger than the
+/// deviation times the root of the number of blocks, since the first block's rows are among those that vary. Each segment's blocks are
+/// summed in row order, and then the segments.
+pub(super) fn means_and_covariance(columns: &[Numbers]) -> (Vec<f64>, Array2<f64>) {
     let (rows, width) = (
         columns.first().map_or(0, |values| values.len()),
         columns.len(),
     );
     let blocks = blocks(rows);
-    let sums: Vec<Array2<f64>> = blocks
+    let first = |values: &Numbers| mean(&values[..rows.min(BLOCK)]);
+    let origin: Vec<f64> = columns.iter().map(first).collect();
+    let sums: Vec<(Array1<f64>, Array2<f64>)> = blocks
         .par_chunks(blocks.len().div_ceil(SEGMENTS).max(1))
         .map(|blocks| {
-            let mut sums = Array2::zeros((width, width));
+            let (mut sums, mut products) = (Array1::zeros(width), Array2::zeros((width, width)));
             for (from, to) in blocks {
-                let block = centred(columns, means, *from, *to);
-                general_mat_mul(1.0, &block, &block.t(), 1.0, &mut sums);
+                let block = centred(columns, &origin, *from, *to);
+                sums += &block.sum_axis(Axis(1));
+                general_mat_mul(1.0, &block, &block.t(), 1.0, &mut products);
             }
-            sums
+            (sums, products)
         })
         .collect();
-    let total = sums
-        .into_iter()
-        .fold(Array2::zeros((width, width)), |total, sums| total + sums);
-    total / (rows - 1) as f64
+    let (mut off, mut products) = (Array1::zeros(width), Array2::zeros((width, width)));
+    for (more, more_products) in &sums {
+        off += more;
+        products += more_products;
+    }
+    off /= rows as f64;
+    let column = off.view().insert_axis(Axis(1));
+    let covariance = (products - column.dot(&column.t()) * rows as f64) / (rows - 1) as f64;
+    let means = origin.iter().zip(&off).map(|(origin, off)| origin + off);
+    (means.collect(), covariance)
+}
+
+fn mean(values: &[f64]) -> f64 {
+    let rough = values.iter().sum::<f64>() / values.len() as f64;
+    // A second pass takes back what the first lost by rounding.
+    rough + values.iter().map(|value| value - rough).sum::<f64>() / values.len() as f64
 }
 
 /// The variances and the directions of the components, the largest first.
