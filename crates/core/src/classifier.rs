@@ -217,7 +217,7 @@ fn report_taken(
     }
     let possible: Vec<&Column> = others
         .into_iter()
-        .filter(|column| is_open && (column.name == SCORE || column.name.starts_with(PROBABILITY)))
+        .filter(|column| is_open && is_of_classes(&column.name))
         .collect();
     if let (Some(target), false) = (target, possible.is_empty()) {
         let message = format!(
@@ -233,6 +233,11 @@ fn report_taken(
     }
 }
 
+/// Whether a model may add a column of that name once the rows have told its classes.
+pub(crate) fn is_of_classes(name: &str) -> bool {
+    name == SCORE || name.starts_with(PROBABILITY)
+}
+
 /// "reads `imgae`, which its input does not have".
 pub fn unknown_column(input: &Schema, name: &str, place: ParamPath) -> Problem {
     Problem::error(
@@ -240,6 +245,7 @@ pub fn unknown_column(input: &Schema, name: &str, place: ParamPath) -> Problem {
         place,
         format!("there is no column `{name}` in the rows that it reads"),
     )
+    .of_column(name)
     .help_if(input.suggestion(name))
 }
 

@@ -89,6 +89,8 @@ pub struct Problem {
     pub help: Vec<String>,
     /// Evidence: what was seen that made us say so.
     pub notes: Vec<String>,
+    /// The column that is not there, where that is what is wrong.
+    pub column: Option<String>,
 }
 
 impl Problem {
@@ -103,7 +105,15 @@ impl Problem {
             label: None,
             help: Vec::new(),
             notes: Vec::new(),
+            column: None,
         }
+    }
+
+    /// The column that is not there.
+    #[must_use]
+    pub fn of_column(mut self, name: impl Into<String>) -> Self {
+        self.column = Some(name.into());
+        self
     }
 
     /// A warning at `path`.

@@ -6,7 +6,7 @@ use polars::prelude::{DataType, Schema as PolarsSchema, TimeUnit};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::suggest::did_you_mean;
+use crate::{classifier, suggest::did_you_mean};
 
 /// The column that `split.*` adds: `train`, `validation` or `test` for each row.
 pub const PARTITION: &str = "partition";
@@ -222,6 +222,12 @@ impl Schema {
             .iter()
             .find(|column| column.name == name)
             .or_else(|| self.columns.iter().find(|column| column.stands_for(name)))
+    }
+
+    /// Whether a column of that name is there, or may turn out to be.
+    pub fn may_have(&self, name: &str) -> bool {
+        let may_come = || !self.facts.lacks_classes_only || classifier::is_of_classes(name);
+        self.column(name).is_some() || (self.incomplete && may_come())
     }
 
     /// The names, where `channel=*` is replaced by the columns that training made in its place, each name once.

@@ -98,9 +98,10 @@ impl SqlProblem {
 
     /// As a problem of the param that holds the text.
     pub fn at(self, path: ParamPath) -> Problem {
-        let problem = Problem::error(self.code, path, self.message)
+        let mut problem = Problem::error(self.code, path, self.message)
             .range(self.range)
             .help_if(self.help);
+        problem.column = self.column;
         match self.label {
             Some(label) => problem.label(label),
             None => problem,

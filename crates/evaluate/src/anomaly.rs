@@ -108,6 +108,7 @@ impl Stage for Anomaly {
             return judged::no_input();
         };
         judged::check_model(input, SCORE, cx);
+        Self::check_prediction(input, cx);
         judged::check_part_exists(self.part, input, cx);
         let target = target_name(input).and_then(|name| input.column(&name));
         match target {
@@ -278,6 +279,22 @@ impl Anomaly {
             names.extend(&LABELLED[..4]);
         }
         names.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Reports a model that finds no anomalies.
+    fn check_prediction(input: &Schema, cx: &mut CheckContext<'_>) {
+        if let Some(prediction) = input.column(PREDICTION)
+            && prediction.dtype != DataType::Boolean
+            && input.may_have(SCORE)
+        {
+            let message = format!(
+                "`{PREDICTION}` is {}, so the model above finds no anomalies",
+                type_name(&prediction.dtype)
+            );
+            cx.report(Problem::error("type-mismatch", path![], message).help(
+                "put one of `model.anomaly.…` there; classes are judged by `evaluate.classification`",
+            ));
+        }
     }
 
     fn read(&self, frame: &Frame) -> Result<Rows> {

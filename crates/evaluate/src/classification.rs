@@ -171,8 +171,10 @@ impl Stage for Classification {
                     target.name,
                     type_name(&target.dtype)
                 ),
-            ));
+            )
+            .help("numbers are judged by `evaluate.regression`; classes are text, truth values or whole numbers"));
         }
+        Self::check_prediction(input, cx);
         judged::check_part(self.part, input, cx);
         self.check_costs(input, cx);
         if let (Some(positive), Some(labels)) = (&self.positive, known_labels(input))
@@ -209,6 +211,29 @@ impl Classification {
     fn bins(&self) -> usize {
         self.calibration
             .map_or_else(default_bins, |calibration| calibration.bins)
+    }
+
+    /// Reports a model that says something else than classes.
+    fn check_prediction(input: &Schema, cx: &mut CheckContext<'_>) {
+        let target = target_name(input).and_then(|name| input.column(&name));
+        if let (Some(prediction), Some(target)) = (input.column(PREDICTION), target)
+            && Classes::can_hold(&target.dtype)
+            && !says_labels(&prediction.dtype, &target.dtype)
+        {
+            let message = format!(
+                "`{PREDICTION}` is {}, and the target `{}` is {}: the model above says no classes",
+                type_name(&prediction.dtype),
+                target.name,
+                type_name(&target.dtype)
+            );
+            let help = match prediction.dtype {
+                DataType::Boolean => "anomalies are judged by `evaluate.anomaly`",
+                _ => {
+                    "numbers are judged by `evaluate.regression`; a model of either task takes `task: classification`"
+                }
+            };
+            cx.report(Problem::error("type-mismatch", path![], message).help(help));
+        }
     }
 
     fn check_costs(&self, input: &Schema, cx: &mut CheckContext<'_>) {
@@ -443,6 +468,13 @@ impl Rows {
         let prediction = data.column(PREDICTION).map_err(|_| {
             Error::data("no model stands above, so there is no `prediction` to judge")
         })?;
+        if !says_labels(prediction.dtype(), target.dtype()) {
+            return Err(Error::data(format!(
+                "`{PREDICTION}` is {} and the target `{name}` is {}, so the model above says no classes",
+                type_name(prediction.dtype()),
+                type_name(target.dtype())
+            )));
+        }
         // Both at once, so that a label has the same number in both.
         let mut both = target.clone();
         both.append(&prediction.cast(target.dtype())?)?;
@@ -1114,6 +1146,12 @@ fn largest(columns: &[Option<Vec<f64>>], rows: usize) -> Vec<f64> {
 }
 
 /// The labels, where they are known before any row is read.
+/// Whether predictions of that type can be labels of a target of the other: an amount is no class, though a number may be one.
+fn says_labels(prediction: &DataType, target: &DataType) -> bool {
+    let is_text = |dtype: &DataType| !dtype.is_primitive_numeric() && *dtype != DataType::Boolean;
+    !prediction.is_float() && is_text(prediction) == is_text(target)
+}
+
 fn known_labels(schema: &Schema) -> Option<Vec<String>> {
     if let Some(classes) = &schema.facts.classes {
         return Some(classes.clone());

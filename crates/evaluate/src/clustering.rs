@@ -18,7 +18,9 @@ use taktline_core::{
 use crate::{
     bootstrap::Bootstrap,
     further::Further,
-    judged::{self, Lift, MetricList, Parts, amount, figure, figure_or_none, pick, target_name},
+    judged::{
+        self, CLUSTER, Lift, MetricList, Parts, amount, figure, figure_or_none, pick, target_name,
+    },
     metrics::{
         Points, adjusted_rand, calinski_harabasz, davies_bouldin, normalized_mutual_information,
         silhouettes,
@@ -72,7 +74,6 @@ register_kind! {
     example: "- evaluate.clustering: {features: [spent, visits]}",
 }
 
-const CLUSTER: &str = "cluster";
 const NOISE: i64 = -1;
 const AGREEMENT: [&str; 2] = ["adjusted_rand", "normalized_mutual_information"];
 const BASELINE_SILHOUETTE: &str = "baseline_silhouette";

@@ -247,7 +247,7 @@ impl Forecast {
             None => path![],
         };
         let Some(column) = input.column(name) else {
-            if !input.incomplete {
+            if !input.may_have(name) {
                 cx.report(unknown_column(input, name, place));
             }
             return;

@@ -7,10 +7,15 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
     CheckContext, Error, Evaluation, Frame, PARTITION, ParamPath, Partition, Problem, Result, Role,
-    Schema, Table, classifier::unknown_column, path, type_name,
+    Schema, Table,
+    classifier::{PREDICTION, SCORE, unknown_column},
+    path, type_name,
 };
 
 use crate::slices;
+
+/// The column of a model that finds clusters.
+pub(crate) const CLUSTER: &str = "cluster";
 
 /// What a schema is where the planner found no input, and said so.
 pub(crate) fn no_input() -> Schema {
@@ -20,18 +25,35 @@ pub(crate) fn no_input() -> Schema {
     }
 }
 
-/// Reports that a column which a model adds is not there, because no model stands above.
+/// Reports that a column which a model adds is not there: no model stands above, or one that says something else.
 pub(crate) fn check_model(input: &Schema, output: &str, cx: &mut CheckContext<'_>) {
-    if input.column(output).is_none() && !input.incomplete {
-        cx.report(
-            Problem::error(
-                "no-model",
-                path![],
-                format!("no model stands above, so there is no `{output}` to judge"),
-            )
-            .help("put a `model.…` stage above, or name one in `from`"),
-        );
+    if input.may_have(output) {
+        return;
     }
+    let said: Vec<&str> = [PREDICTION, SCORE, CLUSTER]
+        .into_iter()
+        .filter(|name| {
+            let column = input.column(name);
+            column.is_some_and(|column| column.role == Role::Internal)
+        })
+        .collect();
+    let (message, help) = match said.as_slice() {
+        [] => (
+            format!("no model stands above, so there is no `{output}` to judge"),
+            "put a `model.…` stage above, or name one in `from`",
+        ),
+        said => (
+            format!("the model above gives {}, but no `{output}`", quoted(said)),
+            match said {
+                [CLUSTER] => "clusters are judged by `evaluate.clustering`",
+                [PREDICTION, SCORE] => "its findings are judged by `evaluate.anomaly`",
+                _ => {
+                    "classes are judged by `evaluate.classification`, numbers by `evaluate.regression`"
+                }
+            },
+        ),
+    };
+    cx.report(Problem::error("no-model", path![], message).help(help));
 }
 
 /// Reports a part that no split above makes, and warns of rows that the model learned from.
@@ -131,7 +153,7 @@ pub(crate) fn check_numbers(
     cx: &mut CheckContext<'_>,
 ) {
     match input.column(name) {
-        None if !input.incomplete => cx.report(unknown_column(input, name, place)),
+        None if !input.may_have(name) => cx.report(unknown_column(input, name, place)),
         Some(column) if !column.is_numeric() => cx.report(Problem::error(
             "not-numeric",
             place,
@@ -143,8 +165,14 @@ pub(crate) fn check_numbers(
 
 /// Reports an output of the model above that holds no numbers: the labels of a classifier.
 pub(crate) fn check_numbers_of_model(input: &Schema, name: &str, cx: &mut CheckContext<'_>) {
-    if input.column(name).is_some() {
-        check_numbers(input, name, path![], cx);
+    if let Some(column) = input.column(name).filter(|column| !column.is_numeric()) {
+        let message = format!(
+            "`{name}` of the model above is {}, not a number",
+            type_name(&column.dtype)
+        );
+        cx.report(Problem::error("not-numeric", path![], message).help(
+            "name a column of numbers: `score: probability_…`, or put a model of numbers above",
+        ));
     }
 }
 
@@ -155,7 +183,7 @@ pub(crate) fn check_column(
     place: ParamPath,
     cx: &mut CheckContext<'_>,
 ) {
-    if input.column(name).is_none() && !input.incomplete {
+    if !input.may_have(name) {
         cx.report(unknown_column(input, name, place));
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    CheckContext, Evaluate, Evaluation, Frame, PARTITION, Partition, Plot, Result, Role, Round,
-    Schema, Shape, Stage, Table,
+    CheckContext, Evaluate, Evaluation, Frame, PARTITION, Partition, Plot, Problem, Result, Role,
+    Round, Schema, Shape, Stage, Table,
     classifier::PREDICTION,
     path, register_kind,
     regressor::{LOWER, UPPER},
@@ -105,6 +105,7 @@ impl Stage for Regression {
         if unrolled::width(input).is_none() {
             judged::check_number_target(input, cx);
         }
+        Self::check_prediction(input, cx);
         judged::check_part(self.part, input, cx);
         if let Some(Deviance::Tweedie(power)) = self.deviance {
             let place = path!["deviance", "tweedie"];
@@ -119,6 +120,22 @@ impl Stage for Regression {
 
     fn shape(&self) -> Shape<'_> {
         Shape::Evaluate(self)
+    }
+}
+
+impl Regression {
+    /// Warns where the model above says classes, though they are numbers.
+    fn check_prediction(input: &Schema, cx: &mut CheckContext<'_>) {
+        let says_classes = input.facts.classes.is_some() || input.facts.lacks_classes_only;
+        let target = target_name(input).and_then(|name| input.column(&name));
+        if says_classes && target.is_some_and(|target| target.dtype.is_primitive_numeric()) {
+            let message = "the model above says classes, and they are judged as amounts";
+            cx.report(
+                Problem::warning("classes-as-numbers", path![], message).help(
+                    "judge them by `evaluate.classification`, or learn amounts (`task: regression`)",
+                ),
+            );
+        }
     }
 }
 

@@ -69,7 +69,7 @@ impl By {
         for (index, name) in self.columns().iter().enumerate() {
             let place = self.place(param, index);
             match input.column(name) {
-                None if !input.incomplete => cx.report(unknown_column(input, name, place)),
+                None if !input.may_have(name) => cx.report(unknown_column(input, name, place)),
                 Some(column) if !can_slice(&column.dtype) => cx.report(
                     Problem::error(
                         "wrong-type",

@@ -4,14 +4,14 @@ use ndarray::{Array1, Array2};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
-    CheckContext, Error, FitContext, Frame, Model, Predictor, Result, Schema, Shape, Stage, State,
-    classifier, counted, features, register_kind,
+    CheckContext, Error, FitContext, Frame, Model, Predictor, Problem, Result, Schema, Shape,
+    Stage, State, classifier, counted, features, path, register_kind,
 };
 
 use crate::{
     linear::Linear,
     linear_regression::{Sums, check},
-    records::is_learned,
+    records::{is_learned, width},
 };
 
 const VERSION: u32 = 1;
@@ -59,8 +59,43 @@ register_kind! {
     example: "- model.linfa.pls: {components: 5}",
 }
 
+impl Pls {
+    /// Reports more components than there are numbers, where the columns tell how many there are.
+    fn check_components(&self, input: &Schema, cx: &mut CheckContext<'_>) {
+        let widths = self.features(input).into_iter().map(|name| {
+            let column = input.column(&name).filter(|column| !column.is_open());
+            column.and_then(|column| width(&column.dtype))
+        });
+        let Some(numbers) = widths.sum::<Option<usize>>() else {
+            return;
+        };
+        if self.components > numbers && numbers > 0 && !input.incomplete {
+            cx.report(
+                Problem::error(
+                    "out-of-range",
+                    path!["components"],
+                    too_many(self.components, numbers),
+                )
+                .help(format!(
+                    "with `components: {numbers}` it is least squares: use fewer"
+                )),
+            );
+        }
+    }
+}
+
+fn too_many(components: usize, numbers: usize) -> String {
+    format!(
+        "`components: {components}` is more than the {} that a row gives",
+        counted(numbers, "number")
+    )
+}
+
 impl Stage for Pls {
     fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
+        if let [input] = inputs {
+            self.check_components(input, cx);
+        }
         check(self.features.as_deref(), self.target.as_deref(), inputs, cx)
     }
 
@@ -102,11 +137,7 @@ impl Model for Pls {
         )?;
         let numbers = sums.cross.len();
         if self.components > numbers {
-            return Err(Error::data(format!(
-                "`components: {}` is more than the {} that a row gives",
-                self.components,
-                counted(numbers, "number")
-            )));
+            return Err(Error::data(too_many(self.components, numbers)));
         }
         let scales: Array1<f64> =
             sums.gram

@@ -153,7 +153,8 @@ fn find_with_open<'s>(
                 "stage `{}` reads `{name}`, which its input does not have",
                 cx.stage
             ),
-        );
+        )
+        .of_column(name);
         // A near miss belongs at the caret; a list of all columns would be too long there.
         cx.report(match schema.suggestion(name) {
             Some(suggestion) if suggestion.starts_with("did you mean") => problem.label(suggestion),

@@ -648,6 +648,11 @@ fn check_stages(
                 let mut schema = stage.check(inputs, &mut cx);
                 let is_source = inputs.is_empty();
                 schema.incomplete |= incomplete_above || (is_source && cx.failed());
+                // What other stages make of columns that are not known yet has names of its own.
+                schema.facts.lacks_classes_only &= matches!(
+                    stage.shape(),
+                    Shape::Model(_) | Shape::Evaluate(_) | Shape::Sink(_)
+                );
                 if let (Shape::Evaluate(evaluate), Some(input)) = (stage.shape(), inputs.first()) {
                     for metric in evaluate.metrics(input) {
                         if !schema.facts.metrics.contains(&metric) {
@@ -656,7 +661,7 @@ fn check_stages(
                     }
                 }
                 for problem in &cx.problems {
-                    if incomplete_above && follows_from_above(problem) {
+                    if incomplete_above && follows_from_above(problem, inputs) {
                         continue;
                     }
                     let span = problem_span(&draft.params, &draft.place, problem, report.source);
@@ -688,9 +693,13 @@ fn check_stages(
 }
 
 /// Whether a problem may come only from what is missing because a stage above is wrong.
-fn follows_from_above(problem: &Problem) -> bool {
+fn follows_from_above(problem: &Problem, inputs: &[Schema]) -> bool {
+    let may_be_there = |name: &String| inputs.iter().any(|input| input.may_have(name));
     problem.severity == Severity::Error
-        && (problem.code == "unknown-column" || problem.code.starts_with("no-"))
+        && match problem.code {
+            "unknown-column" => problem.column.as_ref().is_none_or(may_be_there),
+            code => code.starts_with("no-"),
+        }
 }
 
 /// Where an unknown column was lost, or what the frame has instead.

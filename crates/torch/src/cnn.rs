@@ -139,7 +139,7 @@ impl Stage for Cnn {
         check_library(cx);
         let shape = self.check_image(input, cx);
         let subject = self.asked().check(input, cx);
-        self.settings().check(cx);
+        self.settings().check_with(input, cx);
         initial::check(self.initial_weights.as_deref(), cx);
         match &self.layers {
             Some(layers) => {

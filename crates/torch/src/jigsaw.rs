@@ -201,7 +201,7 @@ impl Stage for Jigsaw {
             };
         };
         check_library(cx);
-        self.settings().check(cx);
+        self.settings().check_with(input, cx);
         let channels = self
             .wanted()
             .check(input, None, cx)

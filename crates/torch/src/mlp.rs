@@ -120,7 +120,7 @@ impl Stage for Mlp {
         check_library(cx);
         self.table().check(input, cx);
         let subject = self.asked().check(input, cx);
-        self.settings().check(cx);
+        self.settings().check_with(input, cx);
         initial::check(self.initial_weights.as_deref(), cx);
         if self.activation == Activation::Softmax {
             cx.report(

@@ -282,7 +282,7 @@ impl Stage for Multimodal {
             }
         }
         let subject = self.asked().check(input, cx);
-        self.settings().check(cx);
+        self.settings().check_with(input, cx);
         initial::check(self.initial_weights.as_deref(), cx);
         if !cx.failed() {
             let network = self.network(input, subject.likely_ending());

@@ -282,7 +282,7 @@ impl Stage for Recommender {
             cx.report(Problem::error("duplicate-column", path!["item"], message));
         }
         self.check_unused(cx);
-        self.settings().check(cx);
+        self.settings().check_with(input, cx);
         for (param, place, name) in self.features_of() {
             match input.column(name) {
                 None => cx.report(unknown_column(input, name, path![param, place])),

@@ -223,7 +223,7 @@ impl Stage for Rnn {
             found
         });
         let subject = self.asked().check(input, cx);
-        self.settings().check(cx);
+        self.settings().check_with(input, cx);
         initial::check(self.initial_weights.as_deref(), cx);
         if self.interval.is_none() && self.samples != fifty() {
             let message = "`samples` draw an interval, and none is asked for";

@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use taktline_core::{CheckContext, ParamPath, Problem, path};
+use taktline_core::{CheckContext, ParamPath, Partition, Problem, Schema, path};
 
 use crate::protocol::{
     Augmentation, ClassLoss, Course, Device, EarlyStopping, Focal, Huber, Keep, Loss, NumberLoss,
@@ -113,6 +113,23 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// As [`Self::check`], and warns where no rows are held out for what looks at them.
+    pub(crate) fn check_with(&self, input: &Schema, cx: &mut CheckContext<'_>) {
+        self.check(cx);
+        let what = match (self.early_stopping, self.keep) {
+            (Some(_), _) => "early_stopping",
+            (None, Some(Keep::Best)) => "keep",
+            _ => return,
+        };
+        if !input.facts.partitions.contains(&Partition::Validation) && !input.incomplete {
+            let message = "there is no validation part: the training loss decides, which does not tell when a network only learns its rows by heart";
+            cx.report(
+                Problem::warning("no-validation", path![what], message)
+                    .help("let the split above make one: `validation: 0.1`"),
+            );
+        }
+    }
+
     /// Reports settings that contradict each other.
     pub(crate) fn check(&self, cx: &mut CheckContext<'_>) {
         if self.warmup > self.epochs as f64 {

@@ -131,7 +131,7 @@ impl Stage for Vae {
         };
         check_library(cx);
         self.table().check(input, cx);
-        self.settings().check(cx);
+        self.settings().check_with(input, cx);
         let numbers = self.table().input(input).row_length();
         if self.activation == Activation::Softmax {
             cx.report(
