@@ -122,6 +122,16 @@ const TASKS: &[Task] = &[
         quality: Quality::LogLoss,
     },
     Task {
+        name: "decision_tree",
+        kind: "model.linfa.decision_tree",
+        params: "{max_depth: 12}",
+        family: Family::Model,
+        data: bent_classes,
+        sizes: [50_000, 20_000, 30],
+        rounds: 3,
+        quality: Quality::RocAuc,
+    },
+    Task {
         name: "random_forest",
         kind: "model.linfa.random_forest",
         params: "{trees: 100}",

@@ -1,9 +1,11 @@
 //! What every command keeps to: streams, exit codes, formats.
 
-use std::process::Command;
+use std::{fmt::Write as _, process::Command};
+
+use serde_json::Value;
 
 use crate::{
-    data,
+    data::{self, Noise},
     harness::{Project, golden_settings},
 };
 
@@ -279,4 +281,292 @@ fn names_with_spaces_and_accents() {
         .takt(["run", "données de mars/prüfung.yaml"])
         .run()
         .succeeded();
+}
+
+/// A classifier of five classes, whose names only the rows tell: the check lets any metric pass. Below it go further stages.
+fn surfaces(below: &str) -> Project {
+    let project = Project::with(&format!(
+        "\
+pipeline: surfaces
+columns:
+  id: {{role: id}}
+  kind: {{role: target}}
+stages:
+  - source.csv: {{path: rows.csv}}
+    id: rows
+  - split.random: {{test: 0.3}}
+    id: parts
+  - balance.oversample: {{}}
+    id: balanced
+  - model.linfa.logistic_regression: {{features: [x, y]}}
+    id: classifier
+  - evaluate.classification: {{}}
+    id: quality
+{below}"
+    ));
+    let kinds = [
+        "scratch_on_the_left",
+        "scratch_on_the_right",
+        "good",
+        "good",
+        "dent",
+        "stain_of_oil",
+    ];
+    let mut noise = Noise(11);
+    let mut text = "id,x,y,kind\n".to_owned();
+    for id in 0..400 {
+        let kind = noise.below(6);
+        let mut near = |middle: u64| (100 * middle + noise.below(140)) as f64 / 100.0;
+        let (x, y) = (near(kind), near(kind % 2));
+        writeln!(text, "{id},{x},{y},{}", kinds[kind as usize]).expect("a string");
+    }
+    project.write("rows.csv", text);
+    project
+}
+
+/// The folder of the only run in a project.
+fn run_folder(project: &Project) -> String {
+    let reports: Vec<String> = project
+        .files()
+        .into_iter()
+        .filter(|file| file.ends_with("/report.html"))
+        .collect();
+    assert_eq!(reports.len(), 1, "{reports:?}");
+    reports[0].replace("/report.html", "")
+}
+
+#[test]
+fn a_gate_on_what_was_not_measured_is_not_kept() {
+    let deploy = "  - deploy.bundle: {require: {recall: [\">= 0.5\", \"> 0.1\"], accuracy: \">= 0.2\"}}\n    id: bundle\n";
+    let project = surfaces(deploy);
+    let outcome = project.takt(["run", "pipeline.yaml"]).run().ended_with(1);
+    for told in [
+        "\nf1_macro ",
+        "\ngate    recall >= 0.5: not kept (not measured; did you mean `recall_macro`?)\n",
+        "\ngate    recall > 0.1: not kept (not measured; did you mean `recall_macro`?)\n",
+        "\ngate    accuracy >= 0.2: kept (0.",
+        "\nno bundle: a gate is not kept\n",
+        "\nreport  .taktline/runs/",
+    ] {
+        assert!(
+            outcome.stdout.contains(told),
+            "`{told}`:\n{}",
+            outcome.stdout
+        );
+    }
+    for told in [
+        "error[metric-not-measured]: stage `bundle`: `require` names `recall`, which was not measured",
+        "pipeline.yaml:16:31",
+        "measured: `accuracy`, `balanced_accuracy`, `f1_macro`",
+        "did you mean `recall_macro`?",
+    ] {
+        let times = outcome.stderr.matches(told).count();
+        assert_eq!(times, 1, "`{told}`:\n{}", outcome.stderr);
+    }
+    let folder = run_folder(&project);
+    let page = project.read(&format!("{folder}/report.html"));
+    assert!(page.contains("which was not measured") && page.contains("not kept"));
+    let kept: Value =
+        serde_json::from_str(&project.read(&format!("{folder}/run.json"))).expect("JSON");
+    assert_eq!(kept["status"], "finished");
+    let bundles = |file: &String| file.starts_with(".taktline/bundles");
+    assert!(!project.files().iter().any(bundles), "no bundle");
+
+    // Scripts and the run store hear the same.
+    let arguments = ["run", "pipeline.yaml", "--format", "json"];
+    let report = project.takt(arguments).run().ended_with(1).json();
+    assert_eq!(report["passed"], false);
+    assert_eq!(report["gates"][0]["value"], Value::Null);
+    assert_eq!(report["gates"][2]["passed"], true);
+    assert_eq!(report["diagnostics"][0]["code"], "metric-not-measured");
+    assert_eq!(report["bundle"], Value::Null);
+    let shown = ["runs", "show", "latest", "--format", "json"];
+    let shown = project.takt(shown).run().succeeded().json();
+    assert_eq!(shown["state"], "failed");
+    let why = shown["reason"].as_str().expect("why");
+    assert!(why.contains("`recall`, which was not measured"), "{why}");
+    assert!(
+        shown["metrics"]
+            .as_array()
+            .is_some_and(|all| !all.is_empty())
+    );
+}
+
+#[test]
+fn what_evaluations_found_outlives_a_later_failure() {
+    let second = "  - clean.filter: {where: x > 1000}
+    id: far
+  - evaluate.classification: {}
+    id: second
+  - sink.csv: {path: out.csv}
+    from: classifier
+    id: out
+";
+    let project = surfaces(second);
+    let outcome = project.takt(["run", "pipeline.yaml"]).run().ended_with(1);
+    let found = outcome
+        .stdout
+        .find("\nquality on ")
+        .expect("the evaluation");
+    let (stages, found) = outcome.stdout.split_at(found);
+    assert!(found.contains("\nf1_macro ") && found.contains("\nreport  .taktline/runs/"));
+    let how = |stage: &str| {
+        let mut lines = stages.lines();
+        let line = lines.find(|line| line.split_whitespace().next() == Some(stage));
+        line.expect("a stage").to_owned()
+    };
+    assert!(how("second").ends_with("  failed"), "{stages}");
+    assert!(how("out").ends_with("  not reached"), "{stages}");
+    assert!(
+        outcome
+            .stderr
+            .contains("stage `second`: there are no test rows to judge"),
+        "{}",
+        outcome.stderr
+    );
+    let folder = run_folder(&project);
+    let page = project.read(&format!("{folder}/report.html"));
+    for told in [
+        "<h1>surfaces (failed)</h1>",
+        "This run failed: stage `second`: there are no test rows to judge",
+        "<h2>quality</h2>",
+    ] {
+        assert!(page.contains(told), "{told}");
+    }
+    let kept: Value =
+        serde_json::from_str(&project.read(&format!("{folder}/run.json"))).expect("JSON");
+    assert_eq!(kept["status"], "failed");
+    assert_eq!(kept["evaluations"][0][0], "quality");
+    let shown = ["runs", "show", "latest", "--format", "json"];
+    let shown = project.takt(shown).run().succeeded().json();
+    assert_eq!(shown["state"], "failed");
+    assert_eq!(shown["metrics"][0]["stage"], "quality");
+
+    // A broken rule is no other matter, but for its exit code.
+    let rule = "  - check.expect: [{column: x, between: [0, 1]}]\n    id: rule\n";
+    let arguments = ["run", "pipeline.yaml", "--format", "json"];
+    let report = surfaces(rule).takt(arguments).run().ended_with(3).json();
+    assert_eq!(
+        (&report["status"], &report["passed"]),
+        (&"failed".into(), &false.into())
+    );
+    assert_eq!(report["evaluations"][0][0], "quality");
+    assert_eq!(report["diagnostics"][0]["code"], "expectation-broken");
+    assert_eq!(report["quarantined"][0][0], "rule");
+
+    // Where nothing was found yet, nothing is printed, and no folder made.
+    let early = surfaces("");
+    early.edit(
+        "pipeline.yaml",
+        "  - split.random",
+        "  - check.expect: [{column: x, between: [0, 1]}]\n  - split.random",
+    );
+    let outcome = early.takt(["run", "pipeline.yaml"]).run().ended_with(3);
+    assert_eq!(outcome.stdout, "");
+    let in_folder = |file: &String| file.ends_with("/report.html");
+    assert!(!early.files().iter().any(in_folder));
+}
+
+#[test]
+fn rows_that_are_added_are_told() {
+    let project = surfaces("");
+    let arguments = ["run", "pipeline.yaml", "--format", "json"];
+    let report = project.takt(arguments).run().succeeded().json();
+    let balanced = &report["stages"][2];
+    let of = |key: &str| balanced[key].as_u64().expect("a number");
+    let added = of("rows_out") - of("rows_in");
+    assert!(added > 0 && of("rows_added") == added, "{balanced}");
+    assert_eq!(report["stages"][1]["rows_added"], Value::Null);
+    let outcome = project
+        .takt(["run", "pipeline.yaml", "--fresh"])
+        .run()
+        .succeeded();
+    assert!(
+        outcome.stdout.contains(&format!("  +{added} rows  ")),
+        "{}",
+        outcome.stdout
+    );
+}
+
+/// What a command shows on a terminal of so many columns, both streams together.
+#[cfg(target_os = "linux")]
+fn on_terminal(project: &Project, columns: usize, arguments: &str) -> String {
+    let command = format!(
+        "stty cols {columns} rows 40; {} -C {} --color never {arguments}",
+        env!("CARGO_BIN_EXE_takt"),
+        project.path("").display()
+    );
+    let output = Command::new("script")
+        .args(["-qec", &command, "/dev/null"])
+        .env_clear()
+        .env("HOME", project.path(""))
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .stdin(std::process::Stdio::null())
+        .output()
+        .expect("`script` of util-linux");
+    let shown = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(output.status.success(), "{shown}");
+    shown.replace('\r', "")
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn tables_keep_to_a_narrow_terminal() {
+    let project = surfaces("");
+    project.edit(
+        "pipeline.yaml",
+        "  - balance.oversample: {}\n    id: balanced\n",
+        "",
+    );
+    let results = |columns: usize| {
+        let shown = on_terminal(&project, columns, "run pipeline.yaml --fresh");
+        let start = shown.find("\nstage ").expect("the table of stages");
+        shown[start + 1..].to_owned()
+    };
+    let wide = results(120);
+    assert!(
+        wide.lines()
+            .next()
+            .is_some_and(|line| line.contains("  changed  ")),
+        "{wide}"
+    );
+    assert!(wide.contains("  scratch_on_the_left  "), "{wide}");
+    let narrow = results(60);
+    let heading = narrow.lines().next().expect("a heading");
+    let names: Vec<&str> = heading
+        .split("  ")
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .collect();
+    assert_eq!(
+        names,
+        ["stage", "rows in", "rows out", "time", "how"],
+        "{narrow}"
+    );
+    assert!(narrow.contains("…"), "labels are cut: {narrow}");
+    let long = narrow.lines().find(|line| line.chars().count() > 60);
+    assert_eq!(long, None, "{narrow}");
+    // Where labels can be cut no more, the report has the table.
+    let tiny = results(40);
+    assert!(
+        tiny.contains("Confusion matrix (6 columns): in the report"),
+        "{tiny}"
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn params_are_blocks_on_a_narrow_terminal() {
+    let project = Project::new();
+    let shown = on_terminal(&project, 80, "stages model.boost.trees");
+    let lines: Vec<&str> = shown.lines().collect();
+    let at = lines
+        .iter()
+        .position(|line| line.starts_with("rounds: whole number"));
+    let at = at.unwrap_or_else(|| panic!("{shown}"));
+    assert!(lines[at].contains(", default "), "{}", lines[at]);
+    assert!(lines[at + 1].starts_with("    "), "{}", lines[at + 1]);
+    let long = lines.iter().find(|line| line.chars().count() > 80);
+    assert_eq!(long, None);
+    assert!(on_terminal(&project, 120, "stages model.boost.trees").contains("\nparam "));
 }

@@ -203,3 +203,68 @@ fn what_does_not_fit_is_refused() {
     let message = "the module gives a tensor of shape [32, 10] for 32 rows, but 3 numbers of each row are declared";
     assert!(outcome.stderr.contains(message), "{}", outcome.stderr);
 }
+
+const PAIRS: &str = "\
+pipeline: pairs
+stages:
+  - source.csv: {path: rows.csv}
+  - model.torch.script:
+      file: models/mean.pt
+      inputs: [{columns: [first, second]}]
+      output: number
+  - sink.parquet: {path: told.parquet}
+";
+
+#[test]
+fn a_module_whose_answers_depend_on_other_rows_is_refused() {
+    let project = project(PAIRS);
+    project.write("rows.csv", "first,second\n1,3\n2,2.5\n8,1\n");
+    let outcome = project.takt(["run", "pipeline.yaml"]).run().ended_with(1);
+    for text in [
+        "answer-depends-on-batch",
+        "of row 1 alone, and",
+        "beside 2 others",
+        "`batch_size: 1`",
+        "pipeline.yaml:5:",
+    ] {
+        assert!(outcome.stderr.contains(text), "{text}: {}", outcome.stderr);
+    }
+    assert!(!project.path("told.parquet").exists());
+    // One row at a time has no others.
+    project.edit(
+        "pipeline.yaml",
+        "output: number",
+        "output: number\n      batch_size: 1",
+    );
+    project.run_pipeline(&[]);
+    let told = floats(&read_table(&project.path("told.parquet")), "prediction");
+    assert_eq!(told, [0.0, 0.0, 0.0]);
+}
+
+#[test]
+fn what_a_module_fails_of_is_told() {
+    let project = project(PAIRS);
+    project.write("rows.csv", "first,second\n1,3\n2,2.5\n8,1\n");
+    for (from, to, why) in [
+        (
+            "mean.pt",
+            "raises.pt",
+            "given float32 [32, 2]: ValueError: boom",
+        ),
+        (
+            "raises.pt",
+            "double.pt",
+            "got Float and Double; save it in single precision (`model.float()`)",
+        ),
+        ("[first, second]", "[first]", "given float32 [32, 1]: "),
+    ] {
+        project.edit("pipeline.yaml", from, to);
+        let outcome = project.takt(["run", "pipeline.yaml"]).run().ended_with(1);
+        assert!(outcome.stderr.contains(why), "{why}: {}", outcome.stderr);
+        assert!(
+            !outcome.stderr.contains("TorchScript interpreter"),
+            "{}",
+            outcome.stderr
+        );
+    }
+}

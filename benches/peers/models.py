@@ -51,6 +51,12 @@ def naive_bayes(folder):
     return classes("naive_bayes", GaussianNB(), 3, "log loss", folder)
 
 
+def decision_tree(folder):
+    from sklearn.tree import DecisionTreeClassifier
+
+    return classes("decision_tree", DecisionTreeClassifier(max_depth=12, random_state=1), 3, "ROC AUC", folder)
+
+
 def random_forest(folder):
     from sklearn.ensemble import RandomForestClassifier
 
@@ -150,7 +156,7 @@ def lstm(folder):
     return network(folder, "lstm", make, (50, 8), 4, False)
 
 
-TASKS = [logistic_regression, naive_bayes, random_forest, gradient_boosting, svm_rbf, k_means, pca, cnn, lstm]
+TASKS = [logistic_regression, naive_bayes, decision_tree, random_forest, gradient_boosting, svm_rbf, k_means, pca, cnn, lstm]
 PEERS = {"gradient_boosting": "LightGBM", "cnn": "PyTorch eager", "lstm": "PyTorch eager"}
 
 

@@ -80,7 +80,12 @@ impl Output {
         } else {
             terminal_size::terminal_size_of(io::stderr())
         };
-        terminal.map_or(100, |(width, _)| usize::from(width.0).max(20))
+        columns(terminal).unwrap_or(100)
+    }
+
+    /// The width of the terminal that shows our results; none where they go elsewhere, and lines may be as long as they are.
+    pub(crate) fn terminal_width(&self) -> Option<usize> {
+        columns(terminal_size::terminal_size_of(io::stdout()))
     }
 
     /// A line of the result.
@@ -122,6 +127,15 @@ impl Output {
     }
 }
 
+/// The width of the terminal on which a person watches standard error; none where there is none.
+pub(crate) fn watched_width() -> Option<usize> {
+    columns(terminal_size::terminal_size_of(io::stderr()))
+}
+
+fn columns(terminal: Option<(terminal_size::Width, terminal_size::Height)>) -> Option<usize> {
+    terminal.map(|(width, _)| usize::from(width.0).max(20))
+}
+
 /// The error and its causes, without those that were told already: many errors' texts end with their cause's.
 fn chain(error: &anyhow::Error) -> String {
     let mut told = String::new();
@@ -140,7 +154,8 @@ fn chain(error: &anyhow::Error) -> String {
     told
 }
 
-/// A table without borders; its last column is cut to the terminal's width by wrapping.
+/// A table without borders; its last column is cut to the terminal's width by wrapping. Where it is too wide, columns without a word
+/// are left out.
 pub(crate) struct Table {
     columns: Vec<(&'static str, Align)>,
     rows: Vec<Vec<String>>,
@@ -165,6 +180,23 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
+    /// The columns to show.
+    fn shown(&self, width: usize) -> Vec<usize> {
+        let all = 0..self.columns.len();
+        let cells = |index: usize| self.rows.iter().filter_map(move |row| row.get(index));
+        let natural = |index: usize| {
+            let lines = cells(index).flat_map(|cell| cell.lines());
+            let lines = lines.chain([self.columns[index].0]);
+            lines.map(|line| line.chars().count()).max().unwrap_or(0)
+        };
+        let widths: usize = all.clone().map(natural).sum();
+        // Two spaces between columns, and one behind the last.
+        let fits = widths + 2 * all.len() <= width + 1;
+        let says_something = |index: &usize| cells(*index).any(|cell| !cell.is_empty());
+        all.filter(|index| *index == 0 || fits || self.rows.is_empty() || says_something(index))
+            .collect()
+    }
+
     /// Lines of at most `width` columns where that is possible.
     pub(crate) fn lines(&self, width: usize) -> Vec<String> {
         use comfy_table::{
@@ -178,31 +210,31 @@ impl Table {
         table
             .set_width(u16::try_from(width).unwrap_or(u16::MAX))
             .force_no_tty();
-        table.set_header(
-            self.columns
-                .iter()
-                .map(|(heading, _)| Cell::new(heading).add_attribute(Attribute::Bold)),
-        );
+        let shown = self.shown(width);
+        let headings = shown.iter().map(|index| self.columns[*index].0);
+        table.set_header(headings.map(|heading| Cell::new(heading).add_attribute(Attribute::Bold)));
         for row in &self.rows {
-            table.add_row(row);
+            table.add_row(shown.iter().filter_map(|index| row.get(*index)));
         }
         let longest_word = |index: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(index));
             let words = cells.flat_map(|cell| cell.split_whitespace());
+            let words = words.chain(self.columns[index].0.split_whitespace());
             words.map(|word| word.chars().count()).max().unwrap_or(0)
         };
-        for (index, (_, align)) in self.columns.iter().enumerate() {
+        for (index, of) in shown.iter().copied().enumerate() {
+            let align = self.columns[of].1;
             if let Some(column) = table.column_mut(index) {
                 // A name or word that is broken over lines can be neither read nor copied; a number must not be.
-                let longest = longest_word(index) + 1;
-                if *align == Align::Right || (index == 0 && longest <= width / 2) {
+                let longest = longest_word(of) + 1;
+                if align == Align::Right || (index == 0 && longest <= width / 2) {
                     column.set_constraint(ColumnConstraint::ContentWidth);
                 } else if longest <= width / 4 {
                     let least = u16::try_from(longest + 1).unwrap_or(u16::MAX);
                     column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least)));
                 }
                 column.set_padding((if index == 0 { 0 } else { 1 }, 1));
-                if *align == Align::Right {
+                if align == Align::Right {
                     column.set_cell_alignment(CellAlignment::Right);
                 }
             }
@@ -310,6 +342,34 @@ mod tests {
         let lines = table.lines(80);
         assert!(lines[1].starts_with(name), "{lines:#?}");
         assert!(lines.iter().all(|line| line.chars().count() <= 80));
+    }
+
+    #[test]
+    fn a_narrow_table_leaves_out_what_says_nothing() {
+        let mut table = Table::new([
+            ("stage", Align::Left),
+            ("rows in", Align::Right),
+            ("changed", Align::Left),
+            ("time", Align::Right),
+            ("how", Align::Left),
+        ]);
+        let row = |changed: &str| {
+            ["quality_classifier", "12,345", changed, "21.3 s", ""].map(str::to_owned)
+        };
+        table.row(row(""));
+        assert!(table.lines(80)[0].contains("changed"), "there is room");
+        assert_eq!(
+            table.lines(45),
+            [
+                "stage               rows in    time",
+                "quality_classifier   12,345  21.3 s"
+            ]
+        );
+        // What says something stays, and no word of it is broken, nor its heading.
+        table.row(row("-12 rows, +3 rows"));
+        let lines = table.lines(45);
+        assert!(lines[0].contains("changed") && !lines[0].contains("how"));
+        assert!(lines.iter().all(|line| line.chars().count() <= 45));
     }
 
     #[test]

@@ -66,3 +66,24 @@ golden = {
     "ratios": [float(f"{value:.9g}") for value in told[0].tolist()],
 }
 (FOLDER / "golden.json").write_text(json.dumps(golden, indent=1) + "\n")
+
+
+class Mean(nn.Module):
+    """What it says of a row depends on the others of its batch."""
+
+    def forward(self, numbers: torch.Tensor):
+        return (numbers - numbers.mean(0)).sum(1)
+
+
+class Raises(nn.Module):
+    """Refuses whatever comes."""
+
+    def forward(self, numbers: torch.Tensor):
+        if numbers.size(0) > 0:
+            raise ValueError("boom")
+        return numbers
+
+
+torch.jit.save(torch.jit.script(Mean().eval()), FOLDER / "mean.pt")
+torch.jit.save(torch.jit.script(Raises().eval()), FOLDER / "raises.pt")
+torch.jit.save(torch.jit.script(nn.Linear(2, 1).double().eval()), FOLDER / "double.pt")

@@ -1,11 +1,13 @@
 //! `takt run`
 
-use std::{collections::BTreeSet, io::Write, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow, collections::BTreeSet, io::Write, path::PathBuf, sync::Arc, time::Duration,
+};
 
 use serde::Serialize;
 use taktline_core::{Cancellation, Diagnostic, Output as Delivered, Table};
 use taktline_engine::{
-    GateResult, Quarantine, RunOptions, RunSummary, StageOutcome, StageSummary, Store,
+    Failure, GateResult, Quarantine, RunOptions, RunSummary, StageOutcome, StageSummary, Store,
     output_folders, run as run_plan, write_atomically,
 };
 use taktline_ops::files;
@@ -26,9 +28,12 @@ use crate::{
 /// The result for scripts: what was done.
 #[derive(Serialize)]
 struct Finished {
+    /// [`FINISHED`], or [`FAILED`] where a stage failed after an evaluation had come to its end.
     status: &'static str,
     passed: bool,
-    report: String,
+    /// None where a failed run's could not be written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<String>,
     /// Why the new version is not called what it was to be called.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_promoted: Option<String>,
@@ -39,9 +44,13 @@ struct Finished {
     summary: RunSummary,
 }
 
+const FINISHED: &str = "finished";
+const FAILED: &str = "failed";
+
 /// What is kept of a run beside its report.
 #[derive(Serialize)]
 struct Kept<'a> {
+    status: &'static str,
     #[serde(flatten)]
     summary: &'a RunSummary,
     /// What the check warned of.
@@ -62,7 +71,7 @@ pub(super) struct Failed {
 impl Failed {
     pub(super) fn new(diagnostics: Vec<Diagnostic>) -> Self {
         Self {
-            status: "failed",
+            status: FAILED,
             diagnostics,
             quarantined: Vec::new(),
         }
@@ -110,23 +119,52 @@ pub(crate) fn run(arguments: &RunArguments, output: &mut Output) -> anyhow::Resu
         Ok(summary) => {
             // An error would have ended it.
             let warnings = loaded.checked.diagnostics.clone();
-            let report = write_report(plan, &store, &summary, &warnings, arguments.plots)?;
+            let how = (FINISHED, arguments.plots);
+            let report = write_report(plan, &store, &summary, &warnings, how)?;
             let passed = summary.passed();
-            let code = if passed { exit::OK } else { exit::GATE };
+            let code = match (passed, summary.diagnostics.is_empty()) {
+                (true, _) => exit::OK,
+                (false, true) => exit::GATE,
+                // A gate that nobody can keep says nothing of the model.
+                (false, false) => exit::FAILED,
+            };
             let mut finished = Finished {
-                status: "finished",
+                status: FINISHED,
                 passed,
-                report,
+                report: Some(report),
                 not_promoted: None,
                 warnings,
                 summary,
             };
             finished.not_promoted = record.end(code, &finished);
-            if output.is_json() {
-                output.json(&finished)?;
-            } else {
-                text(&finished, output)?;
-            }
+            tell(&finished, code, loaded.text.as_deref(), output)?;
+            Ok(code)
+        }
+        Err(Failure {
+            kind,
+            diagnostic,
+            found: Some(found),
+            ..
+        }) => {
+            let mut summary = *found;
+            summary.diagnostics.insert(0, *diagnostic);
+            let warnings = loaded.checked.diagnostics.clone();
+            let how = (FAILED, arguments.plots);
+            // Why the run failed counts more than that its report could not be written.
+            let report = write_report(plan, &store, &summary, &warnings, how)
+                .inspect_err(|error| output.note(format!("warning: no report: {error:#}")))
+                .ok();
+            let finished = Finished {
+                status: FAILED,
+                passed: false,
+                report,
+                not_promoted: None,
+                warnings,
+                summary,
+            };
+            let code = exit::of(kind);
+            record.end(code, &finished);
+            tell(&finished, code, loaded.text.as_deref(), output)?;
             Ok(code)
         }
         Err(failure) => {
@@ -146,6 +184,29 @@ pub(crate) fn run(arguments: &RunArguments, output: &mut Output) -> anyhow::Resu
             }
             Ok(code)
         }
+    }
+}
+
+/// Shows what was done and found, and then what went wrong.
+fn tell(
+    finished: &Finished,
+    code: u8,
+    source: Option<&str>,
+    output: &mut Output,
+) -> anyhow::Result<()> {
+    let told = match output.is_json() {
+        true => output.json(finished),
+        false => text(finished, output),
+    };
+    let faults = &finished.summary.diagnostics;
+    if !faults.is_empty() {
+        output.note("");
+        diagnostics::print(faults, source, output);
+    }
+    match code {
+        exit::OK => told,
+        // Who stopped reading early still learns from the exit code that the run failed.
+        _ => Ok(()),
     }
 }
 
@@ -262,10 +323,14 @@ fn write_report(
     store: &Store,
     summary: &RunSummary,
     warnings: &[Diagnostic],
-    pictures: Pictures,
+    (status, pictures): (&'static str, Pictures),
 ) -> anyhow::Result<String> {
     let folder = store.run_folder(&summary.run)?;
-    let kept = Kept { summary, warnings };
+    let kept = Kept {
+        status,
+        summary,
+        warnings,
+    };
     write_atomically(&folder.join("run.json"), &serde_json::to_vec_pretty(&kept)?)?;
     for (stage, evaluation) in &summary.evaluations {
         for plot in &evaluation.plots {
@@ -304,9 +369,17 @@ fn write_report(
         .into_iter()
         .filter(|table| !table.rows.is_empty())
         .collect();
+    let failure = summary.diagnostics.first().filter(|_| status == FAILED);
+    let (title, about) = match failure {
+        Some(failure) => (
+            format!("{} (failed)", plan.pipeline),
+            Some(format!("This run failed: {}", failure.message)),
+        ),
+        None => (plan.pipeline.clone(), plan.about.clone()),
+    };
     let html = taktline_evaluate::report_html(
-        &plan.pipeline,
-        plan.about.as_deref(),
+        &title,
+        about.as_deref(),
         &facts,
         &summary.evaluations,
         &shown,
@@ -317,7 +390,9 @@ fn write_report(
 
 /// What was measured, and what it was compared with.
 fn gate_basis(gate: &GateResult) -> String {
-    let value = figure(gate.value);
+    let Some(value) = gate.value.map(figure) else {
+        return gate.note.clone().unwrap_or_default();
+    };
     match (&gate.champion, &gate.note) {
         (Some(champion), Some(note)) => format!(
             "{value}; version {} reaches {}; {note}",
@@ -355,12 +430,17 @@ fn gate_table(summary: &RunSummary) -> Table {
     }
 }
 
-/// What the check warned of, and what stages said while they learned: that one did not converge, what another learned most from.
+/// What went wrong, what the check warned of, and what stages said while they learned: that one did not converge, what another
+/// learned most from.
 fn message_table(summary: &RunSummary, warnings: &[Diagnostic]) -> Table {
     let place = |warning: &Diagnostic| {
         let location = warning.location.as_ref();
         location.map_or(String::new(), |place| format!("line {}", place.line))
     };
+    let went_wrong = summary
+        .diagnostics
+        .iter()
+        .map(|fault| vec![place(fault), format!("error: {}", fault.message)]);
     let warned = warnings
         .iter()
         .map(|warning| vec![place(warning), format!("warning: {}", warning.message)]);
@@ -372,7 +452,7 @@ fn message_table(summary: &RunSummary, warnings: &[Diagnostic]) -> Table {
         name: "messages".to_owned(),
         title: "Messages".to_owned(),
         columns: ["where", "what"].map(str::to_owned).to_vec(),
-        rows: warned.chain(said).collect(),
+        rows: went_wrong.chain(warned).chain(said).collect(),
     }
 }
 
@@ -397,6 +477,8 @@ fn stage_cells(stage: &StageSummary) -> Vec<String> {
         StageOutcome::Cached => (String::new(), "cached".to_owned()),
         StageOutcome::Fused { into } => (String::new(), format!("in the query of {into}")),
         StageOutcome::NotNeeded => (String::new(), "not needed".to_owned()),
+        StageOutcome::Failed => (String::new(), "failed".to_owned()),
+        StageOutcome::NotReached => (String::new(), "not reached".to_owned()),
     };
     vec![
         stage.id.clone(),
@@ -408,11 +490,14 @@ fn stage_cells(stage: &StageSummary) -> Vec<String> {
     ]
 }
 
-/// Rows that a stage dropped and values that it changed: `-12 rows, amount: 40 values (3 to null)`.
+/// Rows that a stage dropped or added and values that it changed: `-12 rows, amount: 40 values (3 to null)`.
 fn lost_and_changed(stage: &StageSummary) -> String {
     let mut parts = Vec::new();
     if let Some(dropped) = stage.rows_dropped {
         parts.push(format!("-{}", counted(dropped as usize, "row")));
+    }
+    if let Some(added) = stage.rows_added {
+        parts.push(format!("+{}", counted(added as usize, "row")));
     }
     for column in &stage.changes {
         let changes = column.changes;
@@ -464,6 +549,9 @@ fn text(finished: &Finished, output: &mut Output) -> anyhow::Result<()> {
             counted(evaluation.rows, "row"),
             evaluation.part
         );
+        if let Some(positive) = &evaluation.positive {
+            judged = format!("{judged}, looking for `{positive}`");
+        }
         if let Some(intervals) = &evaluation.intervals {
             let percent = (intervals.level * 1e8).round() / 1e6;
             let samples = thousands(intervals.samples as u64);
@@ -502,19 +590,17 @@ fn text(finished: &Finished, output: &mut Output) -> anyhow::Result<()> {
         output.table(&metrics)?;
         for table in evaluation.tables.iter().filter(|table| is_brief(table)) {
             output.line("")?;
-            let too_large = match (table.columns.len(), table.rows.len()) {
-                (columns, _) if columns > WIDEST => Some(counted(columns, "column")),
-                (_, rows) if rows > LONGEST => Some(counted(rows, "row")),
-                _ => None,
-            };
-            if let Some(size) = too_large {
-                let told = format!("{} ({size}): in the report", table.title);
-                output.line(styled(FAINT, told))?;
-                continue;
-            }
-            output.line(styled(FAINT, &table.title))?;
-            for line in plain_table(&table.columns, &table.rows) {
-                output.line(line)?;
+            match shown(table, output.terminal_width()) {
+                Ok(lines) => {
+                    output.line(styled(FAINT, &table.title))?;
+                    for line in lines {
+                        output.line(line)?;
+                    }
+                }
+                Err(size) => {
+                    let told = format!("{} ({size}): in the report", table.title);
+                    output.line(styled(FAINT, told))?;
+                }
             }
         }
     }
@@ -585,7 +671,9 @@ fn text(finished: &Finished, output: &mut Output) -> anyhow::Result<()> {
         None if !summary.passed() => output.line(styled(BAD, "no bundle: a gate is not kept"))?,
         None => {}
     }
-    output.line(format!("report  {report}"))?;
+    if let Some(report) = report {
+        output.line(format!("report  {report}"))?;
+    }
     output.line(format!("time    {}", duration(summary.seconds)))
 }
 
@@ -611,21 +699,61 @@ fn is_brief(table: &Table) -> bool {
     }
 }
 
-/// Cells under their headings, numbers to the right.
-fn plain_table(columns: &[String], rows: &[Vec<String>]) -> Vec<String> {
-    let width = |index: usize| {
-        rows.iter()
-            .filter_map(|row| row.get(index))
-            .chain(columns.get(index))
-            .map(|cell| cell.chars().count())
-            .max()
+/// The table's lines; where it is too large for a terminal, how large it is.
+fn shown(table: &Table, room: Option<usize>) -> Result<Vec<String>, String> {
+    let (columns, rows) = (table.columns.len(), table.rows.len());
+    if columns > WIDEST {
+        return Err(counted(columns, "column"));
+    }
+    if rows > LONGEST {
+        return Err(counted(rows, "row"));
+    }
+    // Why a metric has no value is a sentence: a terminal may fold it.
+    let room = room.filter(|_| table.name != "undefined_metrics");
+    plain_table(&table.columns, &table.rows, room).ok_or_else(|| counted(columns, "column"))
+}
+
+/// The fewest characters to which a label is cut.
+const SHORTEST: usize = 8;
+
+/// Cells under their headings, numbers to the right. Where they are wider than the room, long labels lose their middle; none where that
+/// does not help, or would make two labels one.
+fn plain_table(
+    columns: &[String],
+    rows: &[Vec<String>],
+    room: Option<usize>,
+) -> Option<Vec<String>> {
+    let all = || std::iter::once(columns).chain(rows.iter().map(Vec::as_slice));
+    let width = |index: usize, most: usize| {
+        let cells = all().filter_map(|cells| cells.get(index));
+        let widths = cells.map(|cell| cut(cell, most).chars().count());
+        widths.max().unwrap_or_default()
+    };
+    let total = |most: usize| {
+        let widths: usize = (0..columns.len()).map(|index| width(index, most)).sum();
+        widths + 2 * columns.len().saturating_sub(1)
+    };
+    let most = match room {
+        Some(room) if total(usize::MAX) > room => {
+            let lengths = all().flatten().map(|cell| cell.chars().count());
+            let longest = lengths.max().unwrap_or_default();
+            let most = (SHORTEST..longest)
+                .rev()
+                .find(|most| total(*most) <= room)?;
+            let labels = rows.iter().filter_map(|row| row.first());
+            if !differ(columns.iter(), most) || !differ(labels, most) {
+                return None;
+            }
+            most
+        }
+        _ => usize::MAX,
     };
     let line = |cells: &[String]| {
         let cells: Vec<String> = cells
             .iter()
             .enumerate()
             .map(|(index, cell)| {
-                let width = width(index).unwrap_or_default();
+                let (width, cell) = (width(index, most), cut(cell, most));
                 if index == 0 {
                     format!("{cell:<width$}")
                 } else {
@@ -635,7 +763,93 @@ fn plain_table(columns: &[String], rows: &[Vec<String>]) -> Vec<String> {
             .collect();
         cells.join("  ").trim_end().to_owned()
     };
-    std::iter::once(line(columns))
-        .chain(rows.iter().map(|row| line(row)))
-        .collect()
+    Some(all().map(line).collect())
+}
+
+/// A label in at most so many characters, `…` for what is left out of its middle; a number as it is.
+fn cut(cell: &str, most: usize) -> Cow<'_, str> {
+    let length = cell.chars().count();
+    let is_number = || {
+        let mut characters = cell.chars();
+        characters.all(|one| one.is_ascii_digit() || " .,+-–%e".contains(one))
+    };
+    if length <= most || is_number() {
+        return Cow::Borrowed(cell);
+    }
+    let kept = most.saturating_sub(1);
+    let (start, end) = (kept.div_ceil(2), kept / 2);
+    let start = cell.chars().take(start).chain(['…']);
+    Cow::Owned(start.chain(cell.chars().skip(length - end)).collect())
+}
+
+/// Whether cells that differ do so when they are cut.
+fn differ<'a>(cells: impl Iterator<Item = &'a String>, most: usize) -> bool {
+    let whole: BTreeSet<&String> = cells.collect();
+    let shortened: BTreeSet<Cow<'_, str>> = whole.iter().map(|cell| cut(cell, most)).collect();
+    shortened.len() == whole.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cells(text: &str) -> Vec<String> {
+        text.split(';').map(|cell| cell.trim().to_owned()).collect()
+    }
+
+    fn confusion() -> (Vec<String>, Vec<Vec<String>>) {
+        let columns =
+            cells(r"truth \ prediction; scratch_on_the_left; scratch_on_the_right; dent; good");
+        let rows = [
+            "scratch_on_the_left; 118; 8; 0; 1",
+            "scratch_on_the_right; 12; 126; 0; 2",
+            "dent; 0; 0; 19; 10",
+            "good; 0; 1; 13; 1,035",
+        ];
+        (columns, rows.into_iter().map(cells).collect())
+    }
+
+    #[test]
+    fn long_labels_lose_their_middle_where_the_terminal_is_narrow() {
+        let (columns, rows) = confusion();
+        let whole = plain_table(&columns, &rows, None).expect("no limit");
+        assert_eq!(whole, plain_table(&columns, &rows, Some(80)).expect("room"));
+        assert!(whole[0].starts_with(r"truth \ prediction    scratch_on_the_left  "));
+        let narrow = plain_table(&columns, &rows, Some(60)).expect("labels are cut");
+        assert_eq!(
+            narrow,
+            [
+                "truth \\…iction  scratch…e_left  scratch…_right  dent   good",
+                "scratch…e_left             118               8     0      1",
+                "scratch…_right              12             126     0      2",
+                "dent                         0               0    19     10",
+                "good                         0               1    13  1,035",
+            ]
+        );
+        assert!(narrow.iter().all(|line| line.chars().count() <= 60));
+    }
+
+    #[test]
+    fn a_table_that_cannot_be_cut_is_left_to_the_report() {
+        let (columns, rows) = confusion();
+        assert_eq!(plain_table(&columns, &rows, Some(30)), None);
+        // Both scratches would be one.
+        let alike = |from: &String| {
+            from.replace("left", "far_left")
+                .replace("right", "near_left")
+        };
+        let columns: Vec<String> = columns.iter().map(alike).collect();
+        let rows: Vec<Vec<String>> = rows
+            .iter()
+            .map(|row| row.iter().map(alike).collect())
+            .collect();
+        assert_eq!(plain_table(&columns, &rows, Some(48)), None);
+    }
+
+    #[test]
+    fn numbers_are_never_cut() {
+        assert_eq!(cut("12,345,678.9012", 8), "12,345,678.9012");
+        assert_eq!(cut("average_precision", 9), "aver…sion");
+        assert_eq!(cut("größe_über_alles", 8), "größ…les");
+    }
 }

@@ -115,6 +115,12 @@ fn one(kind: &Kind, arguments: &StagesArguments, output: &mut Output) -> anyhow:
             output.line(format!("params: {kind}"))?;
             output.line("")?;
         }
+    } else if output.width() < ROOM_FOR_A_TABLE {
+        let room = output.width();
+        for line in params.iter().flat_map(|param| block(param, room)) {
+            output.line(line)?;
+        }
+        output.line("")?;
     } else {
         let mut table = Table::new([
             ("param", Align::Left),
@@ -133,6 +139,35 @@ fn one(kind: &Kind, arguments: &StagesArguments, output: &mut Output) -> anyhow:
         output.line(format!("  {line}"))?;
     }
     Ok(exit::OK)
+}
+
+/// Beside the names of nested params, narrower terminals leave the meanings a few letters a line.
+const ROOM_FOR_A_TABLE: usize = 100;
+
+/// A param where there is no room for a table: name, type and default on a line, the meaning below.
+fn block(param: &Param, room: usize) -> Vec<String> {
+    let default = match param.default.as_str() {
+        "–" => String::new(),
+        "required" => "required".to_owned(),
+        default => format!("default {default}"),
+    };
+    let facts: Vec<&str> = [param.type_name.as_str(), &default]
+        .into_iter()
+        .filter(|fact| !fact.is_empty())
+        .collect();
+    let head = format!("{}: {}", param.name, facts.join(", "));
+    let mut lines = wrapped(&head, room.saturating_sub(8));
+    for line in lines.iter_mut().skip(1) {
+        line.insert_str(0, "        ");
+    }
+    if let Some(first) = lines.first_mut() {
+        *first = first.replacen(&param.name, &styled(BOLD, &param.name), 1);
+    }
+    if !param.about.is_empty() {
+        let about = wrapped(&param.about, room.saturating_sub(4));
+        lines.extend(about.into_iter().map(|line| format!("    {line}")));
+    }
+    lines
 }
 
 /// A section of the reference in `pipelines/README.md`.
@@ -386,4 +421,43 @@ fn bounds(schema: &Value) -> String {
         bound("exclusiveMaximum", "<"),
     ]
     .concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_param_is_a_block_where_there_is_no_room_for_a_table() {
+        let param = Param {
+            name: "layers[].conv.activation".to_owned(),
+            type_name: "linear | relu | tanh | sigmoid | softmax".to_owned(),
+            default: "\"linear\"".to_owned(),
+            about: "What is done to the sums. `relu`: What is below zero becomes zero.".to_owned(),
+        };
+        let lines = block(&param, 60);
+        let plain: Vec<String> = lines
+            .iter()
+            .map(|line| anstream::adapter::strip_str(line).to_string())
+            .collect();
+        assert_eq!(
+            plain,
+            [
+                "layers[].conv.activation: linear | relu | tanh |",
+                "        sigmoid | softmax, default \"linear\"",
+                "    What is done to the sums. `relu`: What is below zero",
+                "    becomes zero.",
+            ]
+        );
+        assert!(lines[0].contains('\u{1b}'), "the name stands out");
+        let bare = Param {
+            type_name: "text".to_owned(),
+            default: "–".to_owned(),
+            about: String::new(),
+            ..param
+        };
+        let lines = block(&bare, 60);
+        assert_eq!(lines.len(), 1);
+        assert!(lines[0].ends_with(": text"), "{lines:?}");
+    }
 }

@@ -9,6 +9,9 @@ pub struct Evaluation {
     pub rows: usize,
     /// The part of the data they came from (`test`).
     pub part: String,
+    /// The class that is looked for, of two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub positive: Option<String>,
     /// Metrics by name, in the order in which they are worth reading.
     pub metrics: Vec<(String, f64)>,
     /// The same metrics on the training part, where that is cheap: the gap shows overfitting.

@@ -150,7 +150,7 @@ fn texts(column: &PolarsColumn) -> Result<StringChunked> {
     match column.null_count() {
         0 => Ok(column.cast(&DataType::String)?.str()?.clone()),
         missing => Err(Error::data(format!(
-            "`{name}` has no label in {missing} of {}",
+            "`{name}` has no label in {missing} of {}; leave such rows out above (`clean.drop_nulls: {{columns: [{name}]}}`)",
             counted(column.len(), "row")
         ))),
     }
@@ -228,7 +228,10 @@ mod tests {
         let error = Classes::of(&holes, None)
             .expect_err("a row without label")
             .to_string();
-        assert_eq!(error, "`fraud` has no label in 1 of 2 rows");
+        assert_eq!(
+            error,
+            "`fraud` has no label in 1 of 2 rows; leave such rows out above (`clean.drop_nulls: {columns: [fraud]}`)"
+        );
     }
 
     #[test]

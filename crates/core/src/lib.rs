@@ -50,7 +50,7 @@ pub use stage::{
     Deploy, Estimator, Evaluate, Expect, Expectation, Fingerprint, Frame, Model, Output, Predictor,
     Relational, Shape, Sink, Source, Split, Stage,
 };
-pub use state::{Round, State, Tensor, TensorData, read_tensors};
+pub use state::{Round, State, Tensor, TensorData, Training, read_tensors};
 pub use suggest::{closest, did_you_mean};
 pub use typing::{TypeClash, common_type, comparison_type, data_type, data_type_of};
 

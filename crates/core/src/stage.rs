@@ -6,8 +6,8 @@ use polars::prelude::{Column as PolarsColumn, DataFrame, LazyFrame};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CheckContext, Evaluation, FitContext, Nested, Operation, Partition, Plot, Requirement, Result,
-    Round, Schema, SourceContext, State,
+    CheckContext, Evaluation, FitContext, Nested, Operation, Partition, Requirement, Result,
+    Schema, SourceContext, State, Training,
 };
 
 /// A checked stage: its params, and what they mean.
@@ -264,10 +264,13 @@ pub trait Evaluate: Send + Sync {
     fn reads(&self, input: &Schema) -> BTreeSet<String>;
     /// Measures. The frame holds all parts; the stage picks the part it is to judge by the `partition` column.
     fn evaluate(&self, frame: &Frame, seed: u64) -> Result<Evaluation>;
-    /// Pictures of how the model above learned, from what each round of its training came to ([`State::history`]).
-    fn learning_curves(&self, history: &[Round]) -> Result<Vec<Plot>> {
-        let _ = history;
-        Ok(Vec::new())
+    /// Adds what there is to tell of how the model above learned ([`State::training`]).
+    ///
+    /// # Errors
+    /// Where a picture cannot be drawn.
+    fn add_training(&self, training: &Training, evaluation: &mut Evaluation) -> Result<()> {
+        let _ = (training, evaluation);
+        Ok(())
     }
 }
 

@@ -45,6 +45,15 @@ pub struct State {
 /// What a round of a training came to: figures by name.
 pub type Round = BTreeMap<String, f64>;
 
+/// What a fitted state tells of its training, where its kind keeps that.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Training {
+    /// What each round came to, under `history`: `loss`, `validation_loss` and whatever else the kind measures.
+    pub history: Vec<Round>,
+    /// The share of each feature in what was learned, greatest first, under `importance`.
+    pub importance: Vec<(String, f64)>,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Header {
     version: u32,
@@ -96,17 +105,26 @@ impl State {
         serde_json::from_value(self.data.clone()).map_err(|error| Error::State(error.to_string()))
     }
 
-    /// What each round of the training came to, where the kind learns in rounds and keeps that under `history`: `loss`,
-    /// `validation_loss` and whatever else it measures.
-    pub fn history(&self) -> Vec<Round> {
-        let rounds = self.data.get("history").and_then(|all| all.as_array());
+    /// What the state tells of its training.
+    pub fn training(&self) -> Training {
+        let list = |name: &str| {
+            let all = self.data.get(name).and_then(|all| all.as_array());
+            all.into_iter().flatten()
+        };
         let figures = |round: &serde_json::Value| -> Round {
             let figures = round.as_object().into_iter().flatten();
             figures
                 .filter_map(|(name, value)| Some((name.clone(), value.as_f64()?)))
                 .collect()
         };
-        rounds.into_iter().flatten().map(figures).collect()
+        let share = |pair: &serde_json::Value| {
+            let name = pair.get(0)?.as_str()?;
+            Some((name.to_owned(), pair.get(1)?.as_f64()?))
+        };
+        Training {
+            history: list("history").map(figures).collect(),
+            importance: list("importance").filter_map(share).collect(),
+        }
     }
 
     /// The tensor of that name.

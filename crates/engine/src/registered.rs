@@ -240,6 +240,7 @@ impl Stage for Registered {
             }
             Err(error) => unsound(error.to_string(), &mut output, cx),
         }
+        output.facts.learned_elsewhere = true;
         output
     }
 

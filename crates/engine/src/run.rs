@@ -18,8 +18,9 @@ use serde::{Deserialize, Serialize};
 use taktline_core::{
     Bound, Cancellation, Capabilities, CheckContext, Diagnostic, Error, Evaluate, Evaluation,
     Expectation, Expression, FitContext, Frame, JoinKind, Model, Operation, Output, PARTITION,
-    Partition, Predictor, Problem, Progress, ProgressEvent, Requirement, Result, Round, Schema,
-    Severity, Shape, Sink, SourceContext, State, counted, output_schema, path, thousands,
+    ParamStep, Partition, Predictor, Problem, Progress, ProgressEvent, Requirement, Result, Schema,
+    Severity, Shape, Sink, SourceContext, State, Training, closest, counted, output_schema, path,
+    quoted, thousands,
 };
 use taktline_spec::{Plan, PlannedStage};
 use taktline_store::{Promotion, new_run_id, now};
@@ -88,6 +89,8 @@ pub struct Failure {
     pub diagnostic: Box<Diagnostic>,
     /// Where the rows are that broke a rule, by stage id.
     pub quarantined: Vec<(String, Quarantine)>,
+    /// What was done and found until then, where an evaluation had come to its end.
+    pub found: Option<Box<RunSummary>>,
 }
 
 /// An error and the stage that it belongs to.
@@ -166,7 +169,7 @@ pub fn run(
             }
             Ok(run.summary(start.elapsed().as_secs_f64()))
         }
-        Err(failed) => Err(run.failure(failed)),
+        Err(failed) => Err(run.broken_off(failed, start.elapsed().as_secs_f64())),
     }
 }
 
@@ -223,6 +226,7 @@ fn unreadable(plan: &Plan, unrecorded: &Unrecorded) -> Failure {
         kind: FailureKind::Stage,
         diagnostic: Box::new(diagnostic),
         quarantined: Vec::new(),
+        found: None,
     }
 }
 
@@ -353,6 +357,8 @@ pub(crate) struct Run<'a> {
     expectations: Vec<(usize, Vec<Expectation>)>,
     quarantined: Vec<(usize, Quarantine)>,
     gates: Vec<GateResult>,
+    /// What is wrong with the pipeline itself, and came out when all was done.
+    faults: Vec<Diagnostic>,
     outputs: Vec<(String, Output)>,
     bundle: Option<PathBuf>,
     promote: Option<Promotion>,
@@ -410,6 +416,7 @@ impl<'a> Run<'a> {
             expectations: Vec::new(),
             quarantined: Vec::new(),
             gates: Vec::new(),
+            faults: Vec::new(),
             outputs: Vec::new(),
             bundle: None,
             promote: None,
@@ -1351,8 +1358,9 @@ impl<'a> Run<'a> {
         let mut found = evaluate
             .evaluate(&Frame { data, schema }, self.plan.seed)
             .at(index)?;
-        let curves = evaluate.learning_curves(&self.history(input)).at(index)?;
-        found.plots.extend(curves);
+        evaluate
+            .add_training(&self.training(input), &mut found)
+            .at(index)?;
         self.store
             .put_json(key, Payload::Findings, &found)
             .at(index)?;
@@ -1362,22 +1370,22 @@ impl<'a> Run<'a> {
     }
 
     /// How the nearest model from here upwards learned, as far as that is at hand: it is no reason to learn again.
-    fn history(&self, from: usize) -> Vec<Round> {
+    fn training(&self, from: usize) -> Training {
         let mut index = from;
         loop {
             let stage = &self.plan.stages[index];
             match (stage.stage.shape(), stage.inputs.first()) {
                 (Shape::Model(_), _) => break,
                 (_, Some(above)) => index = *above,
-                (_, None) => return Vec::new(),
+                (_, None) => return Training::default(),
             }
         }
         if let Some(state) = &self.states[index] {
-            return state.history();
+            return state.training();
         }
         let kept = self.store.get(self.records[index].key, Payload::State);
         let state = kept.and_then(|bytes| State::from_bytes(&bytes).ok());
-        state.map_or_else(Vec::new, |state| state.history())
+        state.map_or_else(Training::default, |state| state.training())
     }
 
     fn sink(&mut self, index: usize) -> StageResult<()> {
@@ -1482,15 +1490,8 @@ impl<'a> Run<'a> {
         let mut required = Vec::new();
         for (metric, requirement) in deploy.require() {
             let last = measured.iter().rev().find(|(_, (name, _))| *name == metric);
-            let Some((evaluation, (_, value))) = last else {
-                let known: Vec<&str> = metrics.iter().map(|(name, _)| name.as_str()).collect();
-                let message = format!(
-                    "`require` names `{metric}`, which was not measured; measured: {}",
-                    known.join(", ")
-                );
-                return Err(Error::Data(message)).at(index);
-            };
-            required.push((*evaluation, metric, *value, requirement));
+            let last = last.map(|(evaluation, (_, value))| (*evaluation, *value));
+            required.push((metric, requirement, last));
         }
         let name = deploy.name().unwrap_or(&plan.pipeline).to_owned();
         let key = self.records[index].key;
@@ -1499,7 +1500,12 @@ impl<'a> Run<'a> {
         });
         let mut passed = true;
         let mut contests = Vec::new();
-        for (evaluation, metric, value, requirement) in required {
+        for (metric, requirement, last) in required {
+            let Some((evaluation, value)) = last else {
+                passed = false;
+                self.miss(index, metric, &requirement, &metrics);
+                continue;
+            };
             let (limit, champion, note) = match &requirement.bound {
                 Bound::Number(limit) => (Some(*limit), None, None),
                 Bound::Champion {
@@ -1525,7 +1531,7 @@ impl<'a> Run<'a> {
             let gate = GateResult {
                 bound: requirement.to_string(),
                 metric,
-                value,
+                value: Some(value),
                 // Who is the first has nobody to beat.
                 passed: limit.is_none_or(|limit| requirement.holds(value, limit)),
                 champion,
@@ -1597,6 +1603,66 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// A gate on a metric that no evaluation above measured is not kept. What was found is told all the same, and the slip with it.
+    fn miss(
+        &mut self,
+        deploy: usize,
+        metric: String,
+        requirement: &Requirement,
+        measured: &[(String, f64)],
+    ) {
+        let mut known: Vec<&str> = Vec::new();
+        for (name, _) in measured {
+            if !known.contains(&name.as_str()) {
+                known.push(name);
+            }
+        }
+        let above = bundle::ancestors(self.plan, deploy);
+        let mut evaluations = self
+            .evaluations
+            .iter()
+            .filter(|(stage, _)| above.contains(stage));
+        let why = evaluations.find_map(|(_, found)| undefined(found, &metric));
+        let near = closest(&metric, known.iter().copied())
+            .filter(|_| why.is_none())
+            .map(|near| format!("did you mean `{near}`?"));
+        let (what, note) = match (why, &near) {
+            (Some(why), _) => (
+                format!("has no value for these rows: {why}"),
+                format!("no value for these rows: {why}"),
+            ),
+            (None, Some(near)) => (
+                "was not measured".to_owned(),
+                format!("not measured; {near}"),
+            ),
+            (None, None) => ("was not measured".to_owned(), "not measured".to_owned()),
+        };
+        let message = format!(
+            "stage `{}`: `require` names `{metric}`, which {what}",
+            self.plan.stages[deploy].id
+        );
+        let place = path!["require", ParamStep::KeyOf(metric.clone())];
+        let problem = Problem::error("metric-not-measured", place, message)
+            .help_if(near)
+            .note(match known.as_slice() {
+                [] => "nothing was measured".to_owned(),
+                known => format!("measured: {}", quoted(known)),
+            });
+        let fault = taktline_spec::locate(self.plan, deploy, &problem);
+        // Several bounds on one metric are one slip.
+        if !self.faults.contains(&fault) {
+            self.faults.push(fault);
+        }
+        self.gates.push(GateResult {
+            bound: requirement.to_string(),
+            metric,
+            value: None,
+            passed: false,
+            champion: None,
+            note: Some(note),
+        });
+    }
+
     /// Which of the scoring plan's input columns held nulls: watched while the rows went by, remembered, or looked up now.
     fn columns_with_nulls(
         &mut self,
@@ -1666,24 +1732,33 @@ impl<'a> Run<'a> {
     fn stage_summary(&self, index: usize) -> StageSummary {
         let stage = &self.plan.stages[index];
         let tally = &self.tallies[index];
-        let rows_in = self.rows_in(index);
+        let outcome = &self.outcomes[index];
+        let is_reached = *outcome != StageOutcome::NotReached;
+        let is_done = is_reached && *outcome != StageOutcome::Failed;
+        let rows_in = self.rows_in(index).filter(|_| is_reached);
         let writes = matches!(stage.stage.shape(), Shape::Deploy(_));
         let kept = rows_in.filter(|_| self.keeps_rows(index) && !writes);
-        let rows_out = tally.rows().or(kept);
+        let rows_out = tally.rows().or(kept).filter(|_| is_done);
+        let passes_rows = self.passes_rows(index);
+        let rows_dropped = passes_rows
+            .then(|| {
+                let fewer = || rows_in?.checked_sub(rows_out?);
+                tally.unmatched().or_else(fewer)
+            })
+            .flatten()
+            .filter(|dropped| *dropped > 0);
+        let rows_added = passes_rows
+            .then(|| (rows_out? + rows_dropped.unwrap_or(0)).checked_sub(rows_in?))
+            .flatten()
+            .filter(|added| *added > 0);
         StageSummary {
             id: stage.id.clone(),
             kind: stage.kind.name.to_owned(),
-            outcome: self.outcomes[index].clone(),
+            outcome: outcome.clone(),
             rows_in,
             rows_out,
-            rows_dropped: self
-                .passes_rows(index)
-                .then(|| {
-                    let fewer = || rows_in?.checked_sub(rows_out?);
-                    tally.unmatched().or_else(fewer)
-                })
-                .flatten()
-                .filter(|dropped| *dropped > 0),
+            rows_dropped,
+            rows_added,
             changes: tally
                 .changes()
                 .into_iter()
@@ -1716,7 +1791,7 @@ impl<'a> Run<'a> {
             .collect()
     }
 
-    fn summary(self, seconds: f64) -> RunSummary {
+    fn summary(&self, seconds: f64) -> RunSummary {
         let id = |index: &usize| self.plan.stages[*index].id.clone();
         RunSummary {
             pipeline: self.plan.pipeline.clone(),
@@ -1739,6 +1814,7 @@ impl<'a> Run<'a> {
                 .collect(),
             quarantined: self.quarantined_by_id(),
             gates: self.gates.clone(),
+            diagnostics: self.faults.clone(),
             outputs: self.outputs.clone(),
             bundle: self.bundle.clone(),
             promote: self.promote.clone(),
@@ -1782,6 +1858,28 @@ impl<'a> Run<'a> {
             .collect()
     }
 
+    /// As [`Run::failure`], with what the evaluations found by then: hours of training are not lost to what comes after them. Who
+    /// interrupts runs the same again, and finds it in the cache.
+    fn broken_off(&mut self, failed: StageError, seconds: f64) -> Failure {
+        let stage = failed.stage;
+        let failure = self.failure(failed);
+        if self.evaluations.is_empty() || failure.kind == FailureKind::Interrupted {
+            return failure;
+        }
+        for outcome in &mut self.outcomes {
+            if *outcome == StageOutcome::NotNeeded {
+                *outcome = StageOutcome::NotReached;
+            }
+        }
+        self.outcomes[stage] = StageOutcome::Failed;
+        // A bundle counts when its run came to its end.
+        (self.bundle, self.promote) = (None, None);
+        Failure {
+            found: Some(Box::new(self.summary(seconds))),
+            ..failure
+        }
+    }
+
     /// As [`Run::failure`], for a run that leaves nothing behind.
     pub(crate) fn failure_without_trace(&mut self, failed: StageError) -> Failure {
         self.quarantined.clear();
@@ -1811,6 +1909,7 @@ impl<'a> Run<'a> {
                 kind: FailureKind::Interrupted,
                 diagnostic: Box::new(diagnostic),
                 quarantined: self.quarantined_by_id(),
+                found: None,
             };
         }
         let (kind, code) = if failed.expectation {
@@ -1839,6 +1938,7 @@ impl<'a> Run<'a> {
             kind,
             diagnostic: Box::new(diagnostic),
             quarantined: self.quarantined_by_id(),
+            found: None,
         }
     }
 }
@@ -1876,6 +1976,17 @@ fn broken_rule(rule: &Expectation) -> String {
         format!(" ({})", rule.examples.join("; "))
     };
     format!("`{}` does not hold{extent}{examples}", rule.rule)
+}
+
+/// Why an evaluation could not give the metric a value, where it says so.
+fn undefined(found: &Evaluation, metric: &str) -> Option<String> {
+    let mut tables = found.tables.iter();
+    let table = tables.find(|table| table.name == "undefined_metrics")?;
+    let row = table
+        .rows
+        .iter()
+        .find(|row| row.first().is_some_and(|name| name == metric))?;
+    row.get(1).cloned()
 }
 
 fn code(error: &Error) -> &'static str {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
-use taktline_core::{Evaluation, Expectation, Output};
+use taktline_core::{Diagnostic, Evaluation, Expectation, Output};
 use taktline_store::Promotion;
 
 use crate::{quarantine::Quarantine, tally::Changes};
@@ -23,6 +23,10 @@ pub enum StageOutcome {
     },
     /// Nothing that had to run needed it.
     NotNeeded,
+    /// The run ended with it.
+    Failed,
+    /// The run ended before anything needed it.
+    NotReached,
 }
 
 /// What a stage did to the values of a column.
@@ -50,6 +54,9 @@ pub struct StageSummary {
     pub rows_out: Option<u64>,
     /// Rows that went in and did not come out, where the stage passes rows on.
     pub rows_dropped: Option<u64>,
+    /// Rows that came out and did not go in, where the stage passes rows on: those that balance the classes, further partners of a join.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows_added: Option<u64>,
     /// Values that a cleaning stage changed, by column in the order of their names; columns with none are left out, and so are
     /// those that nothing below the stage needed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -65,14 +72,14 @@ pub struct GateResult {
     pub metric: String,
     /// Its bound, as written.
     pub bound: String,
-    /// What was measured.
-    pub value: f64,
+    /// What was measured; none where no evaluation above the gate gave the metric a value.
+    pub value: Option<f64>,
     /// Whether the bound is kept.
     pub passed: bool,
     /// What the registered version reaches that the bound names; none where it names none, or none is called so yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub champion: Option<Champion>,
-    /// Why there was nothing to compare with.
+    /// Why there was nothing to compare with, or no value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
@@ -109,6 +116,10 @@ pub struct RunSummary {
     pub quarantined: Vec<(String, Quarantine)>,
     /// The gates.
     pub gates: Vec<GateResult>,
+    /// What is wrong with the pipeline and came out only when all was done: a gate on a metric that nothing measured. The run has
+    /// failed then, whatever the other gates say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub diagnostics: Vec<Diagnostic>,
     /// What sinks wrote, by stage id.
     pub outputs: Vec<(String, Output)>,
     /// The bundle, if one was written (or is there unchanged).

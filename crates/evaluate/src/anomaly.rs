@@ -6,8 +6,8 @@ use polars::prelude::DataType;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
-    CheckContext, Classes, Error, Evaluate, Evaluation, Frame, Label, PARTITION, Partition, Plot,
-    Problem, Result, Role, Round, Schema, Shape, Stage, Table,
+    CheckContext, Classes, Error, Evaluate, Evaluation, Frame, Label, PARTITION, Partition,
+    Problem, Result, Role, Schema, Shape, Stage, Table, Training,
     classifier::{PREDICTION, SCORE},
     path, register_kind, type_name,
 };
@@ -349,6 +349,21 @@ impl Anomaly {
             .map(|code| labels[*code as usize] == positive)
             .collect())
     }
+
+    /// That no row has the label of anomalies, which may be so, and may be a slip.
+    fn note_of(&self, target: &polars::prelude::Column) -> Result<Option<String>> {
+        let Some(positive) = &self.positive else {
+            return Ok(None);
+        };
+        let Classes { labels, .. } = Classes::of(target, None)?;
+        Ok((!labels.contains(&positive.0)).then(|| {
+            format!(
+                "no row has the label `{positive}`: those of `{}` are {}",
+                target.name(),
+                quoted(&labels)
+            )
+        }))
+    }
 }
 
 impl Evaluate for Anomaly {
@@ -381,8 +396,8 @@ impl Evaluate for Anomaly {
             .collect()
     }
 
-    fn learning_curves(&self, history: &[Round]) -> Result<Vec<Plot>> {
-        plots::learning_curves(history)
+    fn add_training(&self, training: &Training, evaluation: &mut Evaluation) -> Result<()> {
+        judged::add_training(training, evaluation)
     }
 
     fn evaluate(&self, frame: &Frame, seed: u64) -> Result<Evaluation> {
@@ -391,6 +406,11 @@ impl Evaluate for Anomaly {
         let measure = |chosen: &[usize]| rows.measure(chosen, self.counts());
 
         let mut evaluation = parts.evaluation();
+        if let Some(name) = target_name(&frame.schema) {
+            evaluation
+                .notes
+                .extend(self.note_of(frame.data.column(&name)?)?);
+        }
         let judged = &parts.judged;
         // The model flags from some score on; the lowest flagged score shows where.
         let threshold = judged

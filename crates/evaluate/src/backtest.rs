@@ -1,6 +1,9 @@
 //! `evaluate.backtest`
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use polars::prelude::{BooleanChunked, Column as PolarsColumn, DataFrame, DataType, NamedFrom};
 use schemars::JsonSchema;
@@ -14,9 +17,11 @@ use taktline_core::{
 };
 
 use crate::{
-    forecast::{Baseline, Forecast, Rows, Season},
+    bootstrap::Bootstrap,
+    forecast::{self, BY_SLICE, Baseline, Forecast, Rows, Season},
+    further::Further,
     judged::{self, MetricList, Names, Parts, amount, figure_or_none},
-    slices,
+    slices::{self, By},
 };
 
 /// Judges a forecaster by what it would have said in the past: it learns up to a time, forecasts what follows, moves on and learns again.
@@ -34,7 +39,13 @@ use crate::{
 /// `bias`, with intervals `coverage` and `mean_width`, beside them those of the seasonal naive forecast from the same origins
 /// (`baseline_wape`, …) and the lift over it (`wape_skill`, `rmse_skill`). The scale of `mase` and the naive forecast are those of each
 /// fold's own known rows. `worst_wape` is that of the worst fold, `wape_deviation` the standard deviation over the folds: how
-/// steady it is. The table `folds` shows the figures of each.
+/// steady it is.
+///
+/// The table `folds` shows the figures of each fold, `baseline` the lift over the naive forecast, `horizons` the figures by how many
+/// steps a row lies after its fold's origin. Of the three largest series a picture shows what the last fold said. With `slices`, a
+/// table shows `wape`, `mae` and `mase` of each slice, over all folds, and `worst_slice_wape` and so on are those of the worst slice. With
+/// `bootstrap` every metric comes with an interval; rows of one series resemble each other, so where `by` tells series apart,
+/// all rows of a series are drawn together unless `group` names another column.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Backtest {
@@ -63,6 +74,10 @@ struct Backtest {
     /// Which naive forecast to compare with.
     #[serde(default)]
     baseline: Baseline,
+    /// Columns whose values part the rows into slices, each with its own figures.
+    slices: Option<By>,
+    /// Intervals of the metrics, by drawing the judged rows again.
+    bootstrap: Option<Bootstrap>,
 }
 
 fn folds() -> usize {
@@ -70,14 +85,30 @@ fn folds() -> usize {
 }
 
 register_kind! {
-    Backtest, "evaluate.backtest", version: 1,
+    Backtest, "evaluate.backtest", version: 2,
     example: "- evaluate.backtest: {model: {model.forecast.ets: {over: day, step: 1d, horizon: 14}}, over: day, horizon: 14, folds: 6, season: 7}",
 }
 
 const WORST: &str = "worst_wape";
 const DEVIATION: &str = "wape_deviation";
 
+/// The column that tells which series a row is of, where rows of a series are drawn together.
+const SERIES: &str = "series of the backtest";
+
+/// The name of a slice's worst value: `worst_wape` is that of a fold.
+fn of_slices(worst: &str) -> String {
+    worst.replacen("worst_", "worst_slice_", 1)
+}
+
 impl Backtest {
+    fn further(&self) -> Further<'_> {
+        Further {
+            bootstrap: self.bootstrap.as_ref(),
+            by: self.slices.as_ref(),
+            param: "slices",
+        }
+    }
+
     /// How each fold is judged.
     fn judge(&self) -> Forecast {
         Forecast::of_folds(
@@ -278,6 +309,7 @@ impl Stage for Backtest {
             by.check("by", input, cx);
         }
         self.judge().check_time(input, cx);
+        self.further().check(input, cx);
         input.clone()
     }
 
@@ -294,7 +326,9 @@ impl Evaluate for Backtest {
     fn metrics(&self, input: &Schema) -> Vec<String> {
         let mut names = Forecast::names(self.has_ends(input));
         names.extend([WORST, DEVIATION]);
-        names.into_iter().map(str::to_owned).collect()
+        let worst = self.further().worst(&BY_SLICE.map(str::to_owned));
+        let worst = worst.iter().map(|name| of_slices(name));
+        names.into_iter().map(str::to_owned).chain(worst).collect()
     }
 
     fn reads(&self, input: &Schema) -> BTreeSet<String> {
@@ -306,6 +340,7 @@ impl Evaluate for Backtest {
         }
         reads.extend(self.by.iter().flat_map(|by| by.list().to_vec()));
         reads.extend(self.judge().over(input).ok());
+        reads.extend(self.further().reads());
         reads.extend(
             input
                 .names()
@@ -318,16 +353,17 @@ impl Evaluate for Backtest {
     fn evaluate(&self, frame: &Frame, seed: u64) -> Result<Evaluation> {
         let (places, times) = self.times(frame)?;
         let judge = self.judge();
-        let mut all: Option<Rows> = None;
-        let mut judged = Vec::new();
+        let folds = self.folds(times.len())?;
+        let mut all: Option<Said> = None;
+        let mut plots = Vec::new();
         let mut lines: Vec<(String, usize, MetricList)> = Vec::new();
-        for (number, fold) in self.folds(times.len())?.into_iter().enumerate() {
+        for (number, fold) in folds.iter().enumerate() {
             let origin = &times[fold.judged.start];
             let failed = |error: Error| match error {
                 Error::Interrupted => Error::Interrupted,
                 error => Error::data(format!("fold {} (from {origin}): {error}", number + 1)),
             };
-            let played = self.played(frame, &fold, &places, seed).map_err(failed)?;
+            let played = self.played(frame, fold, &places, seed).map_err(failed)?;
             let parts = Parts::of(&played, None).map_err(failed)?;
             let rows = Rows::read(&played, &parts, &judge).map_err(failed)?;
             lines.push((
@@ -335,36 +371,127 @@ impl Evaluate for Backtest {
                 parts.judged.len(),
                 rows.measure(&parts.judged),
             ));
-            let before = all.as_ref().map_or(0, Rows::count);
-            judged.extend(parts.judged.iter().map(|row| before + row));
+            if number + 1 == folds.len() {
+                plots = judge
+                    .fans(&played, &rows, &parts.judged, "Last forecast")
+                    .map_err(failed)?;
+            }
+            let said = Said {
+                rows: rows.only(&parts.judged),
+                frame: Frame {
+                    // They stand behind the known ones.
+                    data: played.data.tail(Some(parts.judged.len())),
+                    schema: played.schema,
+                },
+                folds: vec![number; parts.judged.len()],
+            };
             all = Some(match all {
-                Some(all) => all.followed_by(rows),
-                None => rows,
+                Some(all) => all.followed_by(said)?,
+                None => said,
             });
         }
-        let mut list = all.map_or_else(MetricList::default, |all| all.measure(&judged));
-        let wapes: Vec<f64> = lines
-            .iter()
-            .filter_map(|(_, _, list)| list.get("wape"))
-            .collect();
-        let no_wape = "the truths of each fold are all 0";
-        list.add(WORST, wapes.iter().copied().reduce(f64::max), no_wape);
-        let mean = wapes.iter().sum::<f64>() / wapes.len() as f64;
-        let squares: f64 = wapes.iter().map(|wape| (wape - mean).powi(2)).sum();
-        let deviation = (wapes.len() > 1).then(|| (squares / (wapes.len() - 1) as f64).sqrt());
-        list.add(DEVIATION, deviation, "fewer than two folds have a `wape`");
+        let mut all = all.ok_or_else(|| Error::data("there is no fold to judge"))?;
+        let judged: Vec<usize> = (0..all.rows.count()).collect();
+        let bootstrap = self.bootstrap_of(&mut all.frame, &judged)?;
+        let measure = |chosen: &[usize]| {
+            let mut list = all.rows.measure(chosen);
+            add_steadiness(&mut list, &all.rows, &all.folds, chosen);
+            list
+        };
+        let mut list = measure(&judged);
         let mut evaluation = Evaluation {
             rows: judged.len(),
             part: counted(lines.len(), "fold"),
-            metrics: list.defined,
+            plots,
             ..Evaluation::default()
         };
+        evaluation
+            .tables
+            .extend(judge.baseline_table(&all.rows, &judged));
         evaluation.tables.push(fold_table(&lines));
+        evaluation
+            .tables
+            .extend(forecast::horizon_table(&all.rows, &judged));
+        if let Some(bootstrap) = &bootstrap {
+            // A baseline is what the model is held against; it is not estimated.
+            let names = list.defined.iter().map(|(name, _)| name.clone());
+            let names: Vec<String> = names
+                .filter(|name| !name.starts_with("baseline_"))
+                .collect();
+            let intervals = bootstrap.intervals(&all.frame, &judged, &names, seed, &measure)?;
+            evaluation.intervals = Some(intervals);
+        }
+        if let Some(by) = &self.slices {
+            let metrics = BY_SLICE.map(str::to_owned);
+            let (tables, worst) = by.measure(&all.frame, &judged, &metrics, &measure)?;
+            evaluation.tables.extend(tables);
+            let defined = worst.defined.into_iter();
+            list.defined
+                .extend(defined.map(|(name, value)| (of_slices(&name), value)));
+            let undefined = worst.undefined.into_iter();
+            list.undefined
+                .extend(undefined.map(|(name, why)| (of_slices(&name), why)));
+        }
+        evaluation.metrics = list.defined;
         evaluation
             .tables
             .extend(judged::undefined_table(&list.undefined));
         Ok(evaluation)
     }
+}
+
+impl Backtest {
+    /// How rows are drawn: all of a series together, which a column is added for.
+    fn bootstrap_of(&self, frame: &mut Frame, judged: &[usize]) -> Result<Option<Bootstrap>> {
+        let (Some(bootstrap), Some(by)) = (&self.bootstrap, &self.by) else {
+            return Ok(self.bootstrap.clone());
+        };
+        let mut labels = vec![String::new(); judged.len()];
+        for (label, rows) in by.groups(frame, judged)? {
+            for row in rows {
+                labels[row].clone_from(&label);
+            }
+        }
+        frame
+            .data
+            .with_column(PolarsColumn::new(SERIES.into(), labels))?;
+        Ok(Some(bootstrap.clone().or_group(SERIES)))
+    }
+}
+
+/// What was said in all folds: the judged rows alone, one fold behind the other.
+struct Said {
+    frame: Frame,
+    rows: Rows,
+    /// The number of each row's fold.
+    folds: Vec<usize>,
+}
+
+impl Said {
+    fn followed_by(mut self, other: Self) -> Result<Self> {
+        self.frame.data.vstack_mut(&other.frame.data)?;
+        self.rows = self.rows.followed_by(other.rows);
+        self.folds.extend(other.folds);
+        Ok(self)
+    }
+}
+
+/// Adds how far the errors differ between the folds of these rows.
+fn add_steadiness(list: &mut MetricList, rows: &Rows, folds: &[usize], chosen: &[usize]) {
+    let mut by_fold: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for row in chosen {
+        by_fold.entry(folds[*row]).or_default().push(*row);
+    }
+    let wapes: Vec<f64> = by_fold
+        .values()
+        .filter_map(|rows_of_fold| rows.wape(rows_of_fold))
+        .collect();
+    let no_wape = "the truths of each fold are all 0";
+    list.add(WORST, wapes.iter().copied().reduce(f64::max), no_wape);
+    let mean = wapes.iter().sum::<f64>() / wapes.len() as f64;
+    let squares: f64 = wapes.iter().map(|wape| (wape - mean).powi(2)).sum();
+    let deviation = (wapes.len() > 1).then(|| (squares / (wapes.len() - 1) as f64).sqrt());
+    list.add(DEVIATION, deviation, "fewer than two folds have a `wape`");
 }
 
 fn fold_table(lines: &[(String, usize, MetricList)]) -> Table {
@@ -572,6 +699,57 @@ mod tests {
     }
 
     #[test]
+    fn lift_horizons_and_the_last_forecasts_are_shown() {
+        let evaluation =
+            stage("{model: {model.test.mean: {ends: true}}, horizon: 2, folds: 2, by: shop}")
+                .evaluate(&shops(), 1)
+                .expect("an evaluation");
+        // The means of all known rows are 2.5 and 2.7: errors 0.5, 3.5, 1.3, 5.3 of a and 0.5, 1.5, 0.3, 1.7 of b. The last known values are
+        // 4, 6 of a and 1, 1 of b: errors 2, 2, 2, 2 and 2, 0, 2, 0.
+        let lift = table(&evaluation, "baseline");
+        assert_eq!(lift.rows[0], ["wape", "0.5214", "0.4286", "-21.7 %"]);
+        assert!(lift.title.contains("last season"), "{}", lift.title);
+        let horizons = table(&evaluation, "horizons");
+        assert_eq!(horizons.rows.len(), 2);
+        // Errors 0.5, 1.3, 0.5, 0.3; truths 2, 4, 3, 3.
+        assert_eq!(horizons.rows[0][..3], ["1", "4", "0.2167"]);
+        let titles: Vec<&str> = evaluation
+            .plots
+            .iter()
+            .map(|plot| plot.title.as_str())
+            .collect();
+        assert_eq!(
+            titles,
+            ["Last forecast of shop a", "Last forecast of shop b"]
+        );
+        assert!(evaluation.plots[0].svg.contains("its interval"));
+    }
+
+    #[test]
+    fn slices_and_intervals_over_all_folds() {
+        let frame = shops();
+        let stage = stage(
+            "{model: {model.test.mean: {ends: true}}, horizon: 2, folds: 2, by: shop, slices: shop, bootstrap: {samples: 200}}",
+        );
+        let evaluation = stage.evaluate(&frame, 1).expect("an evaluation");
+        announced(&stage, &frame, &evaluation);
+        let slices = table(&evaluation, "by_shop");
+        assert_eq!(slices.columns, ["shop", "rows", "wape", "mae", "mase"]);
+        assert_eq!(slices.rows[0][..4], ["a", "4", "0.5300", "2.6500"]);
+        assert_eq!(slices.rows[1][..4], ["b", "4", "0.5000", "1.0000"]);
+        close(&evaluation, "worst_slice_wape", 0.53);
+        close(&evaluation, "worst_slice_mae", 2.65);
+        // That of a fold: 6 of 12, 8.6 of 16.
+        close(&evaluation, WORST, 8.6 / 16.0);
+        // Series are drawn whole: both are a in a quarter of the draws, both b in another.
+        let intervals = evaluation.intervals.as_ref().expect("intervals");
+        let (low, high) = intervals.of("wape").expect("an interval");
+        assert!((low - 0.5).abs() < 1e-9, "{low}");
+        assert!((high - 0.53).abs() < 1e-9, "{high}");
+        assert!(intervals.of(WORST).is_some() && intervals.of("baseline_wape").is_none());
+    }
+
+    #[test]
     fn the_test_rows_take_no_part() {
         let days: Vec<i64> = (1..=8).collect();
         let demand = |last: f64| [1.0, 3.0, 5.0, 2.0, 4.0, 0.0, last, last];
@@ -628,6 +806,15 @@ mod tests {
                 &schema
             ),
             ["wrong-type"]
+        );
+        assert_eq!(
+            codes(
+                &stage(
+                    "{model: {model.test.mean: {}}, horizon: 2, by: shop, slices: demand, bootstrap: {group: shops}}"
+                ),
+                &schema
+            ),
+            ["wrong-type", "unknown-column"]
         );
         let mut text = schema;
         text.column_mut("demand").expect("a column").dtype = DataType::String;

@@ -1,23 +1,25 @@
 //! `evaluate.classification`
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use polars::prelude::{DataFrame, DataType};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Classes, Error, Evaluate, Evaluation, Frame, Label, PARTITION, Partition, Plot,
-    Problem, Result, Role, Round, Schema, Shape, Stage, Table, counted, did_you_mean, path,
+    Problem, Result, Role, Schema, Shape, Stage, Table, Training, counted, did_you_mean, path,
     register_kind, type_name,
 };
 
 use crate::{
     bootstrap::Bootstrap,
     further::Further,
-    judged::{self, Lift, MetricList, Parts, amount, numbers, pick, quoted, share, target_name},
+    judged::{
+        self, Lift, MetricList, Parts, amount, figure, numbers, pick, quoted, share, target_name,
+    },
     metrics::{
         CalibrationBin, Confusion, Operation, Ranking, brier, calibration, calibration_error,
-        log_loss,
+        log_loss, mean,
     },
     plots,
     slices::By,
@@ -33,7 +35,8 @@ use crate::{
 /// cost least on the validation rows, or the training rows where there are none. It is never chosen on the rows that are judged, where
 /// another may cost less; costs are sums over the judged rows.
 ///
-/// Of more classes it gives `accuracy`, `balanced_accuracy`, `f1_macro`, `f1_weighted`, `precision_macro`, `recall_macro`, `log_loss`,
+/// Of more classes it gives `accuracy`, `balanced_accuracy`, `f1_macro`, `f1_weighted`, `precision_macro`, `recall_macro`,
+/// `roc_auc_macro` (the mean over the classes of `roc_auc`, each against all others by its own probability), `log_loss`,
 /// `baseline_accuracy`. Where the labels are only known from the rows (whole numbers, text), a gate may name a metric of either list.
 ///
 /// A table shows the lift over these baselines: 100 % is perfect, 0 % no better. With `calibration`, `calibration_error` is the mean distance of
@@ -50,7 +53,8 @@ use crate::{
 pub struct Classification {
     /// The rows to judge: `test`, `validation` or `train`. Default: `test` below a split, else all rows.
     part: Option<Partition>,
-    /// Of two classes, the one to look for. Default: the one that the model's `score` is the probability of.
+    /// Of two classes, the one to look for; rows are then judged by its probability. Default: the one that the model's `score` is the
+    /// probability of.
     positive: Option<Label>,
     /// Rows with a score at or above this are flagged: a probability, or `chosen` for the one at which mistakes
     /// cost least on other rows.
@@ -124,7 +128,7 @@ struct Cost {
 }
 
 register_kind! {
-    Classification, "evaluate.classification", version: 4,
+    Classification, "evaluate.classification", version: 5,
     example: "- evaluate.classification: {cost: {missed: 50, false_alarm: 1}}",
 }
 
@@ -359,8 +363,8 @@ impl Evaluate for Classification {
             .collect()
     }
 
-    fn learning_curves(&self, history: &[Round]) -> Result<Vec<Plot>> {
-        plots::learning_curves(history)
+    fn add_training(&self, training: &Training, evaluation: &mut Evaluation) -> Result<()> {
+        judged::add_training(training, evaluation)
     }
 
     fn evaluate(&self, frame: &Frame, seed: u64) -> Result<Evaluation> {
@@ -377,6 +381,9 @@ impl Evaluate for Classification {
 
         let mut evaluation = parts.evaluation();
         evaluation.notes = judged.unlearned(&frame.data);
+        evaluation.positive = judged
+            .positive
+            .and_then(|class| judged.labels.get(class as usize).cloned());
         let judge = match &rows.positive {
             Some(_) if parts.validation.is_empty() => {
                 Judge::Binary(self.choose_thresholds(&rows.select(parts.learned())))
@@ -384,6 +391,14 @@ impl Evaluate for Classification {
             Some(_) => Judge::Binary(self.choose_thresholds(&rows.select(&parts.validation))),
             None => Judge::Multiclass,
         };
+        if let Judge::Binary(Thresholds { in_use, .. }) = judge
+            && in_use != 0.5
+        {
+            evaluation.notes.push(format!(
+                "rows are judged as if flagged from a score of {} on; `prediction` of the model, and of a bundle with it, still turns at 0.5",
+                figure(in_use)
+            ));
+        }
         let figures = judge.measure(self, &judged, &baseline);
         evaluation.tables = figures.tables(&judged);
         let lifts = judged::lift_table("what needs no model", &figures.lifts(&judged, &baseline));
@@ -422,13 +437,14 @@ const COST_METRICS: [&str; 4] = [
     "chosen_threshold",
 ];
 
-const MULTICLASS_METRICS: [&str; 8] = [
+const MULTICLASS_METRICS: [&str; 9] = [
     "accuracy",
     "balanced_accuracy",
     "f1_macro",
     "f1_weighted",
     "precision_macro",
     "recall_macro",
+    "roc_auc_macro",
     "log_loss",
     "baseline_accuracy",
 ];
@@ -447,6 +463,10 @@ struct Rows {
     of_truth: Option<Vec<f64>>,
     /// Of more classes, the largest probability of each row.
     confidences: Option<Vec<f64>>,
+    /// Of more classes, the probabilities of each for all rows of the frame, however few of them stand here.
+    probabilities: Option<Arc<Vec<Option<Vec<f64>>>>>,
+    /// Which rows of the frame these are.
+    places: Vec<usize>,
     weights: Option<Vec<f64>>,
 }
 
@@ -479,6 +499,10 @@ impl Rows {
         let mut both = target.clone();
         both.append(&prediction.cast(target.dtype())?)?;
         let known = known_labels(&frame.schema);
+        if target.null_count() > 0 {
+            // The message counts rows, which stand twice below.
+            Classes::of(target, None)?;
+        }
         let Classes { labels, mut codes } = Classes::of(&both, known.as_deref())?;
         // A class that no row has is still a class.
         let labels = match known {
@@ -496,6 +520,17 @@ impl Rows {
         };
         let predictions = codes.split_off(target.len());
         let truths = codes;
+        if let Some(known) = &frame.schema.facts.classes {
+            let has_known = |code: &u32| known.contains(&labels[*code as usize]);
+            if !truths.is_empty() && !truths.iter().any(has_known) {
+                let found = Classes::of(target, None)?.labels;
+                return Err(Error::data(format!(
+                    "the model above says {}, and `{name}` holds none of these, but {}",
+                    quoted(known),
+                    quoted(&found)
+                )));
+            }
+        }
 
         let weights = judged::weights(frame)?;
         let positive = if labels.len() <= 2 {
@@ -512,10 +547,14 @@ impl Rows {
                 quoted(&labels)
             )));
         }
-        let scores = match (positive, data.column(SCORE)) {
-            (Some(_), Ok(score)) => Some(numbers(score)?),
-            _ => None,
-        };
+        let scores = positive
+            .and_then(|positive| {
+                let probability = format!("{PROBABILITY}{}", labels[positive as usize]);
+                let of_label = data.column(&probability);
+                of_label.or_else(|_| data.column(SCORE)).ok()
+            })
+            .map(numbers)
+            .transpose()?;
         let probabilities = probabilities(data, &labels)?;
         let confidences = match (positive, &probabilities) {
             (None, Some(columns)) => Some(largest(columns, truths.len())),
@@ -532,9 +571,13 @@ impl Rows {
                 };
                 Some(scores.iter().zip(&truths).map(of_truth).collect())
             }
-            _ => probabilities.map(|columns| probabilities_of_truth(&columns, &truths)),
+            _ => probabilities
+                .as_ref()
+                .map(|columns| probabilities_of_truth(columns, &truths)),
         };
+        let probabilities = probabilities.filter(|_| positive.is_none()).map(Arc::new);
         Ok(Self {
+            places: (0..truths.len()).collect(),
             labels,
             positive,
             truths,
@@ -542,6 +585,7 @@ impl Rows {
             scores,
             of_truth,
             confidences,
+            probabilities,
             weights,
         })
     }
@@ -577,6 +621,8 @@ impl Rows {
             scores: self.scores.as_ref().map(|scores| pick(scores, rows)),
             of_truth: self.of_truth.as_ref().map(|of_truth| pick(of_truth, rows)),
             confidences: self.confidences.as_ref().map(|values| pick(values, rows)),
+            probabilities: self.probabilities.clone(),
+            places: pick(&self.places, rows),
             weights: self.weights.as_ref().map(|weights| pick(weights, rows)),
         }
     }
@@ -633,6 +679,32 @@ impl Rows {
             .collect()
     }
 
+    /// Of more classes, the rows by the probability of one of them, against all others; `None` where the model gives no probabilities,
+    /// or where no row is of that class or all are.
+    fn ranking_of(&self, class: usize) -> Option<Ranking> {
+        let column = self.probabilities.as_ref()?.get(class)?;
+        let is_class = |truth: &u32| *truth as usize == class;
+        let truths: Vec<bool> = self.truths.iter().map(is_class).collect();
+        if !truths.contains(&true) {
+            return None;
+        }
+        let scores = match column {
+            Some(column) => pick(column, &self.places),
+            // A class that was in no training row is never said: no row is likelier to be of it than another.
+            None => vec![0.0; self.len()],
+        };
+        let ranking = Ranking::of(&scores, &truths, self.weights.as_deref());
+        (ranking.positives > 0.0 && ranking.negatives > 0.0).then_some(ranking)
+    }
+
+    /// The mean of the areas under the ROC curves of the classes, each against all others.
+    fn roc_auc_macro(&self) -> Option<f64> {
+        let areas: Vec<f64> = (0..self.labels.len())
+            .filter_map(|class| self.ranking_of(class)?.roc_auc())
+            .collect();
+        mean(areas.len(), None, |class| areas[class])
+    }
+
     fn ranking(&self) -> Option<Ranking> {
         Some(Ranking::of(
             self.scores.as_ref()?,
@@ -655,11 +727,6 @@ impl Classification {
         };
         let of_score: Vec<&str> = labels.iter().filter(is_score).map(String::as_str).collect();
         let name = match (&self.positive, of_score.as_slice()) {
-            (Some(wanted), [learned]) if wanted.0 != *learned => {
-                return Err(Error::data(format!(
-                    "`positive: {wanted}` is not what the model above looks for: its score is the probability of `{learned}`"
-                )));
-            }
             (Some(wanted), _) if !labels.contains(&wanted.0) => {
                 return Err(Error::data(format!(
                     "no row has the label `{wanted}`; the labels are {}",
@@ -896,14 +963,17 @@ fn measure_multiclass(settings: &Classification, rows: &Rows, baseline: &Constan
         confusion.weighted_mean(|figures| figures.f1),
         confusion.macro_mean(|figures| figures.precision),
         confusion.macro_mean(|figures| figures.recall),
+        rows.roc_auc_macro(),
         loss,
         (total > 0.0).then(|| confusion.support(baseline.majority) / total),
     ];
     for (name, value) in MULTICLASS_METRICS.into_iter().zip(values) {
-        let why = if name == "log_loss" {
-            "the model gives no probabilities"
-        } else {
-            "the rows have no weight"
+        let why = match name {
+            "log_loss" | "roc_auc_macro" if rows.of_truth.is_none() => {
+                "the model gives no probabilities"
+            }
+            "roc_auc_macro" => "the rows are all of one class",
+            _ => "the rows have no weight",
         };
         list.add(name, value, why);
     }
@@ -963,6 +1033,7 @@ impl Figures {
                 1.0,
             ),
             ("roc_auc", Some(0.5), 1.0),
+            ("roc_auc_macro", Some(0.5), 1.0),
             ("accuracy", found("baseline_accuracy"), 1.0),
             ("log_loss", log_loss(&of_truth, weights), 0.0),
             (
@@ -1070,6 +1141,7 @@ impl Figures {
                 plots.push(plots::roc(ranking, area, thresholds.in_use)?);
             }
         }
+        plots.extend(self.curves_by_class(rows)?);
         plots.push(plots::confusion(&self.confusion, &rows.labels)?);
         if rows.scores.is_none() && rows.labels.len() > 2 {
             plots.push(plots::per_class(&self.confusion, &rows.labels)?);
@@ -1082,6 +1154,39 @@ impl Figures {
             plots.push(plots::calibration(bins, calibration_error(bins), axes)?);
         }
         Ok(plots)
+    }
+
+    /// Of more than two classes, the curves of each against all others; of very many classes, those of the most frequent ones.
+    fn curves_by_class(&self, rows: &Rows) -> Result<Vec<Plot>> {
+        let count = rows.labels.len();
+        if rows.positive.is_some() || count <= 2 {
+            return Ok(Vec::new());
+        }
+        let supports: Vec<f64> = (0..count)
+            .map(|class| self.confusion.support(class))
+            .collect();
+        let mut classes: Vec<usize> = (0..count).collect();
+        // Stable: of equally frequent classes the first.
+        classes.sort_by(|one, other| supports[*other].total_cmp(&supports[*one]));
+        let mut shown: Vec<(usize, Ranking)> = classes
+            .into_iter()
+            .filter_map(|class| Some((class, rows.ranking_of(class)?)))
+            .take(plots::MOST_CURVES)
+            .collect();
+        if shown.is_empty() {
+            return Ok(Vec::new());
+        }
+        shown.sort_by_key(|(class, _)| *class);
+        let curves: Vec<(&str, Ranking)> = shown
+            .into_iter()
+            .map(|(class, ranking)| (rows.labels[class].as_str(), ranking))
+            .collect();
+        let mut metrics = self.metrics.iter();
+        let mean = metrics.find(|(name, _)| name == "roc_auc_macro");
+        Ok(vec![
+            plots::precision_recall_by_class(&curves, count)?,
+            plots::roc_by_class(&curves, count, mean.map(|(_, value)| *value))?,
+        ])
     }
 }
 
@@ -1323,13 +1428,36 @@ mod tests {
         assert_eq!(evaluation.part, "all");
         close(&evaluation, "precision", 2.0 / 3.0);
         close(&evaluation, "roc_auc", 1.0);
-        let error = stage("{positive: M}")
+        assert_eq!(evaluation.positive.as_deref(), Some("B"));
+        // Another one may be looked for, and is judged by its own probability.
+        let evaluation = stage("{positive: M}")
             .evaluate(&frame, 1)
-            .expect_err("the score is of B")
+            .expect("an evaluation");
+        assert_eq!(evaluation.positive.as_deref(), Some("M"));
+        close(&evaluation, "precision", 1.0);
+        close(&evaluation, "recall", 0.5);
+        close(&evaluation, "roc_auc", 1.0);
+        let error = stage("{positive: X}")
+            .evaluate(&frame, 1)
+            .expect_err("there is no X")
             .to_string();
-        assert!(
-            error.ends_with("its score is the probability of `B`"),
-            "{error}"
+        assert!(error.contains("no row has the label `X`"), "{error}");
+    }
+
+    #[test]
+    fn amounts_are_no_classes() {
+        let data = df!(
+            "count" => [1_i64, 2, 2],
+            "prediction" => [1.4, 1.6, 2.1],
+        );
+        let frame = frame(data.expect("a frame"), "count");
+        let error = stage("{}")
+            .evaluate(&frame, 1)
+            .expect_err("a model of amounts")
+            .to_string();
+        assert_eq!(
+            error,
+            "`prediction` is f64 and the target `count` is i64, so the model above says no classes"
         );
     }
 
@@ -1354,6 +1482,13 @@ mod tests {
             .sum::<f64>()
             / 5.0;
         close(&evaluation, "log_loss", loss);
+        // Pairs in the right order: of 0 five of six (0.2 lies below the 0.25 of a 1), of 1 five and a tie of six, of 2 all four. The last
+        // row counts nothing.
+        close(
+            &evaluation,
+            "roc_auc_macro",
+            (5.0 / 6.0 + 5.5 / 6.0 + 1.0) / 3.0,
+        );
         close(&evaluation, "baseline_accuracy", 0.4);
         assert_eq!(evaluation.tables[0].rows[0], ["0", "1", "1", "0"]);
         let plots: Vec<&str> = evaluation
@@ -1361,8 +1496,81 @@ mod tests {
             .iter()
             .map(|plot| plot.name.as_str())
             .collect();
-        assert_eq!(plots, ["confusion", "per_class", "calibration"]);
+        assert_eq!(
+            plots,
+            [
+                "precision_recall",
+                "roc",
+                "confusion",
+                "per_class",
+                "calibration"
+            ]
+        );
+        assert_eq!(evaluation.plots[1].title, "ROC by class");
+        assert!(evaluation.plots[1].svg.contains("mean area 0.917"));
         assert!(stage("{positive: 1}").evaluate(&frame, 1).is_err());
+    }
+
+    #[test]
+    fn classes_that_do_not_occur_or_were_never_learned_have_no_say_in_the_area() {
+        let data = df!(
+            "kind" => ["a", "a", "b", "b", "d"],
+            "prediction" => ["a", "b", "b", "b", "a"],
+            "probability_a" => [0.75, 0.5, 0.25, 0.125, 0.75],
+            "probability_b" => [0.125, 0.25, 0.5, 0.75, 0.125],
+            "probability_c" => [0.125, 0.25, 0.25, 0.125, 0.125],
+        );
+        let mut frame = frame(data.expect("a frame"), "kind");
+        frame.schema.facts.classes = Some(["a", "b", "c", "d"].map(str::to_owned).to_vec());
+        let evaluation = stage("{}").evaluate(&frame, 1).expect("an evaluation");
+        // a: 0.75 lies above two and ties with d, 0.5 above two: 4.5 of 6. b: all six. c: no row. d: the model cannot say it, so that its
+        // row ties with all others.
+        close(&evaluation, "roc_auc_macro", (4.5 / 6.0 + 1.0 + 0.5) / 3.0);
+        let roc = &evaluation.plots[1];
+        assert_eq!(roc.title, "ROC by class: the 3 of 4 that occur");
+
+        let without = df!("kind" => ["a", "b", "c"], "prediction" => ["a", "b", "b"]);
+        let without = self::frame(without.expect("a frame"), "kind");
+        let evaluation = stage("{}").evaluate(&without, 1).expect("an evaluation");
+        assert_eq!(evaluation.metric("roc_auc_macro"), None);
+        assert_eq!(evaluation.plots[0].name, "confusion");
+        let why = testing::table(&evaluation, "undefined_metrics");
+        assert!(why.rows.contains(&vec![
+            "roc_auc_macro".to_owned(),
+            "the model gives no probabilities".to_owned()
+        ]));
+    }
+
+    #[test]
+    fn of_many_classes_the_most_frequent_have_curves() {
+        // Class n has n + 1 rows, of thirteen.
+        let truths: Vec<String> = (0..13)
+            .flat_map(|class| vec![format!("c{class:02}"); class + 1])
+            .collect();
+        let mut data = df!("kind" => &truths, "prediction" => &truths).expect("a frame");
+        for class in 0..13 {
+            let label = format!("c{class:02}");
+            let sure: Vec<f64> = truths
+                .iter()
+                .map(|truth| f64::from(u8::from(*truth == label)))
+                .collect();
+            let name = format!("probability_{label}");
+            data.with_column(polars::prelude::Column::new(name.into(), sure))
+                .expect("a column");
+        }
+        let evaluation = stage("{}")
+            .evaluate(&frame(data, "kind"), 1)
+            .expect("an evaluation");
+        close(&evaluation, "roc_auc_macro", 1.0);
+        let curves = &evaluation.plots[..2];
+        for plot in curves {
+            assert!(
+                plot.title.ends_with(": the 10 most frequent of 13"),
+                "{}",
+                plot.title
+            );
+            assert!(plot.svg.contains("c03") && !plot.svg.contains("c02"));
+        }
     }
 
     #[test]

@@ -11,8 +11,8 @@ use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
-    CheckContext, Classes, Error, Evaluate, Evaluation, Frame, PARTITION, Partition, Plot, Result,
-    Round, Schema, Shape, Stage, Table, counted, features, register_kind,
+    CheckContext, Classes, Error, Evaluate, Evaluation, Frame, PARTITION, Partition, Result,
+    Schema, Shape, Stage, Table, Training, counted, features, register_kind,
 };
 
 use crate::{
@@ -357,8 +357,8 @@ impl Evaluate for Clustering {
             .collect()
     }
 
-    fn learning_curves(&self, history: &[Round]) -> Result<Vec<Plot>> {
-        plots::learning_curves(history)
+    fn add_training(&self, training: &Training, evaluation: &mut Evaluation) -> Result<()> {
+        judged::add_training(training, evaluation)
     }
 
     fn evaluate(&self, frame: &Frame, seed: u64) -> Result<Evaluation> {

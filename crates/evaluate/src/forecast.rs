@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Error, Evaluate, Evaluation, Frame, PARTITION, Partition, Plot, Problem, Result,
-    Role, Round, Schema, Shape, Stage, Table,
+    Role, Schema, Shape, Stage, Table, Training,
     classifier::{PREDICTION, unknown_column},
     counted, path, register_kind,
     regressor::{LOWER, UPPER},
@@ -92,7 +92,7 @@ register_kind! {
     example: "- evaluate.forecast: {by: [store, product], over: date, season: 7d}",
 }
 
-const BY_SLICE: [&str; 3] = ["wape", "mae", "mase"];
+pub(crate) const BY_SLICE: [&str; 3] = ["wape", "mae", "mase"];
 /// The most horizons that are shown one by one.
 const MOST_HORIZONS: usize = 28;
 const MOST_SERIES: usize = 20;
@@ -294,7 +294,7 @@ impl Rows {
         let column = |name: &str| judged::numbers_or_none(frame.data.column(name)?);
         let target = target_name(&frame.schema)
             .ok_or_else(|| Error::data("no column has the role `target`"))?;
-        let ends = match has_ends(&frame.schema) {
+        let ends = match judged::has_ends(&frame.schema) {
             true => Some((column(LOWER)?, column(UPPER)?)),
             false => None,
         };
@@ -403,6 +403,23 @@ impl Rows {
         self.truths.len()
     }
 
+    /// These rows alone; their series are told apart no longer.
+    pub(crate) fn only(&self, chosen: &[usize]) -> Self {
+        let ends = self.ends.as_ref();
+        let weights = self.weights.as_ref();
+        Self {
+            truths: pick(&self.truths, chosen),
+            predictions: pick(&self.predictions, chosen),
+            ends: ends.map(|(lower, upper)| (pick(lower, chosen), pick(upper, chosen))),
+            weights: weights.map(|weights| pick(weights, chosen)),
+            horizons: pick(&self.horizons, chosen),
+            naive: pick(&self.naive, chosen),
+            scales: pick(&self.scales, chosen),
+            series: Vec::new(),
+            times: Vec::new(),
+        }
+    }
+
     /// With the rows of another frame behind these; their series are told apart no longer.
     pub(crate) fn followed_by(mut self, other: Self) -> Self {
         self.truths.extend(other.truths);
@@ -424,6 +441,27 @@ impl Rows {
         self
     }
 
+    /// The series with rows among the judged ones, the largest first: the sum of the truths' sizes, the series, its judged rows.
+    fn largest(&self, judged: &BTreeSet<usize>) -> Vec<(f64, &Series, Vec<usize>)> {
+        let mut largest: Vec<(f64, &Series, Vec<usize>)> = self
+            .series
+            .iter()
+            .map(|series| {
+                let own: Vec<usize> = series
+                    .rows
+                    .iter()
+                    .copied()
+                    .filter(|row| judged.contains(row))
+                    .collect();
+                let size = own.iter().map(|row| self.truths[*row].abs()).sum();
+                (size, series, own)
+            })
+            .filter(|(_, _, own)| !own.is_empty())
+            .collect();
+        largest.sort_by(|(one, ..), (other, ..)| other.total_cmp(one));
+        largest
+    }
+
     fn errors<'a>(&self, chosen: &[usize], columns: &'a mut [Vec<f64>; 3]) -> Errors<'a> {
         columns[0] = pick(&self.truths, chosen);
         columns[1] = pick(&self.predictions, chosen);
@@ -436,6 +474,12 @@ impl Rows {
             predictions: &columns[1],
             weights: weights.map(|_| columns[2].as_slice()),
         }
+    }
+
+    /// The sum of the errors' sizes over that of the truths' sizes.
+    pub(crate) fn wape(&self, chosen: &[usize]) -> Option<f64> {
+        let mut columns = [const { Vec::new() }; 3];
+        self.errors(chosen, &mut columns).wape()
     }
 
     pub(crate) fn measure(&self, chosen: &[usize]) -> MetricList {
@@ -513,10 +557,6 @@ fn lift(name: &str, model: Option<f64>, baseline: Option<f64>) -> Option<Lift> {
     })
 }
 
-fn has_ends(schema: &Schema) -> bool {
-    schema.column(LOWER).is_some() && schema.column(UPPER).is_some()
-}
-
 /// A series' rows by time.
 struct Order<'a> {
     rows: &'a [usize],
@@ -576,7 +616,7 @@ fn short_times(mut times: Vec<String>) -> Vec<String> {
 
 impl Evaluate for Forecast {
     fn metrics(&self, input: &Schema) -> Vec<String> {
-        let names = Self::names(has_ends(input));
+        let names = Self::names(judged::has_ends(input));
         let worst = self.further().worst(&BY_SLICE.map(str::to_owned));
         names.into_iter().map(str::to_owned).chain(worst).collect()
     }
@@ -599,8 +639,8 @@ impl Evaluate for Forecast {
             .collect()
     }
 
-    fn learning_curves(&self, history: &[Round]) -> Result<Vec<Plot>> {
-        plots::learning_curves(history)
+    fn add_training(&self, training: &Training, evaluation: &mut Evaluation) -> Result<()> {
+        judged::add_training(training, evaluation)
     }
 
     fn evaluate(&self, frame: &Frame, seed: u64) -> Result<Evaluation> {
@@ -615,31 +655,10 @@ impl Evaluate for Forecast {
         evaluation
             .tables
             .extend(horizon_table(&rows, &parts.judged));
-        let judged: BTreeSet<usize> = parts.judged.iter().copied().collect();
-        let mut largest: Vec<(f64, &Series, Vec<usize>)> = rows
-            .series
-            .iter()
-            .map(|series| {
-                let own: Vec<usize> = series
-                    .rows
-                    .iter()
-                    .copied()
-                    .filter(|row| judged.contains(row))
-                    .collect();
-                let size = own.iter().map(|row| rows.truths[*row].abs()).sum();
-                (size, series, own)
-            })
-            .filter(|(_, _, own)| !own.is_empty())
-            .collect();
-        largest.sort_by(|(one, ..), (other, ..)| other.total_cmp(one));
         if self.by.is_some() {
-            evaluation.tables.push(series_table(&rows, &largest));
+            evaluation.tables.push(series_table(&rows, &parts.judged));
         }
-        for (number, (_, series, own)) in largest.iter().take(PICTURES).enumerate() {
-            evaluation
-                .plots
-                .push(fan(&rows, series, own, &judged, number)?);
-        }
+        evaluation.plots = self.fans(frame, &rows, &parts.judged, "Forecast")?;
         self.further().complete(
             &mut evaluation,
             frame,
@@ -665,7 +684,45 @@ impl Evaluate for Forecast {
 }
 
 impl Forecast {
-    fn baseline_table(&self, rows: &Rows, judged: &[usize]) -> Option<Table> {
+    /// Pictures of the largest series; `what` is shown, say their titles.
+    pub(crate) fn fans(
+        &self,
+        frame: &Frame,
+        rows: &Rows,
+        judged: &[usize],
+        what: &str,
+    ) -> Result<Vec<Plot>> {
+        let over = self.over(&frame.schema).map_err(Error::Problem)?;
+        let target = target_name(&frame.schema).unwrap_or_default();
+        let judged: BTreeSet<usize> = judged.iter().copied().collect();
+        let mut plots = Vec::new();
+        for (_, series, own) in rows.largest(&judged).iter().take(PICTURES) {
+            let name = format!("forecast_{}", plots.len() + 1);
+            let title = match self.key(frame, own)? {
+                Some(key) => format!("{what} of {key}"),
+                None => what.to_owned(),
+            };
+            let axes = (over.as_str(), target.as_str());
+            plots.push(fan(rows, series, own, &judged, (name, title), axes)?);
+        }
+        Ok(plots)
+    }
+
+    /// What tells the series of these rows from others, column by column: `store 19, product 101`.
+    fn key(&self, frame: &Frame, rows: &[usize]) -> Result<Option<String>> {
+        let (Some(by), Some(row)) = (&self.by, rows.first()) else {
+            return Ok(None);
+        };
+        let mut parts = Vec::new();
+        for name in by.list() {
+            let value = frame.data.column(name)?.slice(*row as i64, 1);
+            parts.push(format!("{name} {}", slices::texts(&value)?.concat()));
+        }
+        Ok(Some(parts.join(", ")))
+    }
+
+    /// The lift over the naive forecast, on the rows for which there is one.
+    pub(crate) fn baseline_table(&self, rows: &Rows, judged: &[usize]) -> Option<Table> {
         let known: Vec<usize> = judged
             .iter()
             .copied()
@@ -693,7 +750,7 @@ impl Forecast {
 }
 
 /// Figures by horizon; of many horizons, by ranges of equally many.
-fn horizon_table(rows: &Rows, judged: &[usize]) -> Option<Table> {
+pub(crate) fn horizon_table(rows: &Rows, judged: &[usize]) -> Option<Table> {
     let last = judged.iter().filter_map(|row| rows.horizons[*row]).max()?;
     let width = last.div_ceil(MOST_HORIZONS);
     let mut ranges: Vec<Vec<usize>> = vec![Vec::new(); last.div_ceil(width)];
@@ -734,8 +791,9 @@ fn figures(rows: &Rows, label: String, chosen: &[usize], metrics: &[&str]) -> Ve
         .collect()
 }
 
-fn series_table(rows: &Rows, largest: &[(f64, &Series, Vec<usize>)]) -> Table {
+fn series_table(rows: &Rows, judged: &[usize]) -> Table {
     const METRICS: [&str; 5] = ["wape", "mae", "mase", "bias", "baseline_wape"];
+    let largest = rows.largest(&judged.iter().copied().collect());
     let title = match largest.len() > MOST_SERIES {
         true => format!(
             "By series: the {MOST_SERIES} largest of {}",
@@ -765,7 +823,8 @@ fn fan(
     series: &Series,
     own: &[usize],
     judged: &BTreeSet<usize>,
-    number: usize,
+    (name, title): (String, String),
+    axes: (&str, &str),
 ) -> Result<Plot> {
     const MOST_SHOWN: usize = 300;
     let shown = own.len().min(MOST_SHOWN);
@@ -803,13 +862,9 @@ fn fan(
             points(upper, &mut forecast.iter().copied()),
         )
     });
-    let label = match series.label.as_str() {
-        "all rows" => String::new(),
-        label => format!(" of {label}"),
-    };
     let fan = Fan {
-        name: format!("forecast_{}", number + 1),
-        title: format!("Forecast{label}"),
+        name,
+        title,
         before: points(
             &rows.truths,
             &mut window().take_while(|(place, _)| *place <= first),
@@ -825,6 +880,7 @@ fn fan(
             .iter()
             .map(|row| rows.times[*row].as_str())
             .collect(),
+        axes,
     };
     plots::forecast_fan(&fan)
 }
@@ -934,7 +990,10 @@ mod tests {
             .iter()
             .map(|plot| plot.title.as_str())
             .collect();
-        assert_eq!(plots, ["Forecast of a", "Forecast of b"]);
+        assert_eq!(plots, ["Forecast of shop a", "Forecast of shop b"]);
+        for axis in ["day", "demand"] {
+            assert!(evaluation.plots[0].svg.contains(&format!("\n{axis}\n")));
+        }
         assert!(evaluation.train_metrics.is_empty());
     }
 
@@ -1011,6 +1070,33 @@ mod tests {
                 "rmse_skill"
             ]
         );
+    }
+
+    #[test]
+    fn titles_name_what_tells_series_apart() {
+        let data = df!(
+            "day" => [1_i64, 2, 1, 2],
+            "store" => [19_i64, 19, 20, 20],
+            "product" => ["a · b", "a · b", "c", "c"],
+            "demand" => [1.0, 2.0, 3.0, 5.0],
+            PREDICTION => [1.0, 2.0, 3.0, 4.0],
+        );
+        let frame = frame(data.expect("a frame"));
+        let titles = |params: &str, frame: &Frame| -> Vec<String> {
+            let evaluation = stage(params).evaluate(frame, 1).expect("an evaluation");
+            let plots = evaluation.plots.into_iter();
+            plots.map(|plot| plot.title).collect()
+        };
+        assert_eq!(
+            titles("{by: [store, product]}", &frame),
+            [
+                "Forecast of store 20, product c",
+                "Forecast of store 19, product a · b"
+            ]
+        );
+        let data = frame.data.head(Some(2));
+        let one = self::frame(data);
+        assert_eq!(titles("{}", &one), ["Forecast"]);
     }
 
     #[test]

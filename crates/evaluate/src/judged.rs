@@ -7,12 +7,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
     CheckContext, Error, Evaluation, Frame, PARTITION, ParamPath, Partition, Problem, Result, Role,
-    Schema, Table,
+    Schema, Table, Training,
     classifier::{PREDICTION, SCORE, unknown_column},
-    path, type_name,
+    path,
+    regressor::{LOWER, UPPER},
+    type_name,
 };
 
-use crate::slices;
+use crate::{plots, slices};
 
 /// The column of a model that finds clusters.
 pub(crate) const CLUSTER: &str = "cluster";
@@ -23,6 +25,60 @@ pub(crate) fn no_input() -> Schema {
         incomplete: true,
         ..Schema::default()
     }
+}
+
+/// The column that is judged where none is named: the model's `score`, else its `prediction`. Columns of these names that came with the
+/// rows are meant only where there is no model.
+pub(crate) fn default_score(schema: &Schema) -> &'static str {
+    let is_said = |name: &str| {
+        let column = schema.column(name);
+        column.is_some_and(|column| column.role == Role::Internal)
+    };
+    match schema.column(SCORE) {
+        Some(_) if is_said(SCORE) || !is_said(PREDICTION) => SCORE,
+        _ => PREDICTION,
+    }
+}
+
+/// Whether the predictions come with an interval. Columns of its names that came with the rows are no interval of a model.
+pub(crate) fn has_ends(schema: &Schema) -> bool {
+    let role = |name: &str| schema.column(name).map(|column| column.role);
+    let is_model = role(PREDICTION) == Some(Role::Internal);
+    [LOWER, UPPER].into_iter().all(|name| match role(name) {
+        Some(role) => role == Role::Internal || !is_model,
+        None => false,
+    })
+}
+
+/// The most features that a table and a picture of importance show.
+const MOST_FEATURES: usize = 30;
+
+/// Adds what there is to tell of how the model above learned: its learning curves, and how much each feature counted.
+pub(crate) fn add_training(training: &Training, evaluation: &mut Evaluation) -> Result<()> {
+    evaluation
+        .plots
+        .extend(plots::learning_curves(&training.history)?);
+    let importance = &training.importance;
+    if importance.iter().any(|(_, share)| *share > 0.0) {
+        let shown = &importance[..importance.len().min(MOST_FEATURES)];
+        let title = "Importance of the features (share of what the cuts gained in training)";
+        evaluation.tables.push(Table {
+            name: "importance".into(),
+            title: match shown.len() < importance.len() {
+                true => format!("{title}: the first {MOST_FEATURES} of {}", importance.len()),
+                false => title.to_owned(),
+            },
+            columns: ["feature", "share"].map(str::to_owned).to_vec(),
+            rows: shown
+                .iter()
+                .map(|(name, share)| vec![name.clone(), format!("{:.1} %", 100.0 * share)])
+                .collect(),
+        });
+        evaluation
+            .plots
+            .push(plots::importance(shown, importance.len())?);
+    }
+    Ok(())
 }
 
 /// Reports that a column which a model adds is not there: no model stands above, or one that says something else.
@@ -552,6 +608,14 @@ pub(crate) mod testing {
         for (name, role) in roles {
             let column = schema.column_mut(name).expect("a column to give a role");
             *column = column.clone().with_role(*role);
+        }
+        // An interval comes with the prediction.
+        if roles.contains(&(PREDICTION, Role::Internal)) {
+            for name in [LOWER, UPPER] {
+                if let Some(column) = schema.column_mut(name) {
+                    *column = column.clone().with_role(Role::Internal);
+                }
+            }
         }
         schema.facts.model_target = schema.target().map(|target| target.name.clone());
         Frame { data, schema }

@@ -11,19 +11,25 @@ use plotters::{
 };
 use taktline_core::{Error, Plot, Result};
 
-use crate::metrics::{self, CalibrationBin, Confusion, Ranking};
+use crate::metrics::{CalibrationBin, Confusion};
 
+mod curves;
 mod fan;
 mod learning;
 mod lines;
 mod numbers;
 mod raster;
 
+pub(crate) use curves::{
+    MOST_CURVES, precision_recall, precision_recall_by_class, roc, roc_by_class,
+};
 pub(crate) use fan::{Fan, forecast_fan};
 pub(crate) use learning::learning_curves;
 pub(crate) use lines::survival;
 use numbers::Bars;
-pub(crate) use numbers::{cluster_sizes, predicted_against_true, residuals, scores, silhouettes};
+pub(crate) use numbers::{
+    cluster_sizes, importance, predicted_against_true, residuals, scores, silhouettes,
+};
 pub use raster::plot_png;
 
 /// Text and axes.
@@ -44,6 +50,12 @@ const HEADER: i32 = 144;
 const MARGIN: i32 = 48;
 const TITLE_SIZE: i32 = 48;
 const TEXT_SIZE: i32 = 38;
+/// The letters of a title that fit into the width.
+const TITLE_LETTERS: usize = 58;
+
+/// Lines that are to be dashed are drawn as opaque as no other, and get their dashes in the SVG text: the backend knows of none, and
+/// dashes that are drawn one by one wobble, since their ends fall on whole pixels.
+const DASHED: f64 = 0.999;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type UnitChart<'a, 'b> = ChartContext<
@@ -52,78 +64,6 @@ type UnitChart<'a, 'b> = ChartContext<
     Cartesian2d<plotters::coord::types::RangedCoordf64, plotters::coord::types::RangedCoordf64>,
 >;
 type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
-
-/// Precision against recall, with the share of positive rows as the baseline.
-pub(crate) fn precision_recall(ranking: &Ranking, average: f64, threshold: f64) -> Result<Plot> {
-    let prevalence = ranking.positives / (ranking.positives + ranking.negatives);
-    let note = format!(
-        "average precision {average:.3}; chance reaches {}",
-        small_share(prevalence)
-    );
-    let at = |operation: metrics::Operation| {
-        let flagged = operation.true_positives + operation.false_positives;
-        (flagged > 0.0).then(|| {
-            (
-                operation.true_positives / ranking.positives,
-                operation.true_positives / flagged,
-            )
-        })
-    };
-    // Precision holds from one recall to the next: the step that average precision sums up.
-    let mut curve = Vec::new();
-    let mut last = 0.0;
-    for (recall, precision) in ranking
-        .operations
-        .iter()
-        .filter_map(|operation| at(*operation))
-    {
-        curve.push((last, precision));
-        curve.push((recall, precision));
-        last = recall;
-    }
-    let curve = thin(curve);
-    let mark = at(ranking.at(threshold));
-    picture(
-        "precision_recall",
-        "Precision and recall",
-        &note,
-        HEIGHT,
-        |area| {
-            unit_chart(area, 0.0, "recall", "precision", |chart| {
-                dashed(chart, [(0.0, prevalence), (1.0, prevalence)])?;
-                draw_curve(chart, curve, mark.map(|point| (point, threshold)))
-            })
-        },
-    )
-}
-
-/// Recall against the share of false alarms.
-pub(crate) fn roc(ranking: &Ranking, area_under: f64, threshold: f64) -> Result<Plot> {
-    let at = |operation: metrics::Operation| {
-        (
-            operation.false_positives / ranking.negatives,
-            operation.true_positives / ranking.positives,
-        )
-    };
-    let curve = thin(
-        std::iter::once((0.0, 0.0))
-            .chain(ranking.operations.iter().map(|operation| at(*operation))),
-    );
-    let mark = at(ranking.at(threshold));
-    let note = format!("area under the curve {area_under:.3}; chance reaches 0.5");
-    picture(
-        "roc",
-        "Recall and false alarms (ROC)",
-        &note,
-        HEIGHT,
-        |area| {
-            unit_chart(area, 0.0, "share of negatives flagged", "recall", |chart| {
-                dashed(chart, [(0.0, 0.0), (1.0, 1.0)])?;
-                draw_curve(chart, curve, Some((mark, threshold)))
-            })
-        },
-    )
-}
 
 /// Observed share against predicted probability. `axes` say what is predicted and what is observed.
 pub(crate) fn calibration(
@@ -159,134 +99,156 @@ pub(crate) fn calibration(
     })
 }
 
-/// Truth against prediction: the shade is the share of the true class, the number is the count.
+/// Truth against prediction: the shade is the share of the true class, the number is the count. Of very many classes the most frequent.
 pub(crate) fn confusion(confusion: &Confusion, labels: &[String]) -> Result<Plot> {
-    let classes = labels.len();
-    let longest = labels
+    /// In a lower cell, labels would be too small to be read.
+    const LEAST_CELL: i32 = 22;
+    let shown = most_frequent(confusion, labels.len());
+    let classes = shown.len().max(1) as i32;
+    let longest = shown
         .iter()
-        .map(|label| shortened(label).chars().count())
+        .map(|class| shortened(&labels[*class]).chars().count())
         .max()
         .unwrap_or(0) as i32;
-    let left = (MARGIN + 60 + longest * 17).max(150);
     let top = HEADER + 20;
+    let room = HEIGHT as i32 - top - 130;
+    let cell = (room / classes).max(LEAST_CELL);
+    let height = cell * classes;
+    let label_size = (cell * 3 / 5).clamp(18, TEXT_SIZE);
+    let left = (MARGIN + 60 + longest * label_size * 17 / TEXT_SIZE).max(150);
+    let across = WIDTH as i32 - left - MARGIN;
     // Labels that are wider than a cell would run into each other: then all stand upright, and the picture is that much higher.
-    let upright = longest * TEXT_SIZE / 2 > (WIDTH as i32 - left - MARGIN) / classes.max(1) as i32;
+    let upright = longest * label_size / 2 > across / classes;
     let more = if upright {
-        (longest * TEXT_SIZE / 2 - 50).max(0)
+        (longest * label_size / 2 - 50).max(0)
     } else {
         0
     };
-    let height_in_all = HEIGHT + more as u32;
-    let size = (WIDTH as i32 - left - MARGIN)
-        .min(HEIGHT as i32 - top - 130)
-        .max(classes as i32);
-    let cell = size / classes.max(1) as i32;
-    let (width, height) = (cell * classes as i32, cell * classes as i32);
+    let height_in_all = (HEIGHT as i32 + more + (height - room).max(0)) as u32;
     // A picture that is higher than wide would be mostly empty: cells are wider than high instead.
-    let cell_width = ((WIDTH as i32 - left - MARGIN) / classes.max(1) as i32).min(cell * 9 / 5);
-    let width = width.max(cell_width * classes as i32);
-    let digits = (0..classes * classes)
-        .map(|at| grouped(confusion.cell(at / classes, at % classes)).len())
+    let cell_width = (across / classes).min(cell * 9 / 5);
+    let width = cell_width * classes;
+    let digits = shown
+        .iter()
+        .flat_map(|truth| shown.iter().map(move |prediction| (*truth, *prediction)))
+        .map(|(truth, prediction)| grouped(confusion.cell(truth, prediction)).len())
         .max();
     // A digit is about half as wide as it is high.
     let text_size = (cell / 2)
         .min(cell_width * 3 / 2 / digits.unwrap_or(1).max(1) as i32)
         .clamp(12, 44);
-    let label_size = (cell * 3 / 5).clamp(14, TEXT_SIZE);
-    let note = "each row adds up to the rows of that true class";
-    picture(
-        "confusion",
-        "Confusion matrix",
-        note,
-        height_in_all,
-        |area| {
-            let text = |text: String,
-                        size: i32,
-                        colour: RGBAColor,
-                        at: (i32, i32),
-                        pos: Pos,
-                        turn: FontTransform| {
-                let style = TextStyle::from(("sans-serif", size).into_font().transform(turn))
-                    .color(&colour)
-                    .pos(pos);
-                area.draw(&Text::new(text, at, style))
-            };
-            let centre = Pos::new(HPos::Center, VPos::Center);
-            for (truth, label) in labels.iter().enumerate() {
-                let support = confusion.support(truth);
-                let y = top + cell * truth as i32;
-                for prediction in 0..classes {
-                    let x = left + cell_width * prediction as i32;
-                    let count = confusion.cell(truth, prediction);
-                    let share = if support > 0.0 { count / support } else { 0.0 };
-                    let shade = 0.04 + 0.9 * share;
-                    let inner = [(x + 2, y + 2), (x + cell_width - 2, y + cell - 2)];
-                    area.draw(&Rectangle::new(inner, ACCENT.mix(shade).filled()))?;
-                    if cell >= 24 {
-                        // White only where the shade is dark enough on white and on black paper.
-                        let colour = if share > 0.65 {
-                            WHITE.to_rgba()
-                        } else {
-                            INK.to_rgba()
-                        };
-                        let middle = (x + cell_width / 2, y + cell / 2);
-                        text(
-                            grouped(count),
-                            text_size,
-                            colour,
-                            middle,
-                            centre,
-                            FontTransform::None,
-                        )?;
-                    }
-                }
-                let label = shortened(label);
-                if cell >= 16 {
-                    let beside = (left - 14, y + cell / 2);
+    let mut title = "Confusion matrix".to_owned();
+    let mut note = "each row adds up to the rows of that true class";
+    if shown.len() < labels.len() {
+        title = format!(
+            "{title}: the {} most frequent of {}",
+            shown.len(),
+            labels.len()
+        );
+        note = "shares of the rows of each true class; other classes are left out";
+    }
+    picture("confusion", &title, note, height_in_all, |area| {
+        let text = |text: String,
+                    size: i32,
+                    colour: RGBAColor,
+                    at: (i32, i32),
+                    pos: Pos,
+                    turn: FontTransform| {
+            let style = TextStyle::from(("sans-serif", size).into_font().transform(turn))
+                .color(&colour)
+                .pos(pos);
+            area.draw(&Text::new(text, at, style))
+        };
+        let centre = Pos::new(HPos::Center, VPos::Center);
+        for (line, truth) in shown.iter().copied().enumerate() {
+            let support = confusion.support(truth);
+            let y = top + cell * line as i32;
+            for (column, prediction) in shown.iter().copied().enumerate() {
+                let x = left + cell_width * column as i32;
+                let count = confusion.cell(truth, prediction);
+                let share = if support > 0.0 { count / support } else { 0.0 };
+                let shade = 0.04 + 0.9 * share;
+                let inner = [(x + 2, y + 2), (x + cell_width - 2, y + cell - 2)];
+                area.draw(&Rectangle::new(inner, ACCENT.mix(shade).filled()))?;
+                if cell >= 24 {
+                    // White only where the shade is dark enough on white and on black paper.
+                    let colour = if share > 0.65 {
+                        WHITE.to_rgba()
+                    } else {
+                        INK.to_rgba()
+                    };
+                    let middle = (x + cell_width / 2, y + cell / 2);
                     text(
-                        label.clone(),
-                        label_size,
-                        INK.to_rgba(),
-                        beside,
-                        Pos::new(HPos::Right, VPos::Center),
+                        grouped(count),
+                        text_size,
+                        colour,
+                        middle,
+                        centre,
                         FontTransform::None,
                     )?;
-                    let below = (
-                        left + cell_width * truth as i32 + cell_width / 2,
-                        top + height + 14,
-                    );
-                    let (pos, turn) = if upright {
-                        (
-                            Pos::new(HPos::Right, VPos::Center),
-                            FontTransform::Rotate270,
-                        )
-                    } else {
-                        (Pos::new(HPos::Center, VPos::Top), FontTransform::None)
-                    };
-                    text(label, label_size, INK.to_rgba(), below, pos, turn)?;
                 }
             }
-            let muted = MUTED.to_rgba();
+            let label = shortened(&labels[truth]);
+            let beside = (left - 14, y + cell / 2);
             text(
-                "truth".into(),
-                TEXT_SIZE,
-                muted,
-                (MARGIN, top + height / 2),
-                centre,
-                FontTransform::Rotate270,
-            )?;
-            let below = (left + width / 2, height_in_all as i32 - 20);
-            text(
-                "prediction".into(),
-                TEXT_SIZE,
-                muted,
-                below,
-                Pos::new(HPos::Center, VPos::Bottom),
+                label.clone(),
+                label_size,
+                INK.to_rgba(),
+                beside,
+                Pos::new(HPos::Right, VPos::Center),
                 FontTransform::None,
             )?;
-            Ok(())
-        },
-    )
+            let below = (
+                left + cell_width * line as i32 + cell_width / 2,
+                top + height + 14,
+            );
+            let (pos, turn) = if upright {
+                (
+                    Pos::new(HPos::Right, VPos::Center),
+                    FontTransform::Rotate270,
+                )
+            } else {
+                (Pos::new(HPos::Center, VPos::Top), FontTransform::None)
+            };
+            text(label, label_size, INK.to_rgba(), below, pos, turn)?;
+        }
+        let muted = MUTED.to_rgba();
+        text(
+            "truth".into(),
+            TEXT_SIZE,
+            muted,
+            (MARGIN, top + height / 2),
+            centre,
+            FontTransform::Rotate270,
+        )?;
+        let below = (left + width / 2, height_in_all as i32 - 20);
+        text(
+            "prediction".into(),
+            TEXT_SIZE,
+            muted,
+            below,
+            Pos::new(HPos::Center, VPos::Bottom),
+            FontTransform::None,
+        )?;
+        Ok(())
+    })
+}
+
+/// The classes that a confusion matrix shows, in order.
+fn most_frequent(confusion: &Confusion, classes: usize) -> Vec<usize> {
+    const MOST_CLASSES: usize = 40;
+    let mut shown: Vec<usize> = (0..classes).collect();
+    if classes > MOST_CLASSES {
+        let supports: Vec<f64> = shown
+            .iter()
+            .map(|class| confusion.support(*class))
+            .collect();
+        // Stable: of equally frequent classes the first.
+        shown.sort_by(|one, other| supports[*other].total_cmp(&supports[*one]));
+        shown.truncate(MOST_CLASSES);
+        shown.sort_unstable();
+    }
+    shown
 }
 
 /// F1 of each class as bars, in class order; of very many classes the worst.
@@ -361,7 +323,7 @@ fn picture(
         area.fill(&PAPER)?;
         let heading =
             TextStyle::from(("sans-serif", TITLE_SIZE, FontStyle::Bold).into_font()).color(&INK);
-        area.draw(&Text::new(title.to_owned(), (MARGIN, 28), heading))?;
+        area.draw(&Text::new(cut(title, TITLE_LETTERS), (MARGIN, 28), heading))?;
         let small = TextStyle::from(("sans-serif", TEXT_SIZE - 4).into_font()).color(&MUTED);
         area.draw(&Text::new(note.to_owned(), (MARGIN, 86), small))?;
         draw(&area)?;
@@ -370,6 +332,10 @@ fn picture(
     })();
     drop(area);
     drawn.map_err(|error| Error::Model(format!("cannot draw `{name}`: {error}")))?;
+    let svg = svg.replace(
+        &format!("opacity=\"{DASHED}\""),
+        "opacity=\"1\" stroke-dasharray=\"12 10\"",
+    );
     Ok(Plot {
         name: name.to_owned(),
         title: title.to_owned(),
@@ -414,36 +380,8 @@ fn unit_chart(
 }
 
 fn dashed(chart: &mut UnitChart<'_, '_>, line: [(f64, f64); 2]) -> Drawn {
-    chart.draw_series(DashedLineSeries::new(line, 12, 10, MUTED.stroke_width(3)))?;
-    Ok(())
-}
-
-fn draw_curve(
-    chart: &mut UnitChart<'_, '_>,
-    curve: Vec<(f64, f64)>,
-    mark: Option<((f64, f64), f64)>,
-) -> Drawn {
-    chart.draw_series(LineSeries::new(curve, ACCENT.stroke_width(5)))?;
-    if let Some((point, threshold)) = mark {
-        chart.draw_series(std::iter::once(Circle::new(point, 11, MARK.filled())))?;
-        // Beside the point, on the side where there is room.
-        let (side, shift) = if point.0 > 0.6 {
-            (HPos::Right, -22)
-        } else {
-            (HPos::Left, 22)
-        };
-        let (edge, drop) = if point.1 > 0.15 {
-            (VPos::Top, 12)
-        } else {
-            (VPos::Bottom, -12)
-        };
-        let style = TextStyle::from(("sans-serif", TEXT_SIZE - 2).into_font())
-            .color(&INK)
-            .pos(Pos::new(side, edge));
-        let label = format!("threshold {}", small_share(threshold));
-        let text = EmptyElement::at(point) + Text::new(label, (shift, drop), style);
-        chart.draw_series(std::iter::once(text))?;
-    }
+    let style = MUTED.mix(DASHED).stroke_width(3);
+    chart.draw_series(LineSeries::new(line, style))?;
     Ok(())
 }
 
@@ -474,11 +412,15 @@ fn small_share(value: f64) -> String {
 }
 
 fn shortened(label: &str) -> String {
-    const MOST: usize = 16;
-    if label.chars().count() <= MOST {
-        label.to_owned()
+    cut(label, 16)
+}
+
+/// No more than so many letters of a text.
+fn cut(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        text.to_owned()
     } else {
-        label.chars().take(MOST - 1).chain(['…']).collect()
+        text.chars().take(most - 1).chain(['…']).collect()
     }
 }
 
@@ -519,5 +461,36 @@ mod tests {
         let plot = confusion(&counts, &labels).expect("a picture");
         assert!(plot.svg.contains("&lt;script&gt;") && !plot.svg.contains("<script>"));
         assert!(plot.svg.contains('…') && plot.svg.trim_end().ends_with("</svg>"));
+    }
+
+    #[test]
+    fn of_very_many_classes_the_most_frequent_are_shown_with_their_labels() {
+        let labels: Vec<String> = (0..100).map(|class| format!("k{class:03}")).collect();
+        // Class n has n + 1 rows.
+        let truths: Vec<u32> = (0..100_u32)
+            .flat_map(|class| vec![class; class as usize + 1])
+            .collect();
+        let counts = Confusion::of(&truths, &truths, None, 100);
+        let plot = confusion(&counts, &labels).expect("a picture");
+        assert_eq!(plot.title, "Confusion matrix: the 40 most frequent of 100");
+        for (class, label) in labels.iter().enumerate() {
+            let wanted = if class < 60 { 0 } else { 2 };
+            assert_eq!(plot.svg.matches(label.as_str()).count(), wanted, "{label}");
+        }
+        // Every cell can be seen, and the paper is no larger than they need.
+        assert_eq!(plot.svg.matches("height=\"18\"").count(), 1600);
+        assert!(plot.svg.starts_with("<svg width=\"1120\" height=\"11"));
+        let few = confusion(&Confusion::of(&[0, 1], &[0, 1], None, 2), &labels[..2]);
+        let few = few.expect("a picture");
+        assert_eq!(few.title, "Confusion matrix");
+        assert!(few.svg.starts_with("<svg width=\"1120\" height=\"880\""));
+    }
+
+    #[test]
+    fn a_title_fits_into_the_picture() {
+        let title = "word ".repeat(40);
+        let plot = picture("empty", &title, "", 200, |_| Ok(())).expect("a picture");
+        assert_eq!(plot.title, title);
+        assert!(!plot.svg.contains(title.trim_end()) && plot.svg.contains('…'));
     }
 }

@@ -8,9 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
     CheckContext, Error, Evaluate, Evaluation, Frame, PARTITION, Partition, Result, Schema, Shape,
-    Stage,
-    classifier::{PREDICTION, SCORE},
-    path, register_kind,
+    Stage, Training, path, register_kind,
 };
 
 use crate::{
@@ -71,13 +69,6 @@ register_kind! {
     example: "- evaluate.ranking: {group: user, relevance: rating, relevant_from: 4, k: [5, 10], item: film}",
 }
 
-fn default_score(schema: &Schema) -> &'static str {
-    match schema.column(SCORE) {
-        Some(_) => SCORE,
-        None => PREDICTION,
-    }
-}
-
 impl Stage for Ranking {
     fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
         let Some(input) = inputs.first() else {
@@ -86,8 +77,8 @@ impl Stage for Ranking {
         match &self.score {
             Some(score) => judged::check_numbers(input, score, path!["score"], cx),
             None => {
-                judged::check_model(input, default_score(input), cx);
-                judged::check_numbers_of_model(input, default_score(input), cx);
+                judged::check_model(input, judged::default_score(input), cx);
+                judged::check_numbers_of_model(input, judged::default_score(input), cx);
             }
         }
         judged::check_part(self.part, input, cx);
@@ -133,7 +124,7 @@ impl Ranking {
         let score = self
             .score
             .as_deref()
-            .unwrap_or_else(|| default_score(&frame.schema));
+            .unwrap_or_else(|| judged::default_score(&frame.schema));
         let scores = judged::numbers_or_none(frame.data.column(score)?)?;
         judged::check_finite(score, parts.judged.iter().copied(), &scores)?;
         let name = self
@@ -201,7 +192,7 @@ impl Evaluate for Ranking {
         let score = self
             .score
             .as_deref()
-            .unwrap_or_else(|| default_score(input));
+            .unwrap_or_else(|| judged::default_score(input));
         std::iter::once(score.to_owned())
             .chain(self.group.list().to_vec())
             .chain(self.relevance(input))
@@ -209,6 +200,10 @@ impl Evaluate for Ranking {
             .chain(partition)
             .chain(self.further().reads())
             .collect()
+    }
+
+    fn add_training(&self, training: &Training, evaluation: &mut Evaluation) -> Result<()> {
+        judged::add_training(training, evaluation)
     }
 
     fn evaluate(&self, frame: &Frame, seed: u64) -> Result<Evaluation> {
@@ -222,6 +217,8 @@ impl Evaluate for Ranking {
 mod tests {
     use polars::prelude::df;
     use taktline_core::{Role, serde_yaml};
+
+    use taktline_core::classifier::{PREDICTION, SCORE};
 
     use super::*;
     use crate::judged::testing::{self, announced, close, codes, table};

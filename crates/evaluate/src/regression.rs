@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    CheckContext, Evaluate, Evaluation, Frame, PARTITION, Partition, Plot, Problem, Result, Role,
-    Round, Schema, Shape, Stage, Table,
+    CheckContext, Evaluate, Evaluation, Frame, PARTITION, Partition, Problem, Result, Role, Schema,
+    Shape, Stage, Table, Training,
     classifier::PREDICTION,
     path, register_kind,
     regressor::{LOWER, UPPER},
@@ -154,7 +154,7 @@ impl Rows {
         let column = |name: &str| judged::numbers_or_none(frame.data.column(name)?);
         let target = target_name(&frame.schema)
             .ok_or_else(|| taktline_core::Error::data("no column has the role `target`"))?;
-        let ends = match has_ends(&frame.schema) {
+        let ends = match judged::has_ends(&frame.schema) {
             true => Some((column(LOWER)?, column(UPPER)?)),
             false => None,
         };
@@ -179,10 +179,6 @@ impl Rows {
     fn weights_of(&self, rows: &[usize]) -> Option<Vec<f64>> {
         self.weights.as_ref().map(|weights| pick(weights, rows))
     }
-}
-
-fn has_ends(schema: &Schema) -> bool {
-    schema.column(LOWER).is_some() && schema.column(UPPER).is_some()
 }
 
 /// What the constant says: one for errors, one for the quantile that is judged. Of lists, each place has its own.
@@ -320,7 +316,7 @@ impl Evaluate for Regression {
                 .flatten(),
         );
         names.extend(with_quantile.then_some("pinball_loss"));
-        let ends = has_ends(input).then_some(["coverage", "mean_width"]);
+        let ends = judged::has_ends(input).then_some(["coverage", "mean_width"]);
         names.extend(ends.into_iter().flatten());
         names.extend(["baseline_rmse", "baseline_mae"]);
         names.extend(with_deviance.then_some("baseline_mean_deviance"));
@@ -347,8 +343,8 @@ impl Evaluate for Regression {
             .collect()
     }
 
-    fn learning_curves(&self, history: &[Round]) -> Result<Vec<Plot>> {
-        plots::learning_curves(history)
+    fn add_training(&self, training: &Training, evaluation: &mut Evaluation) -> Result<()> {
+        judged::add_training(training, evaluation)
     }
 
     fn evaluate(&self, frame: &Frame, seed: u64) -> Result<Evaluation> {
@@ -450,13 +446,15 @@ fn residual_table(residuals: &[f64], weights: Option<&[f64]>) -> Table {
         ("75 %", 0.75),
         ("95 %", 0.95),
     ];
+    // As `bias`: prediction minus truth.
+    let errors: Vec<f64> = residuals.iter().map(|residual| 0.0 - residual).collect();
     let line = |(name, at): (&str, f64)| {
-        let value = weighted_quantile(residuals, weights, at);
+        let value = weighted_quantile(&errors, weights, at);
         vec![name.to_owned(), value.map_or("–".into(), figure)]
     };
     Table {
         name: "residuals".into(),
-        title: "Residuals (truth minus prediction)".into(),
+        title: "Residuals (prediction minus truth)".into(),
         columns: vec!["share of rows below".into(), "residual".into()],
         rows: quantiles.map(line).to_vec(),
     }
@@ -480,6 +478,23 @@ mod tests {
             data,
             &[("defects", Role::Target), (PREDICTION, Role::Internal)],
         )
+    }
+
+    #[test]
+    fn columns_of_the_rows_are_no_interval_of_the_model() {
+        let mut frame = boards();
+        assert!(
+            stage("{}")
+                .metrics(&frame.schema)
+                .contains(&"coverage".to_owned())
+        );
+        for name in [LOWER, UPPER] {
+            let column = frame.schema.column_mut(name).expect("a column");
+            *column = column.clone().with_role(Role::Feature);
+        }
+        let evaluation = stage("{}").evaluate(&frame, 1).expect("an evaluation");
+        announced(&stage("{}"), &frame, &evaluation);
+        assert_eq!(evaluation.metric("coverage"), None);
     }
 
     /// Train: mean 4, median 3. Test: truths 2, 4, 8 and predictions 3, 4, 6.

@@ -32,7 +32,7 @@ pub fn metric_about(name: &str) -> &'static str {
         "recall" => "share of positive rows that are flagged",
         "f1" => "harmonic mean of precision and recall",
         "accuracy" => "share of rows predicted right",
-        "balanced_accuracy" => "mean recall of the classes",
+        "balanced_accuracy" => "mean recall of the classes that occur",
         "log_loss" => "how surprised the model is by the truth; lower is better",
         "brier" => "mean squared error of the probability; lower is better",
         "cost" => "cost of all mistakes at the threshold in use",
@@ -44,7 +44,8 @@ pub fn metric_about(name: &str) -> &'static str {
         "f1_macro" => "mean F1 of the classes",
         "f1_weighted" => "mean F1 of the classes by their rows",
         "precision_macro" => "mean precision of the classes",
-        "recall_macro" => "mean recall of the classes that occur",
+        "recall_macro" => "mean recall of the classes; 0 for one that is only predicted",
+        "roc_auc_macro" => "mean over the classes of `roc_auc` against all others",
         "calibration_error" => "mean distance of predicted from observed shares; lower is better",
         "rmse" => "root of the mean squared error, in the target's unit",
         "mae" => "mean size of the errors, in the target's unit",
@@ -59,6 +60,7 @@ pub fn metric_about(name: &str) -> &'static str {
         "mean_width" => "mean width of the interval, in the target's unit",
         "wape" => "sum of the errors' sizes over the sum of the truths' sizes",
         "mase" => "mean size of the errors over that of steps from a season before",
+        "wape_deviation" => "how much `wape` differs from fold to fold (standard deviation)",
         "silhouette" => "how much nearer rows lie to their own cluster than to the next",
         "davies_bouldin" => "how alike each cluster is to its nearest; lower is better",
         "calinski_harabasz" => "spread between clusters over spread within them",
@@ -99,7 +101,10 @@ pub fn metric_about(name: &str) -> &'static str {
         name if name.starts_with("item_coverage_at_") => {
             "share of items among the first so many of a group"
         }
-        name if name.starts_with("worst_") => "the worst value that a slice has",
+        name if name.starts_with("worst_slice_") => "the worst value that a slice has",
+        name if name.starts_with("worst_") => {
+            "the worst value that a slice has, or a fold of a backtest"
+        }
         _ => "",
     }
 }
@@ -153,9 +158,11 @@ fn write_page(
 fn write_evaluation(page: &mut String, id: &str, evaluation: &Evaluation) -> std::fmt::Result {
     let rows = counted(evaluation.rows, "row");
     let part = escaped(&evaluation.part);
+    let positive = evaluation.positive.as_deref().map(escaped);
+    let positive = positive.map_or(String::new(), |name| format!(", looking for {name}"));
     writeln!(
         page,
-        "<section>\n<h2>{}</h2>\n<p class=\"about\">{rows}, part: {part}</p>",
+        "<section>\n<h2>{}</h2>\n<p class=\"about\">{rows}, part: {part}{positive}</p>",
         escaped(id)
     )?;
     page.push_str("<div class=\"tiles\">\n");
@@ -342,6 +349,20 @@ mod tests {
         assert!(!page.contains("<script"));
         assert!(page.contains("&lt;script&gt;alert(&#39;&amp;&#39;)&lt;/script&gt;"));
         assert!(page.contains("1,200 rows"));
+    }
+
+    #[test]
+    fn two_metrics_do_not_say_the_same() {
+        // Balanced accuracy leaves out a class without rows, the macro mean counts it as 0 where it is predicted.
+        assert_eq!(
+            metric_about("balanced_accuracy"),
+            "mean recall of the classes that occur"
+        );
+        assert!(metric_about("recall_macro").contains("0 for one that is only predicted"));
+        assert_eq!(
+            metric_about("worst_slice_wape"),
+            "the worst value that a slice has"
+        );
     }
 
     #[test]

@@ -6,9 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Error, Evaluate, Evaluation, Frame, PARTITION, Partition, Result, Role, Schema,
-    Shape, Stage, Table,
-    classifier::{PREDICTION, SCORE},
-    path, register_kind,
+    Shape, Stage, Table, Training, path, register_kind,
 };
 
 use crate::{
@@ -70,14 +68,6 @@ register_kind! {
 const CONCORDANCE: &str = "concordance";
 const BASELINE: &str = "baseline_concordance";
 
-/// The column that is judged where none is named.
-fn default_score(schema: &Schema) -> &'static str {
-    match schema.column(SCORE) {
-        Some(_) => SCORE,
-        None => PREDICTION,
-    }
-}
-
 impl Stage for Survival {
     fn check(&self, inputs: &[Schema], cx: &mut CheckContext<'_>) -> Schema {
         let Some(input) = inputs.first() else {
@@ -86,8 +76,8 @@ impl Stage for Survival {
         match &self.score {
             Some(score) => judged::check_numbers(input, score, path!["score"], cx),
             None => {
-                judged::check_model(input, default_score(input), cx);
-                judged::check_numbers_of_model(input, default_score(input), cx);
+                judged::check_model(input, judged::default_score(input), cx);
+                judged::check_numbers_of_model(input, judged::default_score(input), cx);
             }
         }
         judged::check_part(self.part, input, cx);
@@ -158,7 +148,7 @@ impl Survival {
         let score = self
             .score
             .as_deref()
-            .unwrap_or_else(|| default_score(&frame.schema));
+            .unwrap_or_else(|| judged::default_score(&frame.schema));
         let times = column(&self.time)?;
         let events = column(&self.event)?;
         let mut risks = column(score)?;
@@ -209,7 +199,7 @@ impl Evaluate for Survival {
         let score = self
             .score
             .as_deref()
-            .unwrap_or_else(|| default_score(input));
+            .unwrap_or_else(|| judged::default_score(input));
         [score, &self.time, &self.event]
             .map(str::to_owned)
             .into_iter()
@@ -217,6 +207,10 @@ impl Evaluate for Survival {
             .chain(partition)
             .chain(self.further().reads())
             .collect()
+    }
+
+    fn add_training(&self, training: &Training, evaluation: &mut Evaluation) -> Result<()> {
+        judged::add_training(training, evaluation)
     }
 
     fn evaluate(&self, frame: &Frame, seed: u64) -> Result<Evaluation> {

@@ -36,7 +36,7 @@ const LEAST_SHARE: f64 = f64::EPSILON;
 /// apart, each row gets the classes' shares.
 ///
 /// Adds `prediction`, `probability_<label>` and, of two classes, `score`. Rows count by the column with role `weight`. The features'
-/// shares in what the cuts gained are kept in the state, and the three greatest are told. The same data gives the same trees on any
+/// shares in what the cuts gained are kept in the state, and shown by an evaluation below. The same data gives the same trees on any
 /// number of cores.
 ///
 /// `samme` is scikit-learn's `AdaBoostClassifier`. Trees learn from histograms (see `model.boost.trees`): those of linfa-trees 0.8.1 are

@@ -16,6 +16,7 @@ use crate::{
     linear::{check_total, weight_of},
     neighbours::Neighbours,
     records::{Features, is_learned, matrix, row_weights, with_matrix},
+    steps::Steps,
 };
 
 const VERSION: u32 = 1;
@@ -23,6 +24,8 @@ pub(crate) const CLUSTER: &str = "cluster";
 pub(crate) const DISTANCE: &str = "distance";
 /// The cluster of rows that are in none.
 pub(crate) const NOISE: i64 = -1;
+/// How many rows are looked at between two steps that are told.
+const ROWS_BETWEEN_LOOKS: usize = 256;
 /// Rows whose neighbourhood is looked at for advice.
 const ADVICE_ROWS: usize = 1000;
 
@@ -131,10 +134,15 @@ impl Model for Dbscan {
         let tree = Neighbours::new(&records);
         let square = self.eps * self.eps;
         let needed = self.min_points as f64;
+        // Each row is looked at once for how near others are, and each core row once more.
+        let steps = Steps::new(cx, 2 * records.nrows(), "looks at rows");
         let is_core = (0..records.nrows())
             .into_par_iter()
             .map(|row| {
                 cx.cancellation.check()?;
+                if row.is_multiple_of(ROWS_BETWEEN_LOOKS) {
+                    steps.add(ROWS_BETWEEN_LOOKS as u64);
+                }
                 let mut weight = 0.0;
                 tree.within(&records.row(row).to_vec(), square, |other, _| {
                     weight += weight_of(weights.as_ref(), other);
@@ -149,7 +157,7 @@ impl Model for Dbscan {
         }
         let cores = records.select(Axis(0), &places);
         let tree = Neighbours::new(&cores);
-        let connected = connected(&tree, &cores, square, cx)?;
+        let connected = connected(&tree, &cores, square, &steps, cx)?;
         let mut reached = Reached {
             tree,
             clusters: connected,
@@ -279,6 +287,7 @@ fn connected(
     tree: &Neighbours,
     cores: &Array2<f64>,
     square: f64,
+    steps: &Steps<'_>,
     cx: &FitContext<'_>,
 ) -> Result<Vec<i64>> {
     // A forest in which every core row points to one before it, or to itself. Threads may link in any order: which rows are
@@ -286,6 +295,9 @@ fn connected(
     let above: Vec<AtomicUsize> = (0..cores.nrows()).map(AtomicUsize::new).collect();
     (0..cores.nrows()).into_par_iter().try_for_each(|row| {
         cx.cancellation.check()?;
+        if row.is_multiple_of(ROWS_BETWEEN_LOOKS) {
+            steps.add(ROWS_BETWEEN_LOOKS as u64);
+        }
         tree.within(&cores.row(row).to_vec(), square, |other, _| {
             if other < row {
                 unite(&above, row, other);

@@ -19,6 +19,7 @@ use crate::{
     k_means::{Lloyd, Nearest},
     linear::{check_total, weight_of},
     records::{Features, Rows, is_learned, matrix, numbers, row_weights, with_matrix},
+    steps::Steps,
 };
 
 const VERSION: u32 = 1;
@@ -172,21 +173,21 @@ impl Model for GaussianMixture {
             .map(|row| weight_of(weights.as_ref(), row))
             .collect();
         let mut best: Option<Attempt> = None;
+        let steps = Steps::new(cx, self.attempts * self.max_iterations, "iterations");
         for attempt in 0..self.attempts {
+            let before = attempt * self.max_iterations;
             let mut generator = ChaCha8Rng::seed_from_u64(self.seed.unwrap_or(cx.seed));
             generator.set_stream(attempt as u64);
-            let found = self.attempt(&records, &rows, &weights, &mut generator, cx)?;
+            let found = self.attempt(&records, &rows, &weights, &mut generator, cx, |done| {
+                steps.reach(before + done);
+            })?;
             if best
                 .as_ref()
                 .is_none_or(|best| found.likelihood() > best.likelihood())
             {
                 best = Some(found);
             }
-            cx.progress.event(ProgressEvent::Step {
-                done: attempt as u64 + 1,
-                total: self.attempts as u64,
-                unit: "attempts",
-            });
+            steps.reach(before + self.max_iterations);
         }
         let best = best.ok_or_else(|| Error::Model("there was no attempt".into()))?;
         if !best.converged {
@@ -597,13 +598,14 @@ impl GaussianMixture {
         weights: &[f64],
         generator: &mut ChaCha8Rng,
         cx: &FitContext<'_>,
+        on_round: impl Fn(usize),
     ) -> Result<Attempt> {
         let first = Lloyd {
             clusters: self.clusters,
             max_iterations: 300,
             tolerance: 1e-4,
         }
-        .attempt(rows, weights, generator, cx)?;
+        .attempt(rows, weights, generator, cx, |_| {})?;
         let nearest = Nearest::of(&first.means);
         let mut shares = Array2::zeros((records.nrows(), self.clusters));
         shares
@@ -616,8 +618,9 @@ impl GaussianMixture {
         let mut mixture = self.likeliest(records, &shares)?;
         let mut likelihoods: Vec<f64> = Vec::new();
         let mut converged = false;
-        for _ in 0..self.max_iterations {
+        for round in 1..=self.max_iterations {
             cx.cancellation.check()?;
+            on_round(round);
             let likelihood = expect(&mixture, records, weights, &mut shares);
             let gain = likelihoods.last().map(|last| likelihood - last);
             likelihoods.push(likelihood);

@@ -10,13 +10,16 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    CheckContext, Error, FitContext, Frame, Model, Predictor, ProgressEvent, Result, Schema, Shape,
-    Stage, State, TensorData,
+    CheckContext, Error, FitContext, Frame, Model, Predictor, Result, Schema, Shape, Stage, State,
+    TensorData,
     anomaly::{self, Scale, default_contamination},
     features, register_kind,
 };
 
-use crate::records::{Features, is_learned};
+use crate::{
+    records::{Features, is_learned},
+    steps::Steps,
+};
 
 const VERSION: u32 = 1;
 
@@ -108,6 +111,7 @@ impl Model for IsolationForest {
         let records = records.as_standard_layout().into_owned();
         let sample = self.sample.min(records.nrows());
         let seed = self.seed.unwrap_or(cx.seed);
+        let steps = Steps::new(cx, self.trees, "trees");
         let trees = (0..self.trees)
             .into_par_iter()
             .map(|tree| {
@@ -115,14 +119,11 @@ impl Model for IsolationForest {
                 // A stream for each tree: the forest is the same on any number of threads.
                 let mut generator = ChaCha8Rng::seed_from_u64(seed);
                 generator.set_stream(tree as u64);
-                Ok(Tree::grow(&records, sample, &mut generator))
+                let tree = Tree::grow(&records, sample, &mut generator);
+                steps.add(1);
+                Ok(tree)
             })
             .collect::<Result<Vec<_>>>()?;
-        cx.progress.event(ProgressEvent::Step {
-            done: self.trees as u64,
-            total: self.trees as u64,
-            unit: "trees",
-        });
         let forest = Forest {
             trees,
             sample,

@@ -8,13 +8,14 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    CheckContext, Column, Error, FitContext, Frame, Model, Predictor, ProgressEvent, Result,
-    Schema, Shape, Stage, State, classifier, counted, features, register_kind,
+    CheckContext, Column, Error, FitContext, Frame, Model, Predictor, Result, Schema, Shape, Stage,
+    State, classifier, counted, features, register_kind,
 };
 
 use crate::{
     linear::{check_total, weight_of},
     records::{Features, Rows, is_learned, matrix, row_weights, with_matrix},
+    steps::Steps,
 };
 
 const VERSION: u32 = 1;
@@ -131,21 +132,21 @@ impl Model for KMeans {
             max_iterations: self.max_iterations,
             tolerance: self.tolerance,
         };
+        let steps = Steps::new(cx, self.attempts * self.max_iterations, "iterations");
         for attempt in 0..self.attempts {
+            let before = attempt * self.max_iterations;
             let mut generator = ChaCha8Rng::seed_from_u64(self.seed.unwrap_or(cx.seed));
             generator.set_stream(attempt as u64);
-            let means = lloyd.attempt(&rows, &weights, &mut generator, cx)?;
+            let means = lloyd.attempt(&rows, &weights, &mut generator, cx, |done| {
+                steps.reach(before + done);
+            })?;
             if best
                 .as_ref()
                 .is_none_or(|best| means.inertia < best.inertia)
             {
                 best = Some(means);
             }
-            cx.progress.event(ProgressEvent::Step {
-                done: attempt as u64 + 1,
-                total: self.attempts as u64,
-                unit: "attempts",
-            });
+            steps.reach(before + self.max_iterations);
         }
         let best = best.ok_or_else(|| Error::Model("there was no attempt".into()))?;
         let learned = Learned {
@@ -299,7 +300,7 @@ pub(crate) struct Lloyd {
 }
 
 impl Lloyd {
-    /// Clusters of which none is empty.
+    /// Clusters of which none is empty; `on_round` is told the number of each round, from 1.
     ///
     /// # Errors
     /// Fewer different rows than clusters, and an interruption.
@@ -309,11 +310,13 @@ impl Lloyd {
         weights: &[f64],
         generator: &mut ChaCha8Rng,
         cx: &FitContext<'_>,
+        on_round: impl Fn(usize),
     ) -> Result<Means> {
         let mut means = first_means(rows, weights, self.clusters, generator)?;
         let mut before = f64::INFINITY;
-        for _ in 0..self.max_iterations {
+        for round in 1..=self.max_iterations {
             cx.cancellation.check()?;
+            on_round(round);
             let found = full_round(rows, weights, &mut means);
             move_means(&mut means, &found);
             let gain = before - found.inertia;

@@ -46,6 +46,10 @@ forecaster_params! {
         /// What the calendar says of the step to forecast, a truth value for each hour, weekday or month. Default: nothing.
         #[serde(default)]
         calendar: Vec<Part>,
+        /// Bring each series to mean 0 and deviation 1 for its regressor, and its forecasts back: for networks and support vector machines,
+        /// which learn badly from large numbers. Least squares and trees learn the same either way.
+        #[serde(default)]
+        standardize: bool,
         /// How many of the last steps tell the errors for the intervals. Default: twice the horizon, and at least enough for 20 errors at each
         /// distance.
         #[schemars(range(min = 1, max = 1_000_000))]
@@ -130,7 +134,11 @@ impl Lagged {
     }
 
     /// A frame of one row for each of these: the values before a step, and its time.
-    fn features<'h>(&self, rows: impl Iterator<Item = (&'h [f64], i64)>) -> Result<DataFrame> {
+    fn features<'h>(
+        &self,
+        scale: Scale,
+        rows: impl Iterator<Item = (&'h [f64], i64)>,
+    ) -> Result<DataFrame> {
         let names = self.names();
         let mut columns: Vec<Vec<f64>> = vec![Vec::new(); names.len()];
         let mut count = 0;
@@ -143,11 +151,11 @@ impl Lagged {
                 }
             };
             for lag in &self.lags {
-                add(before[before.len() - lag]);
+                add(scale.standard(before[before.len() - lag]));
             }
             for steps in &self.rolling {
                 let last = &before[before.len() - steps..];
-                add(last.iter().sum::<f64>() / *steps as f64);
+                add(scale.standard(last.iter().sum::<f64>() / *steps as f64));
             }
             let parts = CalendarParts::of(time);
             for part in &self.calendar {
@@ -165,18 +173,20 @@ impl Lagged {
     }
 
     /// A regressor that has learned the first `end` steps, each from those before it.
-    fn learn(
-        &self,
-        known: Known<'_>,
-        end: usize,
-        cx: &FitContext<'_>,
-    ) -> Result<Box<dyn Predictor>> {
+    fn learn(&self, known: Known<'_>, end: usize, cx: &FitContext<'_>) -> Result<Regressor> {
+        let scale = match self.standardize {
+            true => Scale::of(&known.values[..end]),
+            false => Scale::NONE,
+        };
         let steps = self.reach()..end;
         let rows = steps
             .clone()
             .map(|step| (&known.values[..step], known.time(step)));
-        let mut data = self.features(rows)?;
-        data.with_column(PolarsColumn::new(NEXT.into(), &known.values[steps]))?;
+        let mut data = self.features(scale, rows)?;
+        let next = known.values[steps]
+            .iter()
+            .map(|value| scale.standard(*value));
+        data.with_column(PolarsColumn::new(NEXT.into(), next.collect::<Vec<_>>()))?;
         let frame = Frame {
             data,
             schema: self.regressor_schema(),
@@ -187,13 +197,26 @@ impl Lagged {
             ..*cx
         };
         let model = self.regressor.model()?;
-        model.load(&model.fit(&frame, None, &mut within)?)
+        Ok(Regressor {
+            predictor: model.load(&model.fit(&frame, None, &mut within)?)?,
+            scale,
+        })
+    }
+
+    /// What a regressor says of the steps after these values.
+    fn said<'h>(
+        &self,
+        regressor: &Regressor,
+        rows: impl Iterator<Item = (&'h [f64], i64)>,
+    ) -> Result<Vec<f64>> {
+        let rows = self.features(regressor.scale, rows)?;
+        said(regressor.predictor.as_ref(), &rows, regressor.scale)
     }
 
     /// The forecasts from each of these steps on, the step itself first, so far as the horizon reaches: steps ahead × starts.
     fn ahead(
         &self,
-        regressor: &dyn Predictor,
+        regressor: &Regressor,
         known: Known<'_>,
         starts: std::ops::Range<usize>,
         cx: &FitContext<'_>,
@@ -208,13 +231,35 @@ impl Lagged {
             cx.cancellation.check()?;
             let times = starts.clone().map(|start| known.time(start + ahead));
             let rows = before.iter().map(Vec::as_slice).zip(times);
-            let next = said(regressor, &self.features(rows)?)?;
+            let next = self.said(regressor, rows)?;
             for (before, next) in before.iter_mut().zip(&next) {
                 before.push(*next);
             }
             found.push(next);
         }
         Ok(found)
+    }
+
+    /// Refuses forecasts that run away: each is made of those before it, and an error that grows with every step soon tells nothing.
+    fn check_range(&self, known: &[f64], ahead: &[Vec<f64>]) -> Result<()> {
+        let ends = |values: &mut dyn Iterator<Item = f64>| {
+            values.fold(
+                (f64::INFINITY, f64::NEG_INFINITY),
+                |(least, most), value| (least.min(value), most.max(value)),
+            )
+        };
+        let (least, most) = ends(&mut known.iter().copied());
+        let room = RUNAWAY * (most - least).max(most.abs()).max(least.abs());
+        let beyond = |next: &f64| *next > most + room || *next < least - room;
+        match ahead.iter().position(|next| next.iter().any(beyond)) {
+            None => Ok(()),
+            Some(step) => Err(Error::Model(format!(
+                "the forecasts run away: {} ahead it is {:e}, and the series lies between {least} and {most}; say `standardize: true`, let the \
+                 regressor learn longer or take a steadier one, or use fewer `lags`",
+                counted(step + 1, "step"),
+                ahead[step].first().copied().unwrap_or_default()
+            ))),
+        }
     }
 
     fn forecast(&self, known: Known<'_>, cx: &FitContext<'_>) -> Result<Forecasts> {
@@ -237,10 +282,9 @@ impl Lagged {
             fitted: vec![f64::NAN; reach],
             ..Forecasts::default()
         };
-        found
-            .fitted
-            .extend(said(regressor.as_ref(), &self.features(steps)?)?);
-        let ahead = self.ahead(regressor.as_ref(), known, count..count + 1, cx)?;
+        found.fitted.extend(self.said(&regressor, steps)?);
+        let ahead = self.ahead(&regressor, known, count..count + 1, cx)?;
+        self.check_range(known.values, &ahead)?;
         for (next, errors) in ahead.iter().zip(&errors) {
             let point = next[0];
             found.point.push(point);
@@ -255,7 +299,7 @@ impl Lagged {
     fn errors(&self, known: Known<'_>, end: usize, cx: &FitContext<'_>) -> Result<Vec<Vec<f64>>> {
         let regressor = self.learn(known, end, cx)?;
         let count = known.values.len();
-        let forecasts = self.ahead(regressor.as_ref(), known, end..count, cx)?;
+        let forecasts = self.ahead(&regressor, known, end..count, cx)?;
         let mut found: Vec<Vec<f64>> = Vec::with_capacity(self.horizon);
         for (ahead, forecasts) in forecasts.iter().enumerate() {
             let mut errors: Vec<f64> = forecasts
@@ -273,8 +317,48 @@ impl Lagged {
     }
 }
 
+/// Forecasts farther away from the series than so many times its range tell nothing.
+const RUNAWAY: f64 = 1000.0;
+
+/// What makes the values of a series those that its regressor sees.
+#[derive(Debug, Clone, Copy)]
+struct Scale {
+    mean: f64,
+    deviation: f64,
+}
+
+impl Scale {
+    const NONE: Self = Self {
+        mean: 0.0,
+        deviation: 1.0,
+    };
+
+    fn of(values: &[f64]) -> Self {
+        let count = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        Self {
+            mean,
+            deviation: match (squares / count).sqrt() {
+                deviation if deviation > 0.0 => deviation,
+                _ => 1.0,
+            },
+        }
+    }
+
+    fn standard(self, value: f64) -> f64 {
+        (value - self.mean) / self.deviation
+    }
+}
+
+/// A regressor that has learned a series.
+struct Regressor {
+    predictor: Box<dyn Predictor>,
+    scale: Scale,
+}
+
 /// What a regressor says of these rows.
-fn said(regressor: &dyn Predictor, rows: &DataFrame) -> Result<Vec<f64>> {
+fn said(regressor: &dyn Predictor, rows: &DataFrame, scale: Scale) -> Result<Vec<f64>> {
     let outputs = regressor.predict(rows)?;
     let prediction = outputs
         .iter()
@@ -284,7 +368,10 @@ fn said(regressor: &dyn Predictor, rows: &DataFrame) -> Result<Vec<f64>> {
     numbers
         .f64()?
         .iter()
-        .map(|number| number.filter(|number| number.is_finite()))
+        .map(|number| {
+            let value = number? * scale.deviation + scale.mean;
+            value.is_finite().then_some(value)
+        })
         .collect::<Option<Vec<f64>>>()
         .ok_or_else(|| Error::Model("the regressor's forecasts grow beyond all bounds".into()))
 }
@@ -343,6 +430,20 @@ impl Stage for Lagged {
             );
         }
         self.check_regressor(cx);
+        if self.regressor.kind().name.starts_with("model.torch.") && !self.standardize {
+            let place = path![
+                "regressor",
+                ParamStep::KeyOf(self.regressor.kind().name.to_owned())
+            ];
+            cx.report(
+                Problem::warning(
+                    "not-scaled",
+                    place,
+                    "a network learns badly from values as they are",
+                )
+                .help("say `standardize: true` beside `regressor`"),
+            );
+        }
         series::check(&settings, inputs, cx)
     }
 
@@ -478,6 +579,37 @@ mod tests {
             163.370211845,
         ];
         close(&found(&upper), &wanted, 1e-9);
+    }
+
+    #[test]
+    fn a_standardised_series_is_forecast_as_it_is_by_least_squares() {
+        let days: Vec<i32> = (0..200).collect();
+        let train = table(&days, &["a"; 200], &course(200));
+        let rows = table(&[200, 201, 202], &["a"; 3], &[0.0; 3]);
+        let [plain, scaled] = ["false", "true"].map(|standardize| {
+            let model = model(&format!(
+                "horizon: 3, held_out: 30, lags: [1, 7], rolling: [7], calendar: [weekday], standardize: {standardize}, {LINE}"
+            ));
+            let [point, lower, upper] = predicted(&model, &train, &rows.data).expect("forecasts");
+            [found(&point), found(&lower), found(&upper)].concat()
+        });
+        close(&plain, &scaled, 1e-6);
+    }
+
+    #[test]
+    fn forecasts_that_run_away_are_refused() {
+        let days: Vec<i32> = (0..60).collect();
+        let values: Vec<f64> = days.iter().map(|day| 1.5_f64.powi(*day)).collect();
+        let train = table(&days, &["a"; 60], &values);
+        let model = model(&format!("horizon: 30, held_out: 40, lags: [1], {LINE}"));
+        let error = model
+            .fit(&train, None, &mut FitContext::quiet(1))
+            .expect_err("beyond all bounds")
+            .to_string();
+        assert!(
+            error.contains("the forecasts run away: 18 steps ahead"),
+            "{error}"
+        );
     }
 
     /// scikit-learn 1.9.1, tests/peers/lagged.py: of two shops the steps 1, 2, 7, 14 and 28 ahead, and the sum of all 28.

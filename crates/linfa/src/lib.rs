@@ -40,4 +40,5 @@ pub mod pls;
 pub mod random_forest;
 pub mod robust_z;
 pub mod seasonal_naive;
-pub mod svm;
+pub mod steps;
+mod svm;

@@ -591,7 +591,7 @@ mod tests {
         );
         assert_eq!(
             message("{}", "holes"),
-            "`holes` has no label in 1 of 3 rows"
+            "`holes` has no label in 1 of 3 rows; leave such rows out above (`clean.drop_nulls: {columns: [holes]}`)"
         );
         assert!(message("{class_weight: {maybe: 2}}", "fraud").contains("names the label `maybe`"));
         assert!(message("{positive: maybe}", "fraud").contains("`positive: maybe`"));

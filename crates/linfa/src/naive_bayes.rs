@@ -633,6 +633,22 @@ mod tests {
         }
     }
 
+    /// tests/peers/classes.py: accuracy and logarithmic loss on every third row, of three sizes and of four grades. Shares of classes have 0.400
+    /// and 1.090, 0.453 and 1.243.
+    #[test]
+    fn more_than_two_classes_are_told_apart_as_by_scikit_learn() {
+        for (data, expected) in [
+            (graded_shapes(), [0.689473684211, 1.69251506947]),
+            (graded_mixes(), [0.482558139535, 1.03941508077]),
+        ] {
+            let (train, test) = thirds(&at_one_scale(data));
+            let train = with_roles(train, &[("grade", Role::Target)]);
+            let outputs = foretold(&params::<NaiveBayes>("{}"), &train, &test);
+            let (right, loss) = right_and_loss(&outputs, &texts(&test, "grade"));
+            close(&[right, loss], &expected, 1e-8);
+        }
+    }
+
     #[test]
     fn bayes_rule_by_hand() {
         // Of three spam mails two have the word, of one ham none; one is added to each count, there and not there.

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use polars::prelude::{
-    ChunkAgg, ChunkVar, Column as PolarsColumn, CsvReader, DataFrame, IdxCa, NamedFrom, SerReader,
-    Series,
+    ChunkAgg, ChunkVar, Column as PolarsColumn, CsvReader, DataFrame, DataType, IdxCa, NamedFrom,
+    SerReader, Series,
 };
 use serde::de::DeserializeOwned;
 use taktline_core::{
-    Capabilities, CheckContext, Error, FitContext, Frame, Model, Problem, Result, Role, Schema,
-    Stage, State, serde_yaml,
+    Capabilities, CheckContext, Error, FitContext, Frame, Model, Problem, Registry, Result, Role,
+    Schema, Shape, Stage, State, serde_yaml,
 };
 
 /// Params as a user writes them.
@@ -70,6 +70,91 @@ pub(crate) fn standardised(mut data: DataFrame, names: &[&str]) -> DataFrame {
             .expect("a column");
     }
     data
+}
+
+/// The column's text.
+pub(crate) fn texts(data: &DataFrame, name: &str) -> Vec<String> {
+    let column = data.column(name).expect("a column").str().expect("text");
+    column.iter().flatten().map(str::to_owned).collect()
+}
+
+/// With all columns of numbers brought to mean 0 and variance 1.
+pub(crate) fn at_one_scale(mut data: DataFrame) -> DataFrame {
+    let names: Vec<String> = data
+        .columns()
+        .iter()
+        .filter(|column| column.dtype().is_primitive_numeric())
+        .map(|column| column.name().to_string())
+        .collect();
+    for name in &names {
+        let column = data.column(name).expect("a column");
+        let numbers = column.cast(&DataType::Float64).expect("numbers");
+        data.with_column(numbers).expect("a column");
+    }
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    standardised(data, &names)
+}
+
+/// With a class for each row, `grade`: how many of these borders its number in this column reaches.
+fn with_grades(mut data: DataFrame, name: &str, borders: &[f64]) -> DataFrame {
+    let grades: Vec<String> = values(&data, name)
+        .iter()
+        .map(|value| {
+            let reached = borders.iter().filter(|border| *border <= value);
+            format!("g{}", reached.count())
+        })
+        .collect();
+    data.with_column(Series::new("grade".into(), grades).into())
+        .expect("a column");
+    data
+}
+
+/// The tumours by all that says nothing of their size, and of which of three sizes they are.
+pub(crate) fn graded_shapes() -> DataFrame {
+    let data = with_grades(tumours(), "mean_radius", &[12.0, 15.0]);
+    let sizes = ["radius", "perimeter", "area", "diagnosis"];
+    let told: Vec<String> = data
+        .columns()
+        .iter()
+        .map(|column| column.name().to_string())
+        .filter(|name| sizes.iter().any(|size| name.contains(*size)))
+        .collect();
+    data.drop_many(told)
+}
+
+/// The mixes of concrete, and of which of four grades of strength they are, 20 MPa each.
+pub(crate) fn graded_mixes() -> DataFrame {
+    let data = shipped("manufacturing/concrete.csv");
+    with_grades(data, "compressive_strength", &[20.0, 40.0, 60.0])
+        .drop("compressive_strength")
+        .expect("a frame")
+}
+
+/// The credits of the German bank, numbers only: which answer of each question, as truth values.
+pub(crate) fn credits() -> DataFrame {
+    let data = shipped("finance/german-credit.csv");
+    let questions: Vec<String> = data
+        .columns()
+        .iter()
+        .filter(|column| *column.dtype() == DataType::String)
+        .map(|column| column.name().to_string())
+        .filter(|name| name != "creditability")
+        .collect();
+    let mut wide = data.clone();
+    for name in &questions {
+        let answers = data.column(name).expect("a column").str().expect("text");
+        let mut kinds: Vec<&str> = answers.iter().flatten().collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        for kind in kinds {
+            let is: Vec<f64> = answers
+                .iter()
+                .map(|answer| f64::from(u8::from(answer == Some(kind))))
+                .collect();
+            wide = with_column(wide, &format!("{name}={kind}"), is);
+        }
+    }
+    wide.drop_many(questions)
 }
 
 /// The tumours whose place is a multiple of three, or the others; with three classes by radius in `grade`, and `count`, which is 1, 2, 3, 1
@@ -194,6 +279,35 @@ pub(crate) fn predict(
     Ok(all)
 }
 
+/// What a model that learned from the first of these says of the others, for tests that ask nothing of bytes: [`predict`] learns twice.
+pub(crate) fn foretold(model: &impl Model, train: &Frame, rows: &DataFrame) -> Vec<PolarsColumn> {
+    let state = model
+        .fit(train, None, &mut FitContext::quiet(1))
+        .expect("a state");
+    model
+        .load(&state)
+        .and_then(|predictor| predictor.predict(rows))
+        .expect("outputs")
+}
+
+/// The share of rows whose label is told right, and the mean logarithmic loss.
+pub(crate) fn right_and_loss(outputs: &[PolarsColumn], truth: &[String]) -> (f64, f64) {
+    let told = named(outputs, "prediction").str().expect("text");
+    assert_eq!(told.len(), truth.len());
+    let right = told
+        .iter()
+        .zip(truth)
+        .filter(|(told, truth)| *told == Some(truth.as_str()))
+        .count();
+    let losses = truth.iter().enumerate().map(|(row, label)| {
+        let chances = named(outputs, &format!("probability_{label}"));
+        let chance = chances.f64().expect("f64").get(row).expect("a number");
+        -chance.max(f64::EPSILON).ln()
+    });
+    let rows = truth.len() as f64;
+    (right as f64 / rows, losses.sum::<f64>() / rows)
+}
+
 /// Asserts that a number in the seventh row which cannot be squared is refused in training; where `in_rows`, in rows to predict, too.
 pub(crate) fn refuses_what_cannot_be_squared(
     model: &impl Model,
@@ -304,4 +418,81 @@ pub(crate) fn roc_auc(scores: &[f64], is_positive: &[bool]) -> f64 {
         })
         .sum();
     right / (of(true).count() * of(false).count()) as f64
+}
+
+/// What a small fit of a kind says.
+fn small(kind: &str) -> String {
+    let of_cells = |more: &str| format!("{{features: {CELL_FEATURES:?}, {more}}}");
+    let of_numbers = |more: &str| {
+        format!(
+            "{{target: mean_radius, features: [mean_texture, mean_smoothness, mean_symmetry], {more}}}"
+        )
+    };
+    match kind {
+        "model.anomaly.isolation_forest" | "model.linfa.random_forest" => of_cells("trees: 10"),
+        "model.anomaly.robust_z"
+        | "model.linfa.logistic_regression"
+        | "model.linfa.naive_bayes"
+        | "model.linfa.svm" => of_cells(""),
+        "model.baseline" => "{}".to_owned(),
+        "model.boost.trees" => of_cells("rounds: 5, row_share: 0.5, feature_share: 0.5"),
+        "model.calibrate" => {
+            let inner = of_cells("");
+            format!("{{model: {{model.linfa.naive_bayes: {inner}}}}}")
+        }
+        "model.forecast.ets" => "{horizon: 5}".to_owned(),
+        "model.forecast.lagged" => {
+            "{horizon: 5, lags: [1, 7], regressor: {model.linfa.random_forest: {trees: 5}}}"
+                .to_owned()
+        }
+        "model.forecast.mstl" => "{seasons: [7], horizon: 5}".to_owned(),
+        "model.forecast.seasonal_naive" => "{season: 7, horizon: 5}".to_owned(),
+        "model.linfa.adaboost" => of_cells("rounds: 5"),
+        "model.linfa.dbscan" => of_cells("eps: 1"),
+        "model.linfa.decision_tree" => of_cells("max_depth: 4"),
+        "model.linfa.elastic_net"
+        | "model.linfa.glm"
+        | "model.linfa.linear_regression"
+        | "model.linfa.pls" => of_numbers(""),
+        "model.linfa.ftrl" => of_cells("epochs: 2"),
+        "model.linfa.gaussian_mixture" | "model.linfa.k_means" => of_cells("clusters: 3"),
+        "model.linfa.optics" => of_cells("min_points: 5"),
+        _ => panic!("nothing says how `{kind}` learns from a few rows"),
+    }
+}
+
+/// Whoever adds a kind says in [`small`] how it learns from a few rows.
+#[test]
+fn the_same_seed_gives_the_same_bytes_whatever_the_kind() {
+    let cells = standardised(tumours(), &CELL_FEATURES).head(Some(200));
+    let cells = with_roles(cells, &[("diagnosis", Role::Target)]);
+    let days: Vec<i32> = (0..140).collect();
+    let sales: Vec<f64> = days
+        .iter()
+        .map(|day| 100.0 + f64::from(day % 7) * 5.0 + f64::from(day * 37 % 11))
+        .collect();
+    let weeks = crate::series::testing::table(&days, &["a"; 140], &sales);
+    let registry = Registry::collect().expect("no kind twice");
+    for kind in registry.iter() {
+        let yaml = small(kind.name);
+        let params: serde_yaml::Value = serde_yaml::from_str(&yaml).expect("YAML");
+        let stage = (kind.parse)(&params).unwrap_or_else(|error| panic!("{}: {error}", kind.name));
+        let Shape::Model(model) = stage.shape() else {
+            panic!("`{}` is no model", kind.name);
+        };
+        let train = match kind.name.starts_with("model.forecast.") {
+            true => &weeks,
+            false => &cells,
+        };
+        let bytes = || {
+            let state = model.fit(train, None, &mut FitContext::quiet(3));
+            let state = state.unwrap_or_else(|error| panic!("{}: {error}", kind.name));
+            state.to_bytes().expect("bytes")
+        };
+        assert!(
+            bytes() == bytes(),
+            "`{}`: the same seed gave other bytes",
+            kind.name
+        );
+    }
 }

@@ -320,64 +320,23 @@ impl Progress for CancelAt<'_> {
     }
 }
 
-fn interrupt_and_resume(
-    params: &str,
-    train: &Frame,
-    is_time: fn(&ProgressEvent) -> bool,
-) -> (State, String) {
-    let stage = stage("model.torch.cnn", params);
-    let checkpoints = Kept::default();
-    let cancellation = Cancellation::default();
-    let progress = CancelAt {
-        cancellation: &cancellation,
-        is_time,
-        messages: Mutex::default(),
-    };
-    let mut cx = FitContext {
-        stage: "bars",
-        seed: 3,
-        progress: &progress,
-        cancellation: &cancellation,
-        checkpoints: &checkpoints,
-        directory: std::path::Path::new("."),
-    };
-    let stopped = model(&*stage).fit(train, None, &mut cx).map(drop);
-    assert!(matches!(stopped, Err(Error::Interrupted)), "{stopped:?}");
-
-    let cancellation = Cancellation::default();
-    let progress = CancelAt {
-        cancellation: &cancellation,
-        is_time: |_| false,
-        messages: Mutex::default(),
-    };
-    let mut cx = FitContext {
-        stage: "bars",
-        seed: 3,
-        progress: &progress,
-        cancellation: &cancellation,
-        checkpoints: &checkpoints,
-        directory: std::path::Path::new("."),
-    };
-    let state = model(&*stage).fit(train, None, &mut cx).expect("resumed");
-    let messages = progress.messages.into_inner().expect("messages");
-    (state, messages.concat())
-}
-
 #[test]
 fn an_interrupted_training_ends_as_if_it_had_not_been() {
     let train = bars(1800, 1);
     let straight = fit(WHOLE_NETWORK, &train, 3);
-    let (resumed, message) = interrupt_and_resume(WHOLE_NETWORK, &train, |event| {
-        matches!(event, ProgressEvent::Epoch { .. })
-    });
+    let (resumed, message) =
+        networks::interrupted("model.torch.cnn", WHOLE_NETWORK, &train, 3, |event| {
+            matches!(event, ProgressEvent::Epoch { .. })
+        });
     assert_eq!(
         message,
         "resumed from the checkpoint at epoch 2 of 3, after 0 batches"
     );
     assert!(straight == resumed, "other weights after resuming");
-    let (resumed, message) = interrupt_and_resume(WHOLE_NETWORK, &train, |event| {
-        matches!(event, ProgressEvent::Step { .. })
-    });
+    let (resumed, message) =
+        networks::interrupted("model.torch.cnn", WHOLE_NETWORK, &train, 3, |event| {
+            matches!(event, ProgressEvent::Step { .. })
+        });
     assert!(
         message.starts_with("resumed from the checkpoint at epoch"),
         "{message}"

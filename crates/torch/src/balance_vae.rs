@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
+use serde::{Deserialize, Serialize};
 use taktline_core::{
-    CheckContext, Error, Estimator, FitContext, Frame, NoCheckpoints, Operation, Problem,
-    ProgressEvent, Result, Schema, Shape, Stage, State, counted, path, register_kind,
+    CheckContext, Checkpoints, Error, Estimator, FitContext, Frame, Operation, Problem,
+    ProgressEvent, Result, Schema, Shape, Stage, State, TensorData, counted, path, register_kind,
 };
 
 use crate::{
@@ -22,6 +23,15 @@ use crate::{
 
 const VERSION: u32 = 1;
 const NAME: &str = "balance.vae";
+
+/// Raised when checkpoints change.
+const CHECKPOINT_VERSION: u32 = 1;
+
+/// The tensor of a checkpoint with the rows that are made up already.
+const MADE_UP: &str = "made_up";
+
+/// That with the checkpoint of the training under way.
+const TRAINING: &str = "training";
 
 /// Rows that a class needs at least: fewer say nothing about how its rows are distributed.
 const FEWEST: usize = 10;
@@ -94,6 +104,98 @@ register_kind! {
     example: "- balance.vae: {target: is_fraud, ratio: 0.1, epochs: 200, seed: 7}",
 }
 
+/// What an interrupted run had done.
+#[derive(Debug, Default, PartialEq)]
+struct Done {
+    /// The class whose network was being trained.
+    class: usize,
+    /// Rows of the classes before it.
+    made_up: Vec<f32>,
+    /// The checkpoint of that training.
+    training: Option<Vec<u8>>,
+}
+
+/// A checkpoint but for its tensors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Standing {
+    class: usize,
+}
+
+impl Done {
+    /// What an earlier run of the same left, if that can be read.
+    fn before(material: &Material, cx: &FitContext<'_>) -> Self {
+        let Some(bytes) = cx.checkpoints.load() else {
+            return Self::default();
+        };
+        match Self::read(&bytes, material) {
+            Ok(done) => {
+                let rows = done
+                    .made_up
+                    .len()
+                    .checked_div(material.width)
+                    .unwrap_or_default();
+                if rows > 0 {
+                    cx.progress.event(ProgressEvent::Message(format!(
+                        "{} of other classes come from the checkpoint",
+                        counted(rows, "row")
+                    )));
+                }
+                done
+            }
+            Err(error) => {
+                cx.progress.event(ProgressEvent::Message(format!(
+                    "the checkpoint cannot be used ({error}); training starts again"
+                )));
+                Self::default()
+            }
+        }
+    }
+
+    fn read(bytes: &[u8], material: &Material) -> Result<Self> {
+        let state = State::from_bytes(bytes)?;
+        let Standing { class } = state.data(CHECKPOINT_VERSION)?;
+        let (TensorData::F32(made_up), TensorData::U8(training)) =
+            (&state.tensor(MADE_UP)?.data, &state.tensor(TRAINING)?.data)
+        else {
+            return Err(Error::State("its tensors are of another type".into()));
+        };
+        let rows: usize = material.wanted.iter().take(class).sum();
+        if class >= material.wanted.len() || made_up.len() != rows * material.width {
+            return Err(Error::State("it is of other rows".into()));
+        }
+        Ok(Self {
+            class,
+            made_up: made_up.clone(),
+            training: Some(training.clone()),
+        })
+    }
+}
+
+/// The checkpoints of the training for one class: each also holds the rows of the classes before it.
+struct OfClass<'a> {
+    all: &'a dyn Checkpoints,
+    class: usize,
+    made_up: &'a [f32],
+    /// The checkpoint that an earlier run of this training left.
+    earlier: Option<Vec<u8>>,
+}
+
+impl Checkpoints for OfClass<'_> {
+    fn load(&self) -> Option<Vec<u8>> {
+        self.earlier.clone()
+    }
+
+    fn save(&self, bytes: &[u8]) -> Result<()> {
+        let standing = Standing { class: self.class };
+        let made_up = TensorData::F32(self.made_up.to_vec());
+        let training = TensorData::U8(bytes.to_vec());
+        let state = State::from_data(CHECKPOINT_VERSION, &standing)?
+            .with_tensor(MADE_UP, vec![self.made_up.len()], made_up)
+            .with_tensor(TRAINING, vec![bytes.len()], training);
+        self.all.save(&state.to_bytes()?)
+    }
+}
+
 impl BalanceVae {
     fn asked(&self) -> Asked<'_> {
         Asked {
@@ -104,7 +206,13 @@ impl BalanceVae {
     }
 
     /// Rows of a class that a network draws which has learned those that there are.
-    fn drawn(&self, material: &Material, class: usize, cx: &FitContext<'_>) -> Result<Vec<f32>> {
+    fn drawn(
+        &self,
+        material: &Material,
+        class: usize,
+        checkpoints: &dyn Checkpoints,
+        cx: &FitContext<'_>,
+    ) -> Result<Vec<f32>> {
         let wanted = material.wanted[class];
         let rows = material.of_class(class);
         let count = rows.len() / material.width.max(1);
@@ -146,11 +254,7 @@ impl BalanceVae {
             truth: &Truth::Itself,
             weights: None,
         };
-        // A checkpoint belongs to one training, and here are several, all of them short.
-        let alone = FitContext {
-            checkpoints: &NoCheckpoints,
-            ..*cx
-        };
+        let alone = FitContext { checkpoints, ..*cx };
         let (network, _, tensors) = lesson::train(network, course, &own, None, &[], &alone)?;
         let decoder: Vec<Array<'static>> = tensors
             .0
@@ -223,11 +327,24 @@ impl Estimator for BalanceVae {
 
     fn fit(&self, train: &Frame, cx: &mut FitContext<'_>) -> Result<State> {
         let material = self.asked().material(train)?;
-        let mut made_up = Vec::new();
-        for class in 0..material.wanted.len() {
-            if material.wanted[class] > 0 {
-                made_up.extend(self.drawn(&material, class, cx)?);
+        let Done {
+            class: first,
+            mut made_up,
+            mut training,
+        } = Done::before(&material, cx);
+        for class in first..material.wanted.len() {
+            if material.wanted[class] == 0 {
+                continue;
             }
+            let checkpoints = OfClass {
+                all: cx.checkpoints,
+                class,
+                made_up: &made_up,
+                // Only the first was under way.
+                earlier: training.take(),
+            };
+            let rows = self.drawn(&material, class, &checkpoints, cx)?;
+            made_up.extend(rows);
         }
         material.state(VERSION, &made_up)
     }
@@ -243,5 +360,105 @@ impl Estimator for BalanceVae {
 
     fn is_training_only(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use polars::df;
+    use taktline_core::Role;
+
+    use super::*;
+
+    /// One checkpoint, in memory.
+    #[derive(Default)]
+    struct Kept(Mutex<Option<Vec<u8>>>);
+
+    impl Checkpoints for Kept {
+        fn load(&self) -> Option<Vec<u8>> {
+            self.0.lock().expect("a lock").clone()
+        }
+        fn save(&self, bytes: &[u8]) -> Result<()> {
+            *self.0.lock().expect("a lock") = Some(bytes.to_vec());
+            Ok(())
+        }
+    }
+
+    /// Rows of three classes; of `a` one is wanted, of `b` two, of `c` none.
+    fn material() -> Material {
+        let data = df!(
+            "size" => [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+            "kind" => ["a", "a", "b", "c", "c", "c"],
+        )
+        .expect("a frame");
+        let mut schema = Schema::from_polars(data.schema());
+        schema.columns[0].role = Role::Feature;
+        schema.columns[1].role = Role::Target;
+        let asked = Asked {
+            target: None,
+            ratio: 1.0,
+            categories: &[],
+        };
+        let material = asked.material(&Frame { data, schema }).expect("material");
+        assert_eq!(material.wanted, [1, 2, 0]);
+        assert_eq!(material.width, 1);
+        material
+    }
+
+    #[test]
+    fn a_checkpoint_holds_the_rows_of_the_classes_before() {
+        let (material, kept) = (material(), Kept::default());
+        let cx = FitContext {
+            checkpoints: &kept,
+            ..FitContext::quiet(7)
+        };
+        assert_eq!(Done::before(&material, &cx), Done::default());
+        for (class, made_up) in [(0, vec![]), (1, vec![0.1_f32])] {
+            let own = OfClass {
+                all: &kept,
+                class,
+                made_up: &made_up,
+                earlier: None,
+            };
+            assert_eq!(own.load(), None);
+            own.save(b"the first epoch").expect("kept");
+            own.save(b"the second epoch").expect("kept");
+            let training = Some(b"the second epoch".to_vec());
+            let done = Done {
+                class,
+                made_up: made_up.clone(),
+                training: training.clone(),
+            };
+            assert_eq!(Done::before(&material, &cx), done);
+            let resumed = OfClass {
+                earlier: training.clone(),
+                ..own
+            };
+            assert_eq!(resumed.load(), training);
+        }
+    }
+
+    #[test]
+    fn what_is_no_checkpoint_of_these_rows_is_not_trusted() {
+        let (material, kept) = (material(), Kept::default());
+        let cx = FitContext {
+            checkpoints: &kept,
+            ..FitContext::quiet(7)
+        };
+        // Rows that are missing, rows too many, a class that there is not.
+        for (class, made_up) in [(1, vec![]), (0, vec![0.1_f32]), (3, vec![0.1, 0.2, 0.3])] {
+            let own = OfClass {
+                all: &kept,
+                class,
+                made_up: &made_up,
+                earlier: None,
+            };
+            own.save(b"an epoch").expect("kept");
+            assert_eq!(Done::before(&material, &cx), Done::default(), "{class}");
+        }
+        kept.save(b"no checkpoint").expect("kept");
+        assert_eq!(Done::before(&material, &cx), Done::default());
     }
 }

@@ -1,8 +1,8 @@
 //! `model.torch.cnn`: a convolutional network that learns from images.
 
 use taktline_core::{
-    CheckContext, FitContext, Frame, Model, ParamPath, Predictor, Problem, Result, Schema, Shape,
-    Stage, State, class_weight::ClassWeight, classifier::target_name, path, register_kind,
+    CheckContext, FitContext, Frame, Label, Model, ParamPath, Predictor, Problem, Result, Schema,
+    Shape, Stage, State, class_weight::ClassWeight, classifier::target_name, path, register_kind,
 };
 
 use crate::{
@@ -27,13 +27,14 @@ network_params! { epochs: "crate::settings::five", batch_size: "crate::settings:
 /// part, its loss and accuracy are shown after each epoch, and decide about early stopping, the best epoch and plateaus. The same
 /// seed gives the same weights, to the bit, on one machine with one number of cores.
 ///
-/// Adds `prediction`, and for classes `probability_<class>` and, for two, `score`: the probability of the second one.
+/// Adds `prediction`, and for classes `probability_<class>` and, for two, `score`: the probability of the positive one.
 struct Cnn {
     /// The image column; the only array column, where not given.
     input: Option<String>,
     /// The column to learn; the one with role `target`, where not given.
     target: Option<String>,
-    /// What is learned: `classification`, `regression`. Default: numbers where the target is real numbers, else classes.
+    /// What is learned: `classification`, `regression`. Default: what the target's type says; of whole numbers it must be said, unless
+    /// their classes are known.
     #[serde(default)]
     task: Task,
     /// The layers, first to last. Where not given: conv 32, pool, conv 64, pool, conv 64, dense 64, and dense with a unit for
@@ -45,6 +46,8 @@ struct Cnn {
     /// How much the rows of each class count: `none`, `balanced`, or a weight for each label.
     #[serde(default)]
     class_weight: ClassWeight,
+    /// Of two classes, the one whose probability is the `score`. Default: `true`, else `1`, else the last label.
+    positive: Option<Label>,
     /// How images are changed each time they are learned from; not at all, where not given.
     augment: Option<Augmentation>,
     /// A safetensors file with weights to start from: tensors named as this network's (`0.conv.weight`), such as those of a bundle
@@ -123,6 +126,7 @@ impl Cnn {
             task: self.task,
             loss: self.loss,
             class_weight: &self.class_weight,
+            positive: self.positive.as_ref(),
             has_interval: false,
         }
     }

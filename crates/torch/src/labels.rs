@@ -6,7 +6,10 @@ use polars::prelude::{
     BooleanChunked, Column, DataType, Int64Chunked, IntoColumn, NewChunkedArray, StringChunked,
 };
 use serde::{Deserialize, Serialize};
-use taktline_core::{Error, Result, counted, type_name};
+use taktline_core::{
+    CheckContext, Classes, Error, Label, Problem, Result, counted, path, quoted, type_name,
+    unknown_label,
+};
 
 /// An integer type, by its name in messages and specs.
 const INTEGERS: [(&str, DataType); 8] = [
@@ -143,6 +146,16 @@ impl Labels {
         }
     }
 
+    /// Refuses a positive class that is none of these.
+    pub(crate) fn check(&self, positive: Option<usize>) -> Result<()> {
+        match positive {
+            Some(positive) if positive >= self.len() => Err(Error::State(
+                "the positive class is none of the classes".into(),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// The class index of each row.
     pub(crate) fn indices(&self, target: &Column) -> Result<Vec<i64>> {
         refuse_nulls(target)?;
@@ -204,6 +217,52 @@ impl Labels {
                 Ok(StringChunked::from_iter_values(name.into(), labels).into_column())
             }
         }
+    }
+}
+
+/// Of two classes, the place of the one that `score` is the probability of.
+///
+/// # Errors
+/// A positive label that is none of two.
+pub(crate) fn positive_class(
+    positive: Option<&Label>,
+    classes: &[String],
+) -> Result<Option<usize>> {
+    let name = match positive {
+        Some(label) if classes.len() == 2 && classes.contains(&label.0) => Some(label.0.as_str()),
+        Some(label) => {
+            return Err(Error::data(format!(
+                "`positive: {label}` needs a target of two labels of which it is one; the training rows have {}",
+                quoted(classes)
+            )));
+        }
+        None if classes.len() == 2 => Classes::positive(classes),
+        None => None,
+    };
+    Ok(name.and_then(|name| classes.iter().position(|class| class == name)))
+}
+
+/// Reports a positive label that the target does not have, or that is one of more than two.
+pub(crate) fn check_positive(
+    positive: Option<&Label>,
+    classes: Option<&[String]>,
+    cx: &mut CheckContext<'_>,
+) {
+    let (Some(positive), Some(classes)) = (positive, classes) else {
+        return;
+    };
+    if !classes.contains(&positive.0) {
+        cx.report(unknown_label(positive, classes, path!["positive"]));
+    }
+    if classes.len() > 2 {
+        cx.report(
+            Problem::error(
+                "not-binary",
+                path!["positive"],
+                format!("the target has {} classes", classes.len()),
+            )
+            .help("`positive` is for two classes; leave it out"),
+        );
     }
 }
 
@@ -288,6 +347,32 @@ mod tests {
                 .to_string()
                 .contains("`rusty`")
         );
+    }
+
+    #[test]
+    fn the_positive_class_is_said_or_the_usual_one() {
+        let of = |positive: Option<&str>, classes: &[&str]| {
+            let positive = positive.map(|label| Label(label.to_owned()));
+            let classes: Vec<String> = classes.iter().map(|class| (*class).to_owned()).collect();
+            positive_class(positive.as_ref(), &classes)
+        };
+        assert_eq!(of(None, &["false", "true"]).expect("two"), Some(1));
+        assert_eq!(of(None, &["1", "2"]).expect("two"), Some(0));
+        assert_eq!(of(None, &["bad", "good"]).expect("two"), Some(1));
+        assert_eq!(of(Some("bad"), &["bad", "good"]).expect("two"), Some(0));
+        assert_eq!(of(None, &["a", "b", "c"]).expect("three"), None);
+        for (positive, classes) in [("a", &["a", "b", "c"][..]), ("c", &["a", "b"])] {
+            let error = of(Some(positive), classes).expect_err("none of two");
+            assert!(
+                error
+                    .to_string()
+                    .starts_with(&format!("`positive: {positive}` needs")),
+                "{error}"
+            );
+        }
+        assert!(Labels::Booleans.check(Some(1)).is_ok());
+        assert!(Labels::Booleans.check(None).is_ok());
+        assert!(Labels::Booleans.check(Some(2)).is_err());
     }
 
     #[test]

@@ -76,5 +76,8 @@ mod network;
 mod optimizer;
 #[cfg(feature = "libtorch")]
 mod puzzle;
+// Its tests need no libtorch.
+#[cfg(any(feature = "libtorch", test))]
+mod reason;
 #[cfg(feature = "libtorch")]
 pub mod training;

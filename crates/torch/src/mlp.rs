@@ -1,8 +1,8 @@
 //! `model.torch.mlp`: a network of dense layers.
 
 use taktline_core::{
-    CheckContext, Error, FitContext, Frame, Model, Predictor, Problem, Result, Schema, Shape,
-    Stage, State, class_weight::ClassWeight, classifier::target_name, path, register_kind,
+    CheckContext, Error, FitContext, Frame, Label, Model, Predictor, Problem, Result, Schema,
+    Shape, Stage, State, class_weight::ClassWeight, classifier::target_name, path, register_kind,
 };
 
 use crate::{
@@ -27,14 +27,15 @@ network_params! { epochs: "crate::settings::five", batch_size: "crate::settings:
 /// says how much each row counts. With a validation part, its loss is shown after each epoch, and decides about early stopping, the
 /// best epoch and plateaus. The same seed gives the same weights, to the bit, on one machine with one number of cores.
 ///
-/// Adds `prediction`, and for classes `probability_<class>` and, for two, `score`: the probability of the second one.
+/// Adds `prediction`, and for classes `probability_<class>` and, for two, `score`: the probability of the positive one.
 struct Mlp {
     /// The columns to learn from: numbers, truth values, or arrays of numbers. Default: every column with role `feature`.
     #[schemars(length(min = 1))]
     features: Option<Vec<String>>,
     /// The column to learn; the one with role `target`, where not given.
     target: Option<String>,
-    /// What is learned: `classification`, `regression`. Default: numbers where the target is real numbers, else classes.
+    /// What is learned: `classification`, `regression`. Default: what the target's type says; of whole numbers it must be said, unless
+    /// their classes are known.
     #[serde(default)]
     task: Task,
     /// Units of each hidden layer, first to last.
@@ -53,6 +54,8 @@ struct Mlp {
     /// How much the rows of each class count: `none`, `balanced`, or a weight for each label.
     #[serde(default)]
     class_weight: ClassWeight,
+    /// Of two classes, the one whose probability is the `score`. Default: `true`, else `1`, else the last label.
+    positive: Option<Label>,
     /// A safetensors file with weights to start from: tensors named as this network's, such as those of another bundle
     /// (`0.dense.weight`). The others are drawn.
     initial_weights: Option<String>,
@@ -104,6 +107,7 @@ impl Mlp {
             task: self.task,
             loss: self.loss,
             class_weight: &self.class_weight,
+            positive: self.positive.as_ref(),
             has_interval: false,
         }
     }
@@ -209,6 +213,10 @@ mod tests {
     use super::*;
 
     fn check(yaml: &str, input: &Schema) -> Vec<Problem> {
+        checked(yaml, input).1
+    }
+
+    fn checked(yaml: &str, input: &Schema) -> (Schema, Vec<Problem>) {
         let stage: Mlp = serde_yaml::from_str(yaml).expect("params");
         let capabilities = Capabilities {
             torch_missing: Some("no library".into()),
@@ -220,8 +228,8 @@ mod tests {
             capabilities: &capabilities,
             problems: Vec::new(),
         };
-        stage.check(std::slice::from_ref(input), &mut cx);
-        cx.problems
+        let output = stage.check(std::slice::from_ref(input), &mut cx);
+        (output, cx.problems)
     }
 
     fn columns() -> Schema {
@@ -264,6 +272,47 @@ mod tests {
             ]
         );
         assert_eq!(problems[1].path, path!["features", 1_usize]);
+    }
+
+    fn telling(target: Column) -> Schema {
+        Schema::new(vec![
+            Column::new("amount", DataType::Float64),
+            target.with_role(Role::Target),
+        ])
+    }
+
+    #[test]
+    fn the_positive_class_is_one_of_two() {
+        let of = |positive: &str, target: Column| {
+            let params = format!("{{task: classification, positive: {positive}}}");
+            let mut problems = check(&params, &telling(target));
+            problems.remove(0);
+            problems
+        };
+        let text = || Column::new("kind", DataType::String);
+        let named = |names: &[&str]| {
+            text().with_categories(names.iter().map(|name| (*name).to_owned()).collect())
+        };
+        assert!(of("false", Column::new("is_fraud", DataType::Boolean)).is_empty());
+        assert!(of("b", named(&["a", "b"])).is_empty());
+        assert!(of("b", text()).is_empty());
+        let unknown = of("fals", Column::new("is_fraud", DataType::Boolean));
+        assert_eq!(codes(&unknown), ["unknown-label"]);
+        assert_eq!(unknown[0].path, path!["positive"]);
+        assert_eq!(unknown[0].help, ["did you mean `false`?"]);
+        assert_eq!(codes(&of("b", named(&["a", "b", "c"]))), ["not-binary"]);
+        let numbers = telling(Column::new("price", DataType::Float64));
+        let problems = check("{positive: 1}", &numbers);
+        assert_eq!(codes(&problems), ["torch-missing", "not-binary"]);
+        assert_eq!(problems[1].path, path!["positive"]);
+    }
+
+    #[test]
+    fn a_positive_class_says_that_there_are_two() {
+        let input = telling(Column::new("kind", DataType::String));
+        let has_score = |yaml: &str| checked(yaml, &input).0.column("score").is_some();
+        assert!(has_score("{positive: web}"));
+        assert!(!has_score("{}"));
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use std::io::Cursor;
 
-use tch::{CModule, Device, IValue, Kind, Tensor, jit};
+use tch::{CModule, Device, IValue, Kind, TchError, Tensor, jit};
 
 use crate::{
     bridge::{keep_freed_memory, tensor_over},
     layers::Activation,
     network::device_of,
     protocol::{Argument, Array, Arrays, Failure, Script},
+    reason::reason,
 };
 
 /// A module with what is known of its inputs and outputs.
@@ -70,11 +71,42 @@ impl Module {
                     self.batch(argument, own, count).map(IValue::Tensor)
                 })
                 .collect::<Result<Vec<_>, Failure>>()?;
-            let answer = self.result(self.module.forward_is(&batch)?)?;
+            let answer = self.module.forward_is(&batch);
+            let answer = self.result(answer.map_err(|error| self.refused(&error))?)?;
             outputs.extend(self.finished(&answer, count)?);
         }
         let shape = vec![rows, script.outputs];
         Ok(vec![Array::f64("outputs", shape, outputs)])
+    }
+
+    /// Why `forward` failed, with what it was given.
+    fn refused(&self, error: &TchError) -> Failure {
+        let rows = self.script.batch_size;
+        let given = self.script.inputs.iter().map(|argument| {
+            let mut shape = argument.shape.clone();
+            if argument.channels_first {
+                shape.rotate_right(1);
+            }
+            shape.insert(0, rows);
+            let item = if argument.is_whole {
+                "int64"
+            } else {
+                "float32"
+            };
+            format!("{item} {shape:?}")
+        });
+        let given = given.collect::<Vec<_>>().join(" and ");
+        let why = reason(&error.to_string());
+        let lower = why.to_lowercase();
+        let others = ["double", "half", "bfloat16"];
+        let help = match lower.contains("type") && others.iter().any(|other| lower.contains(other))
+        {
+            true => "; save it in single precision (`model.float()`)",
+            false => "",
+        };
+        Failure::Failed(format!(
+            "the module's `forward` failed, given {given}: {why}{help}"
+        ))
     }
 
     /// Rows as the module's argument.

@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 use taktline_core::{
-    CheckContext, Error, FitContext, Frame, Model, ParamPath, Predictor, Problem, Result, Schema,
-    Shape, Stage, State, class_weight::ClassWeight, classifier::target_name, counted, path,
+    CheckContext, Error, FitContext, Frame, Label, Model, ParamPath, Predictor, Problem, Result,
+    Schema, Shape, Stage, State, class_weight::ClassWeight, classifier::target_name, counted, path,
     register_kind,
 };
 
@@ -37,14 +37,15 @@ network_params! { epochs: "crate::settings::twenty", batch_size: "crate::setting
 /// deviations from their mean. A column with role `weight` says how much each row counts. The same seed gives the same weights,
 /// to the bit, on one machine with one number of cores.
 ///
-/// Adds `prediction`, and for classes `probability_<class>` and, for two, `score`: the probability of the second one.
+/// Adds `prediction`, and for classes `probability_<class>` and, for two, `score`: the probability of the positive one.
 struct Multimodal {
     /// What is read, each with its own way.
     #[schemars(length(min = 1, max = 32))]
     branches: Vec<Modality>,
     /// The column to learn; the one with role `target`, where not given.
     target: Option<String>,
-    /// What is learned: `classification`, `regression`. Default: numbers where the target is real numbers, else classes.
+    /// What is learned: `classification`, `regression`. Default: what the target's type says; of whole numbers it must be said, unless
+    /// their classes are known.
     #[serde(default)]
     task: Task,
     /// Units of the dense layers where the branches have come together.
@@ -60,6 +61,8 @@ struct Multimodal {
     /// How much the rows of each class count: `none`, `balanced`, or a weight for each label.
     #[serde(default)]
     class_weight: ClassWeight,
+    /// Of two classes, the one whose probability is the `score`. Default: `true`, else `1`, else the last label.
+    positive: Option<Label>,
     /// A safetensors file with weights to start from: tensors named as this network's, such as those of another bundle
     /// (`0.branches.0.0.conv.weight`). The others are drawn.
     initial_weights: Option<String>,
@@ -170,6 +173,7 @@ impl Multimodal {
             task: self.task,
             loss: self.loss,
             class_weight: &self.class_weight,
+            positive: self.positive.as_ref(),
             has_interval: false,
         }
     }

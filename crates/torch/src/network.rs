@@ -8,6 +8,7 @@ use tch::{Device, Kind, TchError, Tensor};
 use crate::{
     layers::{self, Activation, Layer, Merge, Padding, Parameter, Recurrent, Start, WayAround},
     protocol::{self, Array, Arrays, Failure, Network},
+    reason::reason,
 };
 
 /// The stream of the seed's generator that first weights come from; epochs use 1, 2, ….
@@ -15,14 +16,7 @@ const FIRST_WEIGHTS: u64 = 0;
 
 impl From<TchError> for Failure {
     fn from(error: TchError) -> Self {
-        // libtorch appends a C++ stack trace to its messages; the first line says it.
-        let text = error.to_string();
-        let line = text
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .trim_start_matches("Internal torch error: ");
-        Self::Failed(format!("libtorch: {}", line.trim()))
+        Self::Failed(format!("libtorch: {}", reason(&error.to_string())))
     }
 }
 

@@ -3,8 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    CheckContext, Error, FitContext, Frame, Model, ParamPath, Predictor, Problem, Result, Schema,
-    Shape, Stage, State, class_weight::ClassWeight, classifier::target_name, path, register_kind,
+    CheckContext, Error, FitContext, Frame, Label, Model, ParamPath, Predictor, Problem, Result,
+    Schema, Shape, Stage, State, class_weight::ClassWeight, classifier::target_name, path,
+    register_kind,
 };
 
 use crate::{
@@ -38,13 +39,15 @@ network_params! { epochs: "crate::settings::twenty", batch_size: "crate::setting
 /// A column with role `weight` says how much each row counts. The same seed gives the same weights, to the bit, on one machine
 /// with one number of cores.
 ///
-/// Adds `prediction`; for numbers with an interval `lower` and `upper`; for classes `probability_<class>` and, for two, `score`.
+/// Adds `prediction`; for numbers with an interval `lower` and `upper`; for classes `probability_<class>` and, for two, `score`: the
+/// probability of the positive one.
 struct Rnn {
     /// The sequence column; the only array column, where not given.
     input: Option<String>,
     /// The column to learn; the one with role `target`, where not given.
     target: Option<String>,
-    /// What is learned: `classification`, `regression`. Default: numbers where the target is real numbers, else classes.
+    /// What is learned: `classification`, `regression`. Default: what the target's type says; of whole numbers it must be said, unless
+    /// their classes are known.
     #[serde(default)]
     task: Task,
     /// What remembers: `lstm` or `gru`.
@@ -83,6 +86,8 @@ struct Rnn {
     /// How much the rows of each class count: `none`, `balanced`, or a weight for each label.
     #[serde(default)]
     class_weight: ClassWeight,
+    /// Of two classes, the one whose probability is the `score`. Default: `true`, else `1`, else the last label.
+    positive: Option<Label>,
     /// A safetensors file with weights to start from: tensors named as this network's, such as those of another bundle
     /// (`0.lstm.weight_input`). The others are drawn.
     initial_weights: Option<String>,
@@ -155,6 +160,7 @@ impl Rnn {
             task: self.task,
             loss: self.loss,
             class_weight: &self.class_weight,
+            positive: self.positive.as_ref(),
             has_interval: self.interval.is_some(),
         }
     }
@@ -336,5 +342,50 @@ impl Model for Rnn {
 
     fn load(&self, state: &State) -> Result<Box<dyn Predictor>> {
         supervised::load(VERSION, state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use polars::prelude::DataType;
+    use taktline_core::{Capabilities, Column, Role, serde_yaml};
+
+    use super::*;
+
+    fn codes(yaml: &str, target: Column) -> Vec<&'static str> {
+        let steps = DataType::Array(Box::new(DataType::Float32), 8);
+        let input = Schema::new(vec![
+            Column::new("history", steps),
+            target.with_role(Role::Target),
+        ]);
+        let stage: Rnn = serde_yaml::from_str(yaml).expect("params");
+        let capabilities = Capabilities::default();
+        let mut cx = CheckContext {
+            stage: "network",
+            seed: 7,
+            directory: Path::new("."),
+            capabilities: &capabilities,
+            problems: Vec::new(),
+        };
+        stage.check(&[input], &mut cx);
+        cx.problems.iter().map(|problem| problem.code).collect()
+    }
+
+    #[test]
+    fn an_interval_may_be_right_until_the_task_is_said() {
+        let of = |more: &str, target: Column| {
+            codes(&format!("{{interval: 0.9, dropout: 0.2{more}}}"), target)
+        };
+        let whole = || Column::new("count", DataType::Int64);
+        assert_eq!(of("", whole()), ["task-unknown"]);
+        assert!(of(", task: regression", whole()).is_empty());
+        assert_eq!(of(", task: classification", whole()), ["unused-param"]);
+        assert_eq!(of(", loss: huber", whole()), ["loss-of-other-task"]);
+        assert_eq!(of(", loss: focal", whole()), ["unused-param"]);
+        let known = || whole().with_categories(vec!["0".into(), "1".into(), "2".into()]);
+        assert_eq!(of("", known()), ["unused-param"]);
+        assert!(of("", Column::new("price", DataType::Float64)).is_empty());
     }
 }

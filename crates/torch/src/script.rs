@@ -6,20 +6,20 @@ use std::{
     path::Path,
 };
 
-use polars::prelude::{Column as PolarsColumn, DataFrame, DataType};
+use polars::prelude::{Column as PolarsColumn, DataFrame, DataType, IdxCa, IdxSize};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
     CheckContext, Column, Error, FitContext, Frame, Label, Model, Predictor, Problem, Result, Role,
     Schema, Shape, Stage, State, TensorData,
     classifier::{self, PREDICTION, PROBABILITY, SCORE},
-    path, register_kind, type_name,
+    counted, path, register_kind, type_name,
 };
 
 use crate::{
     arrays::{Input, Table, array_column, image_shape},
     bridge,
-    labels::{Labels, can_label},
+    labels::{Labels, can_label, check_positive, positive_class},
     layers::Activation,
     lesson::{self, check_library},
     protocol::{Argument, Array, Device, Loading, Script},
@@ -49,7 +49,11 @@ const FILE: &str = "file";
 ///
 /// With `output: {classes: [...]}` it adds `prediction`, `probability_<class>` and, where there are two classes, `score`; with
 /// `output: number` the column `prediction`; with `output: {code: 512}` the column `code`, an array of so many numbers for a
-/// model below to learn from. A row's answer is the same, to the bit, whatever other rows stand beside it.
+/// model below to learn from. `score` is the probability of the positive class.
+///
+/// Batches are filled up to `batch_size`, so that a row's answer is the same, to the bit, whatever other rows stand beside it. A module
+/// that computes over the rows of a batch itself (`x - x.mean(0)`) is refused: before it serves, it is tried on some rows, together and
+/// each alone.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct TorchScript {
@@ -60,6 +64,8 @@ struct TorchScript {
     inputs: Option<Vec<ScriptInput>>,
     /// What comes out.
     output: ScriptOutput,
+    /// Of two classes, the one whose probability is the `score`. Default: `true`, else `1`, else the last label.
+    positive: Option<Label>,
     /// What is done to the numbers that come out. Default: `softmax` for classes, else `linear`.
     activation: Option<Finish>,
     /// Which of the results counts, from 0, where `forward` gives a tuple or a list.
@@ -204,6 +210,10 @@ struct Learned {
     inputs: Vec<Input>,
     script: Script,
     answer: Answer,
+    /// Of two classes, the place of the one that `score` is the probability of. None also in states of before there was a choice:
+    /// then it is the second.
+    #[serde(default)]
+    positive: Option<usize>,
 }
 
 /// What becomes of the numbers that come out.
@@ -378,6 +388,13 @@ impl TorchScript {
 
     fn check_output(&self, target: Option<&Column>, cx: &mut CheckContext<'_>) {
         let Some(classes) = self.classes() else {
+            if self.positive.is_some() {
+                let message = "`positive` is for classes, and the module says none";
+                cx.report(
+                    Problem::error("not-binary", path!["positive"], message)
+                        .help("say `output: {classes: [...]}`, or leave `positive` out"),
+                );
+            }
             if self.activation() == Activation::Softmax {
                 let message = "`softmax` is for the probabilities of classes, and there are none";
                 cx.report(
@@ -394,6 +411,7 @@ impl TorchScript {
                 cx.report(Problem::error("duplicate", place.join(index), message));
             }
         }
+        check_positive(self.positive.as_ref(), Some(&classes), cx);
         if self.activation() == Activation::Sigmoid && classes.len() != 2 {
             let message = format!(
                 "`sigmoid` tells two classes apart, and there are {}",
@@ -534,6 +552,7 @@ impl Model for TorchScript {
             threads: runtime::threads(),
             device: self.device,
         };
+        let mut positive = None;
         let answer = match &self.output {
             ScriptOutput::Number => Answer::Number,
             ScriptOutput::Code(length) => Answer::Code(*length),
@@ -541,6 +560,7 @@ impl Model for TorchScript {
                 let target = self.target_column(&train.schema);
                 let dtype = target.map(|target| &target.dtype);
                 let classes = self.classes().unwrap_or_default();
+                positive = positive_class(self.positive.as_ref(), &classes)?;
                 Answer::Classes(Labels::declared(&classes, dtype).map_err(Error::data)?)
             }
         };
@@ -548,6 +568,7 @@ impl Model for TorchScript {
             inputs,
             script,
             answer,
+            positive,
         };
         let length = bytes.len();
         let state = State::from_data(VERSION, &learned)?.with_tensor(
@@ -556,14 +577,42 @@ impl Model for TorchScript {
             TensorData::U8(bytes),
         );
         cx.cancellation.check()?;
-        let served = Served::open(learned, &state)?;
+        let served = Served::open(learned, &state).map_err(|error| match error {
+            Error::State(why) => Error::data(format!("`{}` cannot be loaded: {why}", self.file)),
+            other => other,
+        })?;
         served.predict(&train.data.head(Some(self.batch_size)))?;
+        served.try_alone(&self.file, &train.data, cx)?;
         Ok(state)
     }
 
     fn load(&self, state: &State) -> Result<Box<dyn Predictor>> {
         Ok(Box::new(Served::open(state.data(VERSION)?, state)?))
     }
+}
+
+/// Rows that a module is tried on at most, together and each alone.
+const MOST_TRIED: usize = 8;
+
+/// A row alone takes as long as a whole batch: of large batches fewer are tried than would answer so many rows.
+const MOST_ANSWERED: usize = 1024;
+
+/// How much of the largest answer is nothing: kernels may add in another order at another place of a batch.
+const NEGLIGIBLE: f64 = 1e-5;
+
+/// Where two answers to the same rows differ first: the row, and which of its `width` numbers.
+fn first_difference(one: &[f64], other: &[f64], width: usize) -> Option<(usize, usize)> {
+    let mut largest = vec![0.0_f64; width];
+    for row in one.chunks_exact(width).chain(other.chunks_exact(width)) {
+        for (largest, number) in largest.iter_mut().zip(row) {
+            *largest = largest.max(number.abs());
+        }
+    }
+    let differs = |(place, (one, other)): (usize, (&f64, &f64))| {
+        (one - other).abs() > NEGLIGIBLE * largest[place % width]
+    };
+    let place = one.iter().zip(other).enumerate().position(differs)?;
+    Some((place / width, place % width))
 }
 
 struct Served {
@@ -575,8 +624,103 @@ impl Served {
     fn open(learned: Learned, state: &State) -> Result<Self> {
         let mut script = learned.script.clone();
         script.threads = runtime::threads();
+        if let Answer::Classes(labels) = &learned.answer {
+            labels.check(learned.positive)?;
+        }
         let model = lesson::load(&Loading::Script(script), state)?;
         Ok(Self { learned, model })
+    }
+
+    /// The module's numbers for each row, all of them finite.
+    fn outputs(&self, batch: &DataFrame) -> Result<Vec<f64>> {
+        let Learned { inputs, script, .. } = &self.learned;
+        let rows = batch.height();
+        let numbers = inputs
+            .iter()
+            .map(|input| Ok((input.rows(batch)?, input.row_length())))
+            .collect::<Result<Vec<_>>>()?;
+        let arrays: Vec<Array<'_>> = numbers
+            .iter()
+            .enumerate()
+            .map(|(index, (numbers, length))| {
+                Array::f32(format!("input_{index}"), vec![rows, *length], &**numbers)
+            })
+            .collect();
+        let answers = lesson::predict(&self.model, &arrays)?;
+        let outputs = lesson::numbers(&answers, "outputs", rows * script.outputs)?;
+        if let Some(row) = outputs
+            .iter()
+            .position(|output| !output.is_finite())
+            .map(|place| place / script.outputs.max(1))
+        {
+            return Err(Error::Model(format!(
+                "the module's answer to row {} is no number (nan or infinite)",
+                row + 1
+            )));
+        }
+        Ok(outputs.to_vec())
+    }
+
+    /// Refuses a module whose answer to a row depends on the rows beside it: rows that lie far apart are answered together and each
+    /// alone.
+    fn try_alone(&self, file: &str, data: &DataFrame, cx: &FitContext<'_>) -> Result<()> {
+        let Learned { script, .. } = &self.learned;
+        let width = script.outputs.max(1);
+        let height = data.height();
+        let count = (MOST_ANSWERED / script.batch_size.max(1)).clamp(2, MOST_TRIED);
+        let count = count.min(height);
+        let rows: Vec<usize> = (0..count).map(|place| place * height / count).collect();
+        let places = rows.iter().map(|row| *row as IdxSize).collect();
+        let tried = data.take(&IdxCa::from_vec("row".into(), places))?;
+        let together = self.outputs(&tried)?;
+        let each_alone = || -> Result<Vec<f64>> {
+            let mut answers = Vec::with_capacity(together.len());
+            for place in 0..count {
+                cx.cancellation.check()?;
+                answers.extend(self.outputs(&tried.slice(place as i64, 1))?);
+            }
+            Ok(answers)
+        };
+        let alone = each_alone()?;
+        let Some(found) = first_difference(&together, &alone, width) else {
+            return Ok(());
+        };
+        // Where chance decides, that is what is wrong.
+        let again = each_alone()?;
+        let varies = first_difference(&again, &alone, width);
+        let (place, number) = varies.unwrap_or(found);
+        // As many digits as a module computes with.
+        let told = |answers: &[f64]| answers[place * width + number] as f32;
+        let (own, row) = (told(&alone), rows[place] + 1);
+        let what = match &self.learned.answer {
+            Answer::Classes(labels) => {
+                let class = if width == 1 { 1 } else { number };
+                let names = labels.names();
+                let class = names.get(class).map_or("", String::as_str);
+                format!(" for the class `{class}`")
+            }
+            Answer::Code(_) if width > 1 => format!(" as number {} of the code", number + 1),
+            _ => String::new(),
+        };
+        let problem = if varies.is_some() {
+            let message = format!(
+                "the module in `{file}` says {own}{what} of row {row} and, asked again, {}",
+                told(&again)
+            );
+            Problem::error("answer-varies", path!["file"], message).help(
+                "save it after `model.eval()`; its `forward` must draw nothing at random (dropout), and remember nothing of earlier calls",
+            )
+        } else {
+            let message = format!(
+                "the module in `{file}` says {own}{what} of row {row} alone, and {} beside {}: its answer depends on the other rows of a batch",
+                told(&together),
+                counted(count - 1, "other")
+            );
+            Problem::error("answer-depends-on-batch", path!["file"], message).help(
+                "leave out of its `forward` what is computed over the rows of a batch, such as `x.mean(0)`; or give it one row at a time: `batch_size: 1`",
+            )
+        };
+        Err(Error::Problem(Box::new(problem)))
     }
 
     /// Refuses numbers that are declared as probabilities and are none.
@@ -602,55 +746,116 @@ impl Served {
 impl Predictor for Served {
     fn predict(&self, batch: &DataFrame) -> Result<Vec<PolarsColumn>> {
         let Learned {
-            inputs,
             script,
             answer,
+            positive,
+            ..
         } = &self.learned;
-        let rows = batch.height();
-        let numbers = inputs
-            .iter()
-            .map(|input| Ok((input.rows(batch)?, input.row_length())))
-            .collect::<Result<Vec<_>>>()?;
-        let arrays: Vec<Array<'_>> = numbers
-            .iter()
-            .enumerate()
-            .map(|(index, (numbers, length))| {
-                Array::f32(format!("input_{index}"), vec![rows, *length], &**numbers)
-            })
-            .collect();
-        let answers = lesson::predict(&self.model, &arrays)?;
-        let outputs = lesson::numbers(&answers, "outputs", rows * script.outputs)?;
-        if let Some(row) = outputs
-            .iter()
-            .position(|output| !output.is_finite())
-            .map(|place| place / script.outputs.max(1))
-        {
-            return Err(Error::Model(format!(
-                "the module's answer to row {} is no number (nan or infinite)",
-                row + 1
-            )));
-        }
+        let outputs = self.outputs(batch)?;
         match answer {
             Answer::Classes(labels) if script.outputs == 1 => {
                 let both: Vec<f64> = outputs
                     .iter()
                     .flat_map(|second| [1.0 - second, *second])
                     .collect();
-                class_columns(labels, &both)
+                class_columns(labels, *positive, &both)
             }
             Answer::Classes(labels) => {
-                self.probabilities(outputs)?;
-                class_columns(labels, outputs)
+                self.probabilities(&outputs)?;
+                class_columns(labels, *positive, &outputs)
             }
             Answer::Number => Ok(vec![PolarsColumn::new(PREDICTION.into(), outputs)]),
-            Answer::Code(length) => Ok(vec![array_column(CODE, outputs, *length)?]),
+            Answer::Code(length) => Ok(vec![array_column(CODE, &outputs, *length)?]),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+    use taktline_core::Capabilities;
+
     use super::*;
+
+    #[test]
+    fn answers_that_differ_are_found() {
+        let same = [0.5, -2e6, 0.25, 1e6];
+        assert_eq!(first_difference(&same, &same, 2), None);
+        // The last bits of what a column of answers holds.
+        assert_eq!(
+            first_difference(&same, &[0.500_001, -2e6, 0.25, 1e6 + 1.0], 2),
+            None
+        );
+        assert_eq!(
+            first_difference(&same, &[0.5, -2e6, 0.25, 1e6 + 40.0], 2),
+            Some((1, 1))
+        );
+        assert_eq!(
+            first_difference(&same, &[0.6, -2e6, 0.2, 0.0], 2),
+            Some((0, 0))
+        );
+        assert_eq!(
+            first_difference(&[1.0, 2.0, 3.0], &[1.0, 2.0, 0.0], 1),
+            Some((2, 0))
+        );
+        assert_eq!(first_difference(&[], &[], 1), None);
+        assert_eq!(first_difference(&[0.0], &[0.0], 1), None);
+    }
+
+    #[test]
+    fn a_state_from_before_there_was_a_choice_is_read() {
+        let learned = Learned {
+            inputs: vec![Input::Columns(vec!["x".into()])],
+            script: Script {
+                inputs: Vec::new(),
+                result: 0,
+                outputs: 2,
+                activation: Activation::Softmax,
+                batch_size: 32,
+                threads: 1,
+                device: Device::default(),
+            },
+            answer: Answer::Classes(Labels::Booleans),
+            positive: None,
+        };
+        let mut state = State::from_data(VERSION, &learned).expect("state");
+        let data = state.data.as_object_mut().expect("a map");
+        assert!(data.remove("positive").is_some());
+        assert_eq!(state.data::<Learned>(VERSION).expect("read"), learned);
+    }
+
+    #[test]
+    fn the_positive_class_is_one_of_two() {
+        let of = |output: serde_json::Value| {
+            let params = json!({"file": "a.pt", "output": output, "positive": "bad"});
+            let stage: TorchScript = serde_json::from_value(params).expect("params");
+            let capabilities = Capabilities::default();
+            let mut cx = CheckContext {
+                stage: "script",
+                seed: 7,
+                directory: Path::new("."),
+                capabilities: &capabilities,
+                problems: Vec::new(),
+            };
+            stage.check_output(None, &mut cx);
+            let problems = cx.problems.into_iter();
+            let told = problems.map(|problem| (problem.code, problem.path));
+            told.collect::<Vec<_>>()
+        };
+        assert_eq!(of(json!({"classes": ["bad", "good"]})), []);
+        let place = || path!["positive"];
+        assert_eq!(
+            of(json!({"classes": [false, true]})),
+            [("unknown-label", place())]
+        );
+        for output in [
+            json!({"classes": ["bad", "bent", "good"]}),
+            json!("number"),
+            json!({"code": 3}),
+        ] {
+            assert_eq!(of(output), [("not-binary", place())]);
+        }
+    }
 
     #[test]
     fn files_are_told_apart() {

@@ -203,7 +203,8 @@ impl Settings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Task {
-    /// Numbers where the target is real numbers or lists of them; else classes.
+    /// Numbers where the target is real numbers or lists of them; classes where it is text, true or false, or whole numbers whose
+    /// classes are known before any row is read (as `source.idx` tells them). Other whole numbers could be either: say which.
     #[default]
     Auto,
     /// Classes.
@@ -268,8 +269,8 @@ impl AnyLoss {
         }
     }
 
-    /// Reports a loss of the other task.
-    pub(crate) fn check(self, task: Task, cx: &mut CheckContext<'_>) {
+    /// Reports a loss of the other task. Whether it is one of this.
+    pub(crate) fn check(self, task: Task, cx: &mut CheckContext<'_>) -> bool {
         let (fits, what, help) = match task {
             Task::Regression => (
                 self.of_numbers().is_some(),
@@ -290,5 +291,6 @@ impl AnyLoss {
             let place: ParamPath = path!["loss"];
             cx.report(Problem::error("loss-of-other-task", place, message).help(help));
         }
+        fits
     }
 }

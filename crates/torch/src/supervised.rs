@@ -5,7 +5,8 @@ use polars::prelude::{
 };
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    CheckContext, Column, Error, FitContext, Frame, Predictor, Problem, Result, Schema, State,
+    CheckContext, Column, Error, FitContext, Frame, Label, Predictor, Problem, Result, Schema,
+    State,
     class_weight::ClassWeight,
     classifier::{self, PREDICTION, PROBABILITY, SCORE, known_classes},
     counted, path, regressor,
@@ -16,7 +17,7 @@ use taktline_core::{
 use crate::{
     arrays::Input,
     bridge, initial,
-    labels::{self, Labels},
+    labels::{self, Labels, check_positive, positive_class},
     layers::{Ending, ends, walk},
     lesson::{self, Rows, Truth, row_weights, with_tensors},
     protocol::{Augmentation, ClassLoss, Device, Draws, Epoch, Load, Loss, Network},
@@ -31,6 +32,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) task: Task,
     pub(crate) loss: Option<AnyLoss>,
     pub(crate) class_weight: &'a ClassWeight,
+    /// Of two classes, the one that `score` is the probability of.
+    pub(crate) positive: Option<&'a Label>,
     /// Whether predictions come with an interval.
     pub(crate) has_interval: bool,
 }
@@ -43,6 +46,8 @@ pub(crate) struct Subject<'a> {
     /// How the network ends, and what is known about that; none where only the rows tell.
     pub(crate) ending: Option<(Ending, String)>,
     has_interval: bool,
+    /// Whether there are two classes, as a positive one says even where the schema does not.
+    has_positive: bool,
 }
 
 impl Asked<'_> {
@@ -80,11 +85,12 @@ impl Asked<'_> {
             _ => classifier::check_target(input, named, labels::can_label, cx),
         };
         classifier::check_weights(input, cx);
-        match self.loss {
+        let is_said = match self.loss {
             Some(loss) => loss.check(task, cx),
             None => self.check_task(target, cx),
-        }
-        if self.has_interval && task == Task::Classification && target.is_some() {
+        };
+        // Until it is said what is learned, an interval may be right.
+        if self.has_interval && task == Task::Classification && target.is_some() && is_said {
             cx.report(Problem::error(
                 "unused-param",
                 path!["interval"],
@@ -95,14 +101,26 @@ impl Asked<'_> {
             .filter(|_| task == Task::Classification)
             .and_then(known_classes);
         match task {
-            Task::Regression if *self.class_weight != ClassWeight::default() => {
-                cx.report(Problem::error(
-                    "not-classes",
-                    path!["class_weight"],
-                    "`class_weight` is for classes, and numbers are learned here",
-                ));
+            Task::Regression => {
+                if self.positive.is_some() {
+                    cx.report(Problem::error(
+                        "not-binary",
+                        path!["positive"],
+                        "`positive` is for classes, and numbers are learned here",
+                    ));
+                }
+                if *self.class_weight != ClassWeight::default() {
+                    cx.report(Problem::error(
+                        "not-classes",
+                        path!["class_weight"],
+                        "`class_weight` is for classes, and numbers are learned here",
+                    ));
+                }
             }
-            _ => self.class_weight.check(classes.as_deref(), cx),
+            _ => {
+                check_positive(self.positive, classes.as_deref(), cx);
+                self.class_weight.check(classes.as_deref(), cx);
+            }
         }
         let is_binary = self.is_binary();
         if let Some(classes) = classes
@@ -139,17 +157,21 @@ impl Asked<'_> {
             task,
             ending,
             has_interval: self.has_interval,
+            has_positive: self.positive.is_some(),
         }
     }
 
-    /// Whole numbers may be classes or amounts; a network of a class for each amount would learn, and mean nothing.
-    fn check_task(&self, target: Option<&Column>, cx: &mut CheckContext<'_>) {
+    /// Whole numbers may be classes or amounts; a network of a class for each amount would learn, and mean nothing. Whether it is
+    /// clear what is learned.
+    fn check_task(&self, target: Option<&Column>, cx: &mut CheckContext<'_>) -> bool {
         let is_unclear = |target: &&Column| {
             self.task == Task::Auto && target.dtype.is_integer() && target.categories.is_none()
         };
-        if let Some(target) = target.filter(is_unclear) {
+        let unclear = target.filter(is_unclear);
+        if let Some(target) = unclear {
             classifier::report_unknown_task(target, cx);
         }
+        unclear.is_none()
     }
 
     fn is_binary(&self) -> bool {
@@ -176,7 +198,13 @@ impl Subject<'_> {
     /// The input with the columns that predictions add.
     pub(crate) fn output(&self, input: &Schema, cx: &mut CheckContext<'_>) -> Schema {
         if self.task != Task::Regression {
-            return classifier::with_predictions(input, self.target, predicted_type, false, cx);
+            return classifier::with_predictions(
+                input,
+                self.target,
+                predicted_type,
+                self.has_positive,
+                cx,
+            );
         }
         let others: &[&str] = match self.has_interval {
             true => &[LOWER, UPPER],
@@ -233,6 +261,10 @@ pub(crate) struct Interval {
 struct Learned {
     target: String,
     aim: Aim,
+    /// Of two classes, the place of the one that `score` is the probability of. None also in states of before there was a choice:
+    /// then it is the second.
+    #[serde(default)]
+    positive: Option<usize>,
     input: Input,
     network: Network,
     device: Device,
@@ -321,6 +353,10 @@ pub(crate) fn fit(
             (Aim::Classes(labels), ending, Loss::Classes(loss))
         }
     };
+    let positive = match &aim {
+        Aim::Classes(labels) => positive_class(asked.positive, &labels.names())?,
+        Aim::Numbers { .. } => None,
+    };
     let truth = aim.truth(column)?;
     if let (Aim::Classes(labels), Truth::Labels(indices)) = (&aim, &truth) {
         weigh_classes(asked.class_weight, labels, indices, &mut weights)?;
@@ -358,6 +394,7 @@ pub(crate) fn fit(
     let mut learned = Learned {
         target,
         aim,
+        positive,
         input,
         network,
         device,
@@ -580,6 +617,9 @@ pub(crate) fn load(version: u32, state: &State) -> Result<Box<dyn Predictor>> {
     if learned.interval.is_some() && learned.reaches.len() != learned.width() {
         return Err(Error::State("the intervals do not fit the network".into()));
     }
+    if let Aim::Classes(labels) = &learned.aim {
+        labels.check(learned.positive)?;
+    }
     Ok(Box::new(Supervised { learned, model }))
 }
 
@@ -600,9 +640,9 @@ impl Predictor for Supervised {
                     .iter()
                     .flat_map(|second| [1.0 - second, *second])
                     .collect();
-                class_columns(labels, &both)
+                class_columns(labels, self.learned.positive, &both)
             }
-            Aim::Classes(labels) => class_columns(labels, &mean),
+            Aim::Classes(labels) => class_columns(labels, self.learned.positive, &mean),
             Aim::Numbers {
                 center,
                 scale,
@@ -653,15 +693,22 @@ fn mean_of(outputs: &[f64], count: usize) -> Vec<f64> {
     mean
 }
 
-/// The output columns of `probabilities` (rows × classes).
-pub(crate) fn class_columns(labels: &Labels, probabilities: &[f64]) -> Result<Vec<PolarsColumn>> {
+/// The output columns of `probabilities` (rows × classes); `score` is that of the positive one of two, or, where none is known, of the
+/// second.
+pub(crate) fn class_columns(
+    labels: &Labels,
+    positive: Option<usize>,
+    probabilities: &[f64],
+) -> Result<Vec<PolarsColumn>> {
     let classes = labels.len();
     let rows = probabilities.chunks_exact(classes);
+    // Of two equally likely classes the positive one; of more, the first.
+    let first = positive.unwrap_or(0);
     let likeliest: Vec<usize> = rows
         .clone()
         .map(|row| {
-            (1..classes).fold(
-                0,
+            (0..classes).fold(
+                first,
                 |best, class| if row[class] > row[best] { class } else { best },
             )
         })
@@ -669,7 +716,8 @@ pub(crate) fn class_columns(labels: &Labels, probabilities: &[f64]) -> Result<Ve
     let of_class = |class: usize| -> Vec<f64> { rows.clone().map(|row| row[class]).collect() };
     let mut columns = vec![labels.column(PREDICTION, &likeliest)?];
     if classes == 2 {
-        columns.push(PolarsColumn::new(SCORE.into(), of_class(1)));
+        let positive = positive.unwrap_or(1);
+        columns.push(PolarsColumn::new(SCORE.into(), of_class(positive)));
     }
     for (class, name) in labels.names().iter().enumerate() {
         columns.push(PolarsColumn::new(
@@ -686,7 +734,7 @@ mod tests {
 
     #[test]
     fn two_classes_get_a_score() {
-        let found = class_columns(&Labels::Booleans, &[0.9, 0.1, 0.2, 0.8]).expect("columns");
+        let found = class_columns(&Labels::Booleans, None, &[0.9, 0.1, 0.2, 0.8]).expect("columns");
         let names: Vec<&str> = found.iter().map(|column| column.name().as_str()).collect();
         assert_eq!(
             names,
@@ -718,9 +766,59 @@ mod tests {
     }
 
     #[test]
+    fn the_score_is_that_of_the_positive_class() {
+        let labels = Labels::Texts(vec!["bad".into(), "good".into()]);
+        let told = |positive: Option<usize>| {
+            let found = class_columns(&labels, positive, &[0.9, 0.1, 0.5, 0.5]).expect("columns");
+            let predicted = found[0].str().expect("text");
+            let predicted: Vec<String> = predicted.iter().flatten().map(str::to_owned).collect();
+            let score = found[1].f64().expect("f64");
+            (predicted, score.iter().flatten().collect::<Vec<_>>())
+        };
+        assert_eq!(
+            told(Some(0)),
+            (vec!["bad".into(), "bad".into()], vec![0.9, 0.5])
+        );
+        assert_eq!(
+            told(Some(1)),
+            (vec!["bad".into(), "good".into()], vec![0.1, 0.5])
+        );
+        // As it was before there was a choice.
+        assert_eq!(
+            told(None),
+            (vec!["bad".into(), "bad".into()], vec![0.1, 0.5])
+        );
+    }
+
+    #[test]
+    fn a_state_from_before_there_was_a_choice_is_read() {
+        let learned = Learned {
+            target: "is_fraud".into(),
+            aim: Aim::Classes(Labels::Booleans),
+            positive: None,
+            input: Input::Columns(vec!["amount".into()]),
+            network: Network {
+                input: vec![1],
+                layers: Vec::new(),
+            },
+            device: Device::default(),
+            seed: 7,
+            interval: None,
+            reaches: Vec::new(),
+            history: Vec::new(),
+            epoch: 1,
+        };
+        let mut state = State::from_data(2, &learned).expect("state");
+        let data = state.data.as_object_mut().expect("a map");
+        assert!(data.remove("positive").is_some());
+        assert_eq!(state.data::<Learned>(2).expect("read"), learned);
+    }
+
+    #[test]
     fn a_tie_goes_to_the_first_class() {
         let labels = Labels::Texts(vec!["a".into(), "b".into(), "c".into()]);
-        let found = class_columns(&labels, &[0.25, 0.5, 0.25, 0.4, 0.2, 0.4]).expect("columns");
+        let found =
+            class_columns(&labels, None, &[0.25, 0.5, 0.25, 0.4, 0.2, 0.4]).expect("columns");
         assert_eq!(found.len(), 4);
         assert_eq!(
             found[0]

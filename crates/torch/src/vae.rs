@@ -26,7 +26,8 @@ network_params! { epochs: "crate::settings::twenty", batch_size: "crate::setting
 /// (`features.standardize`, `features.image`), because every number counts as much as any other. There is no target; a column
 /// with role `weight` says how much each row counts.
 ///
-/// Adds `score`, the share of training rows with a higher bound (0.99: less likely than 99 % of them) at the mean of the code,
+/// Adds `score`, the share of training rows with a higher bound (0.99: less likely than 99 % of them) at the mean of the code and with the
+/// whole divergence, whatever `beta` is;
 /// `prediction`, which is true above `1 - contamination`, and with `code: true` the column `code`: the means, an array of
 /// the `bottleneck` numbers. The same seed gives the same weights, to the bit, on one machine with
 /// one number of cores.

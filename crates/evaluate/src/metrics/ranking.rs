@@ -143,11 +143,15 @@ impl Ranking {
         }
     }
 
-    /// The cheapest threshold; of equally cheap ones, the one that flags least. It may flag nothing.
+    /// The cheapest threshold; it may flag nothing. Of equally cheap ones, the one nearest to where a true probability would be cheapest:
+    /// the cost of a false alarm over that of both mistakes (Elkan: "The foundations of cost-sensitive learning", 2001).
     pub fn cheapest(&self, cost: Cost) -> Operation {
+        let at_truth = cost.false_alarm / (cost.missed + cost.false_alarm);
+        let distance = |operation: Operation| (operation.threshold - at_truth).abs();
         let mut best = self.flag_nothing();
         for operation in &self.operations {
-            if self.cost(*operation, cost) < self.cost(best, cost) {
+            let (price, least) = (self.cost(*operation, cost), self.cost(best, cost));
+            if price < least || (price == least && distance(*operation) < distance(best)) {
                 best = *operation;
             }
         }

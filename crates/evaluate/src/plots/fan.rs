@@ -5,6 +5,9 @@ use super::{
     *,
 };
 
+/// The letters of a column's name that fit beside an axis.
+const AXIS_LETTERS: usize = 36;
+
 /// A line through these points.
 pub(crate) type Line = Vec<(f64, f64)>;
 
@@ -21,6 +24,8 @@ pub(crate) struct Fan<'a> {
     pub(crate) band: Option<(Line, Line)>,
     /// The time at each place.
     pub(crate) labels: Vec<&'a str>,
+    /// What the columns of time and of the forecast number are called.
+    pub(crate) axes: (&'a str, &'a str),
 }
 
 /// What was known, what came, and the forecast with its interval.
@@ -50,9 +55,11 @@ pub(crate) fn forecast_fan(fan: &Fan<'_>) -> Result<Plot> {
         text.flatten()
             .map_or_else(String::new, |text| (*text).to_owned())
     };
+    let [time, number] = [fan.axes.0, fan.axes.1].map(|name| cut(name, AXIS_LETTERS));
     picture(&fan.name, &fan.title, note, HEIGHT, |area| {
         // Dates are long: four fit below the axis.
-        chart_with_labels(area, (columns, lines), ("", 4), "", &label, |chart| {
+        let across = (time.as_str(), 4);
+        chart_with_labels(area, (columns, lines), across, &number, &label, |chart| {
             if let Some((lower, upper)) = &fan.band {
                 let outline: Line = upper.iter().chain(lower.iter().rev()).copied().collect();
                 chart.draw_series(std::iter::once(Polygon::new(

@@ -55,22 +55,25 @@ pub(crate) fn predicted_against_true(
     )
 }
 
-/// How truths are spread around predictions.
+/// How predictions are spread around truths. `residuals` are truths minus predictions; what is shown are predictions minus truths, the
+/// way that `bias` has its sign: to the right too much was predicted.
 pub(crate) fn residuals(
     residuals: &[f64],
     weights: Option<&[f64]>,
     bias: Option<f64>,
 ) -> Result<Plot> {
-    let mut note = "truth minus prediction; dashed: no error".to_owned();
+    // From 0, so that no error is 0 and not -0.
+    let errors: Vec<f64> = residuals.iter().map(|residual| 0.0 - residual).collect();
+    let mut note = "above 0, too much was predicted; dashed: no error".to_owned();
     if let Some(bias) = bias {
-        note = format!("mean {}; {note}", axis_number(-bias, bias.abs()));
+        note = format!("mean {}; {note}", axis_number(bias, bias.abs()));
     }
-    let groups = [(residuals, weights, ACCENT)];
+    let groups = [(errors.as_slice(), weights, ACCENT)];
     histogram(
         "residuals",
         "Residuals",
         &note,
-        ("residual", "rows"),
+        ("prediction minus truth", "rows"),
         &groups,
         Some(0.0),
     )
@@ -97,6 +100,25 @@ pub(crate) fn scores(
     groups.extend(anomalous.map(|scores| (scores, None, MARK)));
     let note = format!("{note}{flagged}");
     histogram("scores", "Scores", &note, ("score", up), &groups, threshold)
+}
+
+/// How much each feature counted.
+pub(crate) fn importance(shares: &[(String, f64)], features: usize) -> Result<Plot> {
+    let mut note = "share of what the cuts gained in training".to_owned();
+    if shares.len() < features {
+        note = format!("{note}; the first {} of {features}", shares.len());
+    }
+    let bars = shares
+        .iter()
+        .map(|(name, share)| (name.clone(), *share, format!("{:.1} %", 100.0 * share)));
+    Bars {
+        name: "importance",
+        title: "Importance of the features",
+        note: &note,
+        bars: bars.collect(),
+        full: shares.first().map_or(1.0, |(_, share)| *share),
+    }
+    .draw()
 }
 
 /// Rows of each cluster.
@@ -414,9 +436,27 @@ mod tests {
         let plot = residuals(&values, None, Some(0.5)).expect("a picture");
         assert!(!plot.svg.contains("bn<"), "the axis follows the far value");
         assert!(
-            plot.svg.contains("mean -0.5"),
-            "residuals lie the other way than bias"
+            plot.svg.contains("mean 0.5"),
+            "the mean of what is shown is the bias"
         );
+    }
+
+    #[test]
+    fn what_is_predicted_too_high_lies_to_the_right() {
+        // All truths are 1 below their predictions.
+        let plot = residuals(&[-1.0; 10], None, Some(1.0)).expect("a picture");
+        assert!(plot.svg.contains("prediction minus truth"));
+        let number = |text: &str, key: &str| -> f64 {
+            let rest = text.split(key).nth(1).unwrap_or_default();
+            let number = rest.split(['"', ',']).next().unwrap_or_default();
+            number.parse().expect("a number")
+        };
+        let mut lines = plot.svg.lines();
+        let bar = lines.find(|line| line.contains("<rect") && line.contains("#2563EB"));
+        let zero = lines.find(|line| line.contains("stroke-dasharray"));
+        let bar = number(bar.expect("a bar"), " x=\"");
+        let zero = number(zero.expect("a line at 0"), "points=\"");
+        assert!(bar > zero, "{bar} {zero}");
     }
 
     #[test]

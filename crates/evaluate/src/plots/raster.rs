@@ -19,16 +19,24 @@ static FONTS: LazyLock<Arc<Database>> = LazyLock::new(|| {
     let mut fonts = Database::new();
     fonts.load_font_data(include_bytes!("fonts/Roboto-Regular.ttf").to_vec());
     fonts.load_font_data(include_bytes!("fonts/Roboto-Bold.ttf").to_vec());
-    fonts.set_sans_serif_family(FAMILY);
-    Arc::new(fonts)
+    Arc::new(with_our_families(fonts))
 });
 
 /// And the machine's own, behind them: read only for a letter that those lack, since it takes a moment.
 static ALL_FONTS: LazyLock<Arc<Database>> = LazyLock::new(|| {
     let mut fonts = Database::clone(&FONTS);
     fonts.load_system_fonts();
-    Arc::new(fonts)
+    Arc::new(with_our_families(fonts))
 });
+
+/// Sets what the families without a name of their own are. The machine's settings, which come with its fonts, put others in their place, some of
+/// which it may not have: all text after the first unknown letter would be lost.
+fn with_our_families(mut fonts: Database) -> Database {
+    fonts.set_sans_serif_family(FAMILY);
+    // What is taken where no family of a text is there.
+    fonts.set_serif_family(FAMILY);
+    fonts
+}
 
 fn fonts() -> FontResolver<'static> {
     let known = FontResolver::default_fallback_selector();
@@ -162,6 +170,24 @@ mod tests {
         assert!(mixed > one + 500, "{mixed}: our own letter is still there");
         // Nobody has this one.
         assert_eq!(dark(&pixels(&with_title("\u{e0ff}"))), 0);
+    }
+
+    #[test]
+    fn what_follows_a_letter_of_another_font_is_drawn_as_ever() {
+        // The heading is the first text, what stands below it the second.
+        let below_title = |title: &str| {
+            let plot = picture("empty", title, "below the title", 200, |_| Ok(()));
+            let drawn = pixels(&plot.expect("a picture"));
+            let (width, height) = drawn.dimensions();
+            image::imageops::crop_imm(&drawn, 0, 164, width, height - 164).to_image()
+        };
+        let plain = below_title("I");
+        let ink = plain.pixels().filter(|pixel| pixel[0] < 200).count();
+        assert!(ink > 1000, "{ink}");
+        // One that nobody has, a Chinese, an Arabic one, and a face.
+        for title in ["\u{e0ff}", "图", "ع", "😀"] {
+            assert!(below_title(title) == plain, "{title}");
+        }
     }
 
     #[test]

@@ -1,12 +1,16 @@
 //! Real rows held out: no worse than networks of the same form in PyTorch, which learned the same rows with the same settings.
 //! Figures of ten seeds each: tests/peers/networks_quality.py.
 
-use std::{collections::BTreeMap, io::Read, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read,
+    path::PathBuf,
+};
 
 use flate2::read::GzDecoder;
 use serde_yaml::Value;
 
-use super::networks::{answers, arrays, floats};
+use super::networks::{answers, arrays, badness, floats, numbers_in, rows_of};
 use super::synthesis::{learned, made_up, parted, pixels_of};
 use super::*;
 
@@ -16,20 +20,33 @@ fn repository(path: &str) -> PathBuf {
         .join(path)
 }
 
-/// The peer's params and its figures.
-fn peer(case: &str) -> (String, Vec<f64>) {
+/// What the peer tells of a case.
+fn told_of(case: &str) -> Value {
     let file = repository("tests/data/networks/quality.json");
     let text = std::fs::read_to_string(file).expect("the peer's figures");
     // JSON is YAML.
     let cases: BTreeMap<String, Value> = serde_yaml::from_str(&text).expect("figures");
-    let figures = cases[case]["figures"].as_sequence().expect("a list");
-    (
-        cases[case]["params"].as_str().expect("params").to_owned(),
-        figures
-            .iter()
-            .map(|figure| figure.as_f64().expect("a number"))
-            .collect(),
-    )
+    cases[case].clone()
+}
+
+fn figures(of: &Value) -> Vec<f64> {
+    let figures = of.as_sequence().expect("a list");
+    figures
+        .iter()
+        .map(|figure| figure.as_f64().expect("a number"))
+        .collect()
+}
+
+/// The peer's params and its figures.
+fn peer(case: &str) -> (String, Vec<f64>) {
+    let told = told_of(case);
+    let params = told["params"].as_str().expect("params").to_owned();
+    (params, figures(&told["figures"]))
+}
+
+/// The peer's figures of the same networks before they learn.
+fn untrained(case: &str) -> Vec<f64> {
+    figures(&told_of(case)["untrained"])
 }
 
 /// What the kind says of the judged rows, with each of these seeds.
@@ -71,6 +88,12 @@ fn as_good(case: &str, ours: &[f64]) {
     );
 }
 
+/// Ours, on the mean, are no farther from the peer's mean on either side than that.
+fn as_usual(case: &str, ours: &[f64]) {
+    as_good(case, ours);
+    as_small(case, ours);
+}
+
 /// Of errors.
 fn as_small(case: &str, ours: &[f64]) {
     let (center, deviation, peers) = spread(case);
@@ -89,7 +112,7 @@ fn spread(case: &str) -> (f64, f64, Vec<f64>) {
 }
 
 /// The share of pairs of a positive and another row whose scores stand in the right order.
-fn roc_auc(scores: &[f64], is_positive: &[bool]) -> f64 {
+pub(crate) fn roc_auc(scores: &[f64], is_positive: &[bool]) -> f64 {
     let (mut right, mut pairs) = (0.0, 0.0);
     for (score, _) in scores.iter().zip(is_positive).filter(|(_, is)| **is) {
         for (other, _) in scores.iter().zip(is_positive).filter(|(_, is)| !**is) {
@@ -192,20 +215,37 @@ fn tumours_parted(
 fn networks_that_say_rows_again_find_tumours_as_those_of_pytorch() {
     let is_learned = |row: usize, is_malignant: bool| !row.is_multiple_of(3) && !is_malignant;
     let (train, test, truth) = tumours_parted(is_learned, None);
-    for case in ["autoencoder", "vae"] {
+    let rows = rows_of(&test);
+    for (case, deviation) in [("autoencoder", None), ("vae", Some(0.5))] {
         let (params, _) = peer(case);
-        let found = said(
-            &format!("model.torch.{case}"),
-            &params,
-            &train,
-            &test,
-            1..=3,
-        );
-        let ours: Vec<f64> = found
-            .iter()
-            .map(|found| roc_auc(&floats(column(found, "score")), &truth))
-            .collect();
-        as_good(case, &ours);
+        let kind = format!("model.torch.{case}");
+        let (mut areas, mut means) = (Vec::new(), Vec::new());
+        for seed in 1..=3 {
+            let stage = stage(&kind, &params);
+            let state = model(&*stage)
+                .fit(&train, None, &mut FitContext::quiet(seed))
+                .expect("trained");
+            let found = answers(&kind, &params, &state, &test);
+            areas.push(roc_auc(&floats(column(&found, "score")), &truth));
+            let benign = rows.iter().zip(&truth).filter(|(_, is)| !**is);
+            let each: Vec<f64> = benign
+                .map(|(row, _)| badness(&state, |number: f64| number.max(0.0), deviation, row))
+                .collect();
+            means.push(mean(&each));
+        }
+        // Malignant rows lie so far out that networks which learned nothing find them even better, and are outside the bounds.
+        as_usual(case, &areas);
+        let (center, deviation, _) = spread(case);
+        let area = mean(&untrained(case));
+        assert!(area > center + 3.0 * deviation, "{case}: {area} untrained");
+        // How well benign rows are said must be learned: without, errors are four times as large, and bounds three times as far.
+        let case = format!("{case}_benign");
+        as_small(&case, &means);
+        let (center, deviation, _) = spread(&case);
+        for mean in untrained(&case) {
+            let most = center + 3.0 * deviation;
+            assert!(mean > 2.0 * most, "{case}: {mean} untrained");
+        }
     }
 }
 
@@ -428,6 +468,80 @@ fn what_people_think_of_films_is_told_as_in_pytorch() {
 }
 
 #[test]
+fn films_that_people_chose_stand_before_others_as_in_pytorch() {
+    let text = text("datasets/pulled/movielens-100k/ratings.csv");
+    let (mut known, mut judged) = (Vec::new(), BTreeMap::<i64, BTreeSet<i64>>::new());
+    for (row, line) in text.lines().skip(1).enumerate() {
+        let mut fields = line.split(',').map(|field| field.parse::<i64>());
+        let mut next = || fields.next().expect("a field").expect("a number");
+        let (user, film, rating) = (next(), next(), next());
+        match row.is_multiple_of(5) {
+            false => known.push((user, film, rating)),
+            true if rating >= 4 && user % 5 == 0 => {
+                judged.entry(user).or_default().insert(film);
+            }
+            true => {}
+        }
+    }
+    let table = |rows: &[(i64, i64, i64)]| {
+        let users: Vec<i64> = rows.iter().map(|row| row.0).collect();
+        let films: Vec<i64> = rows.iter().map(|row| row.1).collect();
+        let ratings: Vec<f64> = rows.iter().map(|row| row.2 as f64).collect();
+        vec![
+            PolarsColumn::new("user".into(), users),
+            PolarsColumn::new("film".into(), films),
+            PolarsColumn::new("rating".into(), ratings),
+        ]
+    };
+    let train = frame(table(&known), "rating");
+    let mut had: BTreeMap<i64, BTreeSet<i64>> = BTreeMap::new();
+    for (user, film, _) in known.iter().filter(|(_, _, rating)| *rating >= 4) {
+        had.entry(*user).or_default().insert(*film);
+    }
+    let films: BTreeSet<i64> = had.values().flatten().copied().collect();
+    // Of each user all films but those learned with that user, and which of them they liked.
+    let (mut rows, mut shelves) = (Vec::new(), Vec::new());
+    for (user, liked) in &judged {
+        let Some(had) = had.get(user) else { continue };
+        let shelf: Vec<i64> = films.difference(had).copied().collect();
+        let is_liked: Vec<bool> = shelf.iter().map(|film| liked.contains(film)).collect();
+        if is_liked.contains(&true) {
+            rows.extend(shelf.into_iter().map(|film| (*user, film, 0)));
+            shelves.push(is_liked);
+        }
+    }
+    assert_eq!(
+        (films.len(), shelves.len(), rows.len()),
+        (1412, 178, 243_319)
+    );
+    let test = DataFrame::new(rows.len(), table(&rows)).expect("a frame");
+    let case = "recommender_implicit";
+    let (params, _) = peer(case);
+    let found = said("model.torch.recommender", &params, &train, &test, 1..=2);
+    let ours: Vec<f64> = found
+        .iter()
+        .map(|found| {
+            let scores = floats(column(found, "score"));
+            let mut scores = scores.as_slice();
+            let areas: Vec<f64> = shelves
+                .iter()
+                .map(|is_liked| {
+                    let (own, rest) = scores.split_at(is_liked.len());
+                    scores = rest;
+                    roc_auc(own, is_liked)
+                })
+                .collect();
+            mean(&areas)
+        })
+        .collect();
+    as_good(case, &ours);
+    // Those who learned nothing guess, and who knows but how often films are chosen reaches 0.86.
+    let (center, deviation, _) = spread(case);
+    assert!(center - 3.0 * deviation > 0.9);
+    assert!(mean(&untrained(case)) < 0.55);
+}
+
+#[test]
 fn the_next_week_of_bakeries_is_told_as_in_pytorch() {
     let days = text("datasets/retail/bakery_data.csv.gz");
     let demand = text("datasets/retail/bakery_target.csv.gz");
@@ -463,23 +577,12 @@ fn the_next_week_of_bakeries_is_told_as_in_pytorch() {
     };
     let (train, test) = (part(false), part(true));
     assert_eq!((train.data.height(), test.data.height()), (14_070, 3_570));
-    let numbers = |column: &PolarsColumn| {
-        let options = polars::prelude::ExplodeOptions {
-            empty_as_null: true,
-            keep_nulls: true,
-        };
-        let all = column.explode(options).expect("numbers");
-        floats(
-            &all.cast(&polars::prelude::DataType::Float64)
-                .expect("numbers"),
-        )
-    };
-    let truth = numbers(test.data.column("week").expect("weeks"));
+    let truth = numbers_in(test.data.column("week").expect("weeks"));
     let (params, _) = peer("rnn_sequence");
     let found = said("model.torch.rnn", &params, &train, &test.data, 1..=2);
     let ours: Vec<f64> = found
         .iter()
-        .map(|found| rmse(&numbers(column(found, "prediction")), &truth))
+        .map(|found| rmse(&numbers_in(column(found, "prediction")), &truth))
         .collect();
     as_small("rnn_sequence", &ours);
 }

@@ -118,58 +118,65 @@ fn fitting_sides(rows: &DataFrame) -> f64 {
     fits.count() as f64 / x.len().max(1) as f64
 }
 
-const GAN: &str = "{ratio: 0.5, steps: 2500, hidden: [64, 64], seed: 1}";
-
 #[test]
 fn a_generator_visits_every_place_of_a_rare_class() {
+    let params = "{ratio: 0.5, steps: 1200, critic_steps: 2, hidden: [64, 64]}";
     let frame = ring(5000);
-    let state = learned("balance.gan", GAN, &frame, &mut FitContext::quiet(1)).expect("learned");
-    let rows = made_up("balance.gan", GAN, &frame, &state);
-    assert_eq!(rows.height(), 2400 - 200);
-    let rare = rows.column("rare").expect("rare").bool().expect("bool");
-    assert!(rare.iter().all(|rare| rare == Some(true)));
-    let (near, visited) = on_the_ring(&rows);
-    let sides = fitting_sides(&rows);
-    assert!(near > 0.75, "{near}");
-    assert_eq!(visited, 8);
-    assert!(sides > 0.95, "{sides}");
-    let counts = rows.column("count").expect("count");
-    let (least, most) = (
-        counts.i64().expect("i64").iter().flatten().min(),
-        counts.i64().expect("i64").iter().flatten().max(),
-    );
-    assert!(least >= Some(0) && most <= Some(15), "{least:?} {most:?}");
+    // Not by the luck of one seed: two networks that learn from each other may as well chase each other round the ring.
+    for seed in 1..=3 {
+        let mut context = FitContext::quiet(seed);
+        let state = learned("balance.gan", params, &frame, &mut context).expect("learned");
+        let rows = made_up("balance.gan", params, &frame, &state);
+        assert_eq!(rows.height(), 2400 - 200);
+        let rare = rows.column("rare").expect("rare").bool().expect("bool");
+        assert!(rare.iter().all(|rare| rare == Some(true)));
+        let (near, visited) = on_the_ring(&rows);
+        let sides = fitting_sides(&rows);
+        // After one step 0.01 to 0.03 of the rows are near a place, none is visited, and 0.55 to 0.62 of the sides fit.
+        assert!(near > 0.6, "seed {seed}: {near}");
+        assert_eq!(visited, 8, "seed {seed}");
+        assert!(sides > 0.95, "seed {seed}: {sides}");
+        let counts = rows.column("count").expect("count");
+        let (least, most) = (
+            counts.i64().expect("i64").iter().flatten().min(),
+            counts.i64().expect("i64").iter().flatten().max(),
+        );
+        assert!(
+            least >= Some(0) && most <= Some(15),
+            "seed {seed}: {least:?} {most:?}"
+        );
+    }
+}
+
+/// Cancels after so many events.
+struct Stopping<'a>(&'a Cancellation, Mutex<u32>);
+
+impl Progress for Stopping<'_> {
+    fn event(&self, event: ProgressEvent) {
+        let mut left = self.1.lock().expect("lock");
+        if let ProgressEvent::Epoch { .. } = event {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                self.0.cancel();
+            }
+        }
+    }
+}
+
+struct Kept(Mutex<Option<Vec<u8>>>);
+
+impl Checkpoints for Kept {
+    fn load(&self) -> Option<Vec<u8>> {
+        self.0.lock().expect("lock").clone()
+    }
+    fn save(&self, bytes: &[u8]) -> Result<()> {
+        *self.0.lock().expect("lock") = Some(bytes.to_vec());
+        Ok(())
+    }
 }
 
 #[test]
 fn an_interrupted_contest_ends_in_the_same_rows() {
-    /// Cancels after so many events.
-    struct Stopping<'a>(&'a Cancellation, Mutex<u32>);
-
-    impl Progress for Stopping<'_> {
-        fn event(&self, event: ProgressEvent) {
-            let mut left = self.1.lock().expect("lock");
-            if let ProgressEvent::Epoch { .. } = event {
-                *left = left.saturating_sub(1);
-                if *left == 0 {
-                    self.0.cancel();
-                }
-            }
-        }
-    }
-
-    struct Kept(Mutex<Option<Vec<u8>>>);
-
-    impl Checkpoints for Kept {
-        fn load(&self) -> Option<Vec<u8>> {
-            self.0.lock().expect("lock").clone()
-        }
-        fn save(&self, bytes: &[u8]) -> Result<()> {
-            *self.0.lock().expect("lock") = Some(bytes.to_vec());
-            Ok(())
-        }
-    }
-
     let params = "{ratio: 0.1, steps: 60, hidden: [16], batch_size: 16}";
     let frame = ring(500);
     let whole = learned("balance.gan", params, &frame, &mut FitContext::quiet(3)).expect("learned");
@@ -329,4 +336,58 @@ fn autoencoders_draw_rows_of_a_rare_class() {
         .expect_err("8 rows")
         .to_string();
     assert!(error.contains("`true` has 8 training rows"), "{error}");
+}
+
+#[test]
+fn interrupted_autoencoders_end_in_the_same_rows() {
+    let kinds = |row: usize| match row % 10 {
+        0 => "a",
+        1 | 2 => "b",
+        _ => "c",
+    };
+    let rows = 400;
+    let number = |row: usize, step: usize| (row * step % 1009) as f64 / 100.0;
+    let mut frame = frame(
+        vec![
+            Column::new(
+                "x".into(),
+                (0..rows).map(|row| number(row, 7919)).collect::<Vec<_>>(),
+            ),
+            Column::new(
+                "y".into(),
+                (0..rows).map(|row| number(row, 611)).collect::<Vec<_>>(),
+            ),
+            Column::new("kind".into(), (0..rows).map(kinds).collect::<Vec<_>>()),
+            Column::new(PARTITION.into(), vec!["train"; rows]),
+        ],
+        "kind",
+    );
+    parted(&mut frame);
+    let params = "{epochs: 6, hidden: [8], bottleneck: 2}";
+    let whole = learned("balance.vae", params, &frame, &mut FitContext::quiet(3)).expect("learned");
+    // In the first class, between both, in the second.
+    for epochs in [3, 6, 9] {
+        let (cancellation, kept) = (Cancellation::default(), Kept(Mutex::new(None)));
+        let stopping = Stopping(&cancellation, Mutex::new(epochs));
+        let mut context = FitContext {
+            progress: &stopping,
+            cancellation: &cancellation,
+            checkpoints: &kept,
+            ..FitContext::quiet(3)
+        };
+        let error = learned("balance.vae", params, &frame, &mut context).expect_err("interrupted");
+        assert!(matches!(error, Error::Interrupted), "{error}");
+        let cancellation = Cancellation::default();
+        // Twelve in all: the rest, and no more.
+        let stopping = Stopping(&cancellation, Mutex::new(12 - epochs + 1));
+        let mut context = FitContext {
+            progress: &stopping,
+            cancellation: &cancellation,
+            checkpoints: &kept,
+            ..FitContext::quiet(3)
+        };
+        let resumed = learned("balance.vae", params, &frame, &mut context).expect("learned");
+        assert_eq!(resumed, whole, "after {epochs} epochs");
+        assert!(!cancellation.is_cancelled());
+    }
 }

@@ -16,6 +16,7 @@ use crate::{
     inference::Answers,
     module::Module,
     protocol::{Array, Arrays, Event, Failure, Learning, Listener, Loading, Standing},
+    reason::reason,
     training,
 };
 
@@ -89,15 +90,10 @@ fn guarded<T: Serialize>(
                 .or_else(|| panic.downcast_ref::<&str>().copied());
             Err(Failure::Failed(format!(
                 "the libtorch library failed: {}",
-                first_line(text.unwrap_or("unknown reason"))
+                reason(text.unwrap_or("unknown reason"))
             )))
         }),
     )
-}
-
-/// libtorch appends a C++ stack trace to its messages; the first line says it.
-fn first_line(message: &str) -> &str {
-    message.lines().next().unwrap_or_default().trim()
 }
 
 struct RemoteListener(RawListener);

@@ -1,4 +1,7 @@
-use polars::{df, prelude::DataType};
+use polars::{
+    df,
+    prelude::{CsvReader, DataType, IdxCa, SerReader},
+};
 use taktline_core::Role;
 
 use super::*;
@@ -29,7 +32,141 @@ fn close(found: &[f64], expected: &[f64]) {
     }
 }
 
-// Figures: scikit-learn 1.9.1, PCA, signs turned so that the largest weight is positive.
+// Figures: scikit-learn 1.9.1, PCA, signs turned so that the largest weight is positive; tests/peers/pca.py.
+
+/// The tumours to learn from, and every third of them, whose components are made.
+fn cells() -> (DataFrame, DataFrame) {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../datasets/medical/wdbc.csv"
+    );
+    let file = std::fs::File::open(path).expect("the data set");
+    let cells = CsvReader::new(file).finish().expect("a frame");
+    let part = |is_test: bool| {
+        let rows: Vec<u32> = (0..cells.height() as u32)
+            .filter(|row| row.is_multiple_of(3) == is_test)
+            .collect();
+        cells.take(&IdxCa::from_vec("".into(), rows)).expect("rows")
+    };
+    (part(false), part(true))
+}
+
+#[test]
+fn tumours_have_the_components_that_others_gave() {
+    const COLUMNS: &str = "columns: [mean_radius, mean_texture, mean_concavity, mean_symmetry, worst_smoothness, texture_error]";
+    struct Peer {
+        params: &'static str,
+        /// Of each component rows 0, 19, 100, 150 and 189.
+        components: &'static [[f64; 5]],
+    }
+    let peers = [
+        Peer {
+            params: "components: 2",
+            components: &[
+                [
+                    -5.895056531832,
+                    2.331891790847,
+                    2.30987059517,
+                    0.9288809423262,
+                    11.96630819552,
+                ],
+                [
+                    7.794989381503,
+                    -0.482629915377,
+                    5.027133867318,
+                    -2.967115017575,
+                    0.9211372281963,
+                ],
+            ],
+        },
+        Peer {
+            params: "components: 3, standardize: true",
+            components: &[
+                [
+                    2.797421138809,
+                    0.9833985750168,
+                    1.867676954374,
+                    -1.396061930696,
+                    5.183087371448,
+                ],
+                [
+                    -2.886942981685,
+                    -0.06200783909598,
+                    -0.6389694229209,
+                    1.675058456053,
+                    0.4909817869278,
+                ],
+                [
+                    -0.5251330055585,
+                    -0.1240660302092,
+                    1.013809518061,
+                    1.00024114719,
+                    0.1669034940173,
+                ],
+            ],
+        },
+        Peer {
+            params: "components: 3, standardize: true, whiten: true",
+            components: &[
+                [
+                    1.837844417022,
+                    0.6460713246669,
+                    1.227022851789,
+                    -0.9171821108916,
+                    3.405174879248,
+                ],
+                [
+                    -2.524214714265,
+                    -0.05421690031249,
+                    -0.5586864823915,
+                    1.464596713149,
+                    0.4292926666241,
+                ],
+                [
+                    -0.4947029000219,
+                    -0.1168767232093,
+                    0.9550618668903,
+                    0.9422797481754,
+                    0.1572318662895,
+                ],
+            ],
+        },
+    ];
+    let (train, test) = cells();
+    for peer in peers {
+        let pca = stage::<Pca>(&format!("{{{COLUMNS}, {}}}", peer.params));
+        let rows = fitted(&pca, &train, &test).expect("rows");
+        for (place, wanted) in peer.components.iter().enumerate() {
+            let found = values(&rows, &format!("pca_{}", place + 1));
+            close(&[0, 19, 100, 150, 189].map(|row| found[row]), wanted);
+        }
+    }
+    let pca = stage::<Pca>(&format!("{{{COLUMNS}, variance: 0.9, standardize: true}}"));
+    let state = pca.fit(&frame(train), &mut FitContext::quiet(7));
+    let state = state.expect("a state");
+    let learned: Learned = state.data(VERSION).expect("what was learned");
+    assert_eq!(learned.shares.len(), 5);
+    close(
+        &learned.shares,
+        &[
+            0.3851230899679,
+            0.2174328529966,
+            0.1873057275146,
+            0.1036154755883,
+            0.07033627276337,
+        ],
+    );
+    close(
+        &learned.variances,
+        &[
+            2.316851604727,
+            1.308048433106,
+            1.126807471874,
+            0.6233375436186,
+            0.4231340853543,
+        ],
+    );
+}
 
 #[test]
 fn components_are_the_directions_of_most_variance() {
