@@ -51,14 +51,17 @@ mod tests {
     use super::*;
     use crate::testing::{standardised, tumours, with_roles};
 
-    /// Steps done and to do, as they were told.
+    /// Steps or epochs done and to do, as they were told.
     struct Told(Mutex<Vec<(u64, u64)>>);
 
     impl Progress for Told {
         fn event(&self, event: ProgressEvent) {
-            if let ProgressEvent::Step { done, total, .. } = event {
-                self.0.lock().expect("no panic").push((done, total));
-            }
+            let told = match event {
+                ProgressEvent::Step { done, total, .. } => (done, total),
+                ProgressEvent::Epoch { epoch, epochs, .. } => (epoch, epochs),
+                ProgressEvent::Message(_) => return,
+            };
+            self.0.lock().expect("no panic").push(told);
         }
     }
 
