@@ -82,27 +82,37 @@ fn stages_below_pass_the_models_columns_on_and_read_them() {
 }
 
 #[test]
-fn a_name_that_the_model_does_not_make_is_refused_by_the_run() {
-    for (below, code, message) in [
+fn a_name_that_the_model_does_not_make_is_refused_by_check_or_run() {
+    for (below, ends_with, code, message) in [
         (
             "  - clean.select: {columns: [id, score, probability_7]}\n",
+            1,
             "unknown-column",
             "`probability_7`",
         ),
+        // No class makes a column of that name: the check knows that.
         (
             "  - features.derive: {z: scores + 1}\n",
+            2,
             "unknown-column",
             "`scores`",
         ),
         (
+            "  - evaluate.classification: {by: kinds}\n",
+            2,
+            "unknown-column",
+            "`kinds`",
+        ),
+        (
             "  - features.derive: {z: score || 'x' + score}\n",
+            1,
             "type-mismatch",
             "",
         ),
     ] {
         let project = project(&format!("{below}{SINK}"));
         let outcome = project.takt(["run", "pipeline.yaml"]).run();
-        assert_eq!(outcome.code, 1, "{below}: {}", outcome.stderr);
+        assert_eq!(outcome.code, ends_with, "{below}: {}", outcome.stderr);
         assert!(
             outcome.stderr.contains(code) && outcome.stderr.contains(message),
             "{below}: {}",

@@ -6,12 +6,12 @@ use std::{
     io::{BufWriter, Write},
     num::NonZeroUsize,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use polars::{
     io::utils::file::Writable,
-    lazy::dsl::col,
+    lazy::dsl::{SpecialEq, col},
     prelude::{
         CsvWriterOptions, Engine, ExternalCompression, FileWriteFormat, IdxSize, IpcCompression,
         IpcWriterOptions, JsonFormat, JsonWriter, LazyFrame, NDJsonWriterOptions,
@@ -117,16 +117,18 @@ impl Writing {
             return self.write_folder(path, rows);
         }
         let unfinished = Unfinished::begin(path)?;
-        self.write_to(unfinished.temporary.as_file(), unfinished.path(), rows)
+        self.write_to(unfinished.temporary.as_file(), rows)
             .map_err(|error| told(error, path))?;
         unfinished.finish()
     }
 
-    fn write_to(&self, file: &File, place: &Path, rows: LazyFrame) -> Result<(), PolarsError> {
+    fn write_to(&self, file: &File, rows: LazyFrame) -> Result<(), PolarsError> {
         if self.format == Format::Json {
             return self.write_document(file, rows);
         }
-        let target = SinkTarget::Path(PlRefPath::new(place.to_string_lossy().as_ref()));
+        // Not by its name: a query that fails goes on for a moment, and would make a file anew that is gone by then.
+        let file = Writable::Local(file.try_clone()?);
+        let target = SinkTarget::Dyn(SpecialEq::new(Arc::new(Mutex::new(Some(file)))));
         self.sink(rows, SinkDestination::File { target })
     }
 
@@ -190,10 +192,9 @@ impl Writing {
             FileProblem::new("unwritable-file", format!("cannot be written: {error}"))
         };
         let temporary = tempfile::NamedTempFile::with_prefix(".takt-").map_err(failed)?;
-        self.write_to(temporary.as_file(), temporary.path(), rows)
-            .map_err(|error| {
-                FileProblem::new("unwritable-file", format!("cannot be written: {error}"))
-            })?;
+        self.write_to(temporary.as_file(), rows).map_err(|error| {
+            FileProblem::new("unwritable-file", format!("cannot be written: {error}"))
+        })?;
         object::upload(url, storage, File::open(temporary.path()).map_err(failed)?)
     }
 
@@ -384,11 +385,6 @@ impl Unfinished {
             target,
             named: path.to_owned(),
         })
-    }
-
-    /// Where it is until it is finished.
-    fn path(&self) -> &Path {
-        self.temporary.path()
     }
 
     /// Puts it in its place.
