@@ -33,21 +33,27 @@ fn rows(project: &Project, file: &str) -> DataFrame {
 
 #[test]
 fn a_row_has_the_same_group_in_a_run_and_in_scoring() {
-    for (model, added) in [
+    // By chance the agreement is 0 and the silhouette below 0. The held-out rows of `optics` are nearly all noise here: what it finds
+    // is judged in tests/models.rs.
+    for (model, (metric, least), added) in [
         (
             "model.linfa.k_means: {clusters: 3}",
+            ("adjusted_rand", 0.3),
             &["cluster", "distance"][..],
         ),
         (
             "model.linfa.gaussian_mixture: {clusters: 2, contamination: 0.02}",
+            ("adjusted_rand", 0.45),
             &["cluster", "probability_0", "probability_1", "score"],
         ),
         (
             "model.linfa.dbscan: {eps: 0.7, min_points: 5}",
+            ("silhouette", 0.25),
             &["cluster", "distance"],
         ),
         (
             "model.linfa.optics: {min_points: 10, min_cluster_size: 15, xi: 0.03}",
+            ("clusters", 1.0),
             &["cluster", "distance"],
         ),
     ] {
@@ -55,7 +61,7 @@ fn a_row_has_the_same_group_in_a_run_and_in_scoring() {
         project.write("data/tumours.csv", tumours());
         let report = project.run_pipeline(&[]);
         let metrics = report.metrics("quality");
-        assert!(metrics["clusters"] >= 1.0, "{model}: {metrics:?}");
+        assert!(metrics[metric] >= least, "{model}: {metrics:?}");
         project
             .score(&report.bundle(), "data/tumours.csv", "scored.csv")
             .succeeded();

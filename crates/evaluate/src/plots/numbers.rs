@@ -9,6 +9,8 @@ pub(super) type NumberChart<'a, 'b> = UnitChart<'a, 'b>;
 /// The most points of a scatter: more would only make the file larger.
 const MOST_POINTS: usize = 1500;
 const HISTOGRAM_BINS: usize = 40;
+/// Letters of what a bar is called.
+const LABEL: usize = 28;
 /// The share of values on each side that the outermost bars take together.
 const BEYOND: f64 = 0.005;
 
@@ -251,7 +253,7 @@ impl Bars<'_> {
             &mut self
                 .bars
                 .iter()
-                .map(|(label, ..)| shortened(label).chars().count()),
+                .map(|(label, ..)| cut(label, LABEL).chars().count()),
         );
         let number_width = longest(&mut self.bars.iter().map(|(.., text)| text.chars().count()));
         let left = MARGIN + 30 + label_width * 18;
@@ -267,7 +269,7 @@ impl Bars<'_> {
                 };
                 let middle = y + step / 2;
                 area.draw(&Text::new(
-                    shortened(label),
+                    cut(label, LABEL),
                     (left - 16, middle),
                     text(Pos::new(HPos::Right, VPos::Center)),
                 ))?;
