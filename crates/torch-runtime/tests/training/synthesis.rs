@@ -163,24 +163,12 @@ impl Progress for Stopping<'_> {
     }
 }
 
-struct Kept(Mutex<Option<Vec<u8>>>);
-
-impl Checkpoints for Kept {
-    fn load(&self) -> Option<Vec<u8>> {
-        self.0.lock().expect("lock").clone()
-    }
-    fn save(&self, bytes: &[u8]) -> Result<()> {
-        *self.0.lock().expect("lock") = Some(bytes.to_vec());
-        Ok(())
-    }
-}
-
 #[test]
 fn an_interrupted_contest_ends_in_the_same_rows() {
     let params = "{ratio: 0.1, steps: 60, hidden: [16], batch_size: 16}";
     let frame = ring(500);
     let whole = learned("balance.gan", params, &frame, &mut FitContext::quiet(3)).expect("learned");
-    let (cancellation, kept) = (Cancellation::default(), Kept(Mutex::new(None)));
+    let (cancellation, kept) = (Cancellation::default(), Kept::default());
     let stopping = Stopping(&cancellation, Mutex::new(7));
     let mut context = FitContext {
         progress: &stopping,
@@ -367,7 +355,7 @@ fn interrupted_autoencoders_end_in_the_same_rows() {
     let whole = learned("balance.vae", params, &frame, &mut FitContext::quiet(3)).expect("learned");
     // In the first class, between both, in the second.
     for epochs in [3, 6, 9] {
-        let (cancellation, kept) = (Cancellation::default(), Kept(Mutex::new(None)));
+        let (cancellation, kept) = (Cancellation::default(), Kept::default());
         let stopping = Stopping(&cancellation, Mutex::new(epochs));
         let mut context = FitContext {
             progress: &stopping,
