@@ -2,7 +2,10 @@
 
 use polars::prelude::DataType;
 
-use crate::{CheckContext, Column, ParamPath, Problem, Role, Schema, path, type_name};
+use crate::{
+    CheckContext, Classes, Column, Error, Label, ParamPath, Problem, Result, Role, Schema, path,
+    quoted, type_name, unknown_label,
+};
 
 /// The column of predicted labels.
 pub const PREDICTION: &str = "prediction";
@@ -62,7 +65,7 @@ fn no_target(input: &Schema) -> Problem {
         [] => "no column has the role `target`, so there is nothing to learn".to_owned(),
         several => format!(
             "{} have the role `target`; a model learns one",
-            quoted(several)
+            quoted_columns(several)
         ),
     };
     Problem::error("no-target", ParamPath::kind(), message)
@@ -97,7 +100,10 @@ pub fn check_weights(input: &Schema, cx: &mut CheckContext<'_>) {
             Problem::error(
                 "two-weights",
                 ParamPath::kind(),
-                format!("{} have the role `weight`; one can", quoted(&weights)),
+                format!(
+                    "{} have the role `weight`; one can",
+                    quoted_columns(&weights)
+                ),
             )
             .help("give the others `role: ignore` under `columns:`"),
         );
@@ -207,7 +213,7 @@ fn report_taken(
         let message = format!(
             "the model `{}` adds {}, which its input already has",
             cx.stage,
-            quoted(&taken)
+            quoted_columns(&taken)
         );
         cx.report(
             Problem::error("name-taken", ParamPath::kind(), message)
@@ -223,12 +229,55 @@ fn report_taken(
         let message = format!(
             "the model `{}` may add {}, which its input already has",
             cx.stage,
-            quoted(&possible)
+            quoted_columns(&possible)
         );
         cx.report(
             Problem::warning("name-taken", ParamPath::kind(), message)
                 .label(format!("the rows tell the classes of `{}`", target.name))
                 .help(help(&possible)),
+        );
+    }
+}
+
+/// Of two classes, the place of the one that `score` is the probability of.
+///
+/// # Errors
+/// A positive label that is none of two.
+pub fn positive_class(positive: Option<&Label>, classes: &[String]) -> Result<Option<usize>> {
+    let name = match positive {
+        Some(label) if classes.len() == 2 && classes.contains(&label.0) => Some(label.0.as_str()),
+        Some(label) => {
+            return Err(Error::data(format!(
+                "`positive: {label}` needs a target of two labels of which it is one; the training rows have {}",
+                quoted(classes)
+            )));
+        }
+        None if classes.len() == 2 => Classes::positive(classes),
+        None => None,
+    };
+    Ok(name.and_then(|name| classes.iter().position(|class| class == name)))
+}
+
+/// Reports a positive label that the target does not have, or that is one of more than two.
+pub fn check_positive(
+    positive: Option<&Label>,
+    classes: Option<&[String]>,
+    cx: &mut CheckContext<'_>,
+) {
+    let (Some(positive), Some(classes)) = (positive, classes) else {
+        return;
+    };
+    if !classes.contains(&positive.0) {
+        cx.report(unknown_label(positive, classes, path!["positive"]));
+    }
+    if classes.len() > 2 {
+        cx.report(
+            Problem::error(
+                "not-binary",
+                path!["positive"],
+                format!("the target has {} classes", classes.len()),
+            )
+            .help("`positive` is for two classes; leave it out"),
         );
     }
 }
@@ -249,7 +298,7 @@ pub fn unknown_column(input: &Schema, name: &str, place: ParamPath) -> Problem {
     .help_if(input.suggestion(name))
 }
 
-fn quoted(columns: &[&Column]) -> String {
+fn quoted_columns(columns: &[&Column]) -> String {
     columns
         .iter()
         .map(|column| format!("`{}`", column.name))
@@ -348,5 +397,28 @@ mod tests {
             "{problems:#?}"
         );
         assert!(problems[0].help[0].contains("`from:`"));
+    }
+
+    #[test]
+    fn the_positive_class_is_said_or_the_usual_one() {
+        let of = |positive: Option<&str>, classes: &[&str]| {
+            let positive = positive.map(|label| Label(label.to_owned()));
+            let classes: Vec<String> = classes.iter().map(|class| (*class).to_owned()).collect();
+            positive_class(positive.as_ref(), &classes)
+        };
+        assert_eq!(of(None, &["false", "true"]).expect("two"), Some(1));
+        assert_eq!(of(None, &["1", "2"]).expect("two"), Some(0));
+        assert_eq!(of(None, &["bad", "good"]).expect("two"), Some(1));
+        assert_eq!(of(Some("bad"), &["bad", "good"]).expect("two"), Some(0));
+        assert_eq!(of(None, &["a", "b", "c"]).expect("three"), None);
+        for (positive, classes) in [("a", &["a", "b", "c"][..]), ("c", &["a", "b"])] {
+            let error = of(Some(positive), classes).expect_err("none of two");
+            assert!(
+                error
+                    .to_string()
+                    .starts_with(&format!("`positive: {positive}` needs")),
+                "{error}"
+            );
+        }
     }
 }

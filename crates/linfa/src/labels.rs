@@ -6,8 +6,8 @@ use polars::prelude::{
 };
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    CheckContext, Classes, Error, Frame, Label, Problem, Result, Schema, classifier, counted,
-    features, path, quoted, type_name, unknown_label,
+    CheckContext, Classes, Error, Frame, Label, Result, Schema, classifier, counted, features,
+    type_name,
 };
 
 use crate::{class_weight::ClassWeight, records::is_learned};
@@ -53,7 +53,7 @@ impl Labels {
                     )),
             )));
         }
-        let positive = positive_class(positive, &labels)?;
+        let positive = classifier::positive_class(positive, &labels)?;
         let labels = Self {
             target_type: type_name(column.dtype()),
             target,
@@ -141,22 +141,6 @@ impl Labels {
     }
 }
 
-/// Of two classes, the place of the positive one.
-fn positive_class(positive: Option<&Label>, labels: &[String]) -> Result<Option<usize>> {
-    let name = match positive {
-        Some(label) if labels.len() == 2 && labels.contains(&label.0) => Some(label.0.as_str()),
-        Some(label) => {
-            return Err(Error::data(format!(
-                "`positive: {label}` needs a target of two labels of which it is one; the training rows have {}",
-                quoted(labels)
-            )));
-        }
-        None if labels.len() == 2 => Classes::positive(labels),
-        None => None,
-    };
-    Ok(name.and_then(|name| labels.iter().position(|label| label == name)))
-}
-
 /// The params that classifiers share, as far as their check goes.
 pub(crate) struct Classifier<'a> {
     pub(crate) features: Option<&'a [String]>,
@@ -180,31 +164,7 @@ impl Classifier<'_> {
         classifier::check_weights(input, cx);
         let classes = target.and_then(classifier::known_classes);
         self.class_weight.check(classes.as_deref(), cx);
-        check_positive(self.positive, classes.as_deref(), cx);
+        classifier::check_positive(self.positive, classes.as_deref(), cx);
         classifier::with_predictions(input, target, DataType::clone, self.positive.is_some(), cx)
-    }
-}
-
-/// Reports a positive label that the target does not have, or that is one of more than two.
-pub(crate) fn check_positive(
-    positive: Option<&Label>,
-    classes: Option<&[String]>,
-    cx: &mut CheckContext<'_>,
-) {
-    let (Some(positive), Some(classes)) = (positive, classes) else {
-        return;
-    };
-    if !classes.contains(&positive.0) {
-        cx.report(unknown_label(positive, classes, path!["positive"]));
-    }
-    if classes.len() > 2 {
-        cx.report(
-            Problem::error(
-                "not-binary",
-                path!["positive"],
-                format!("the target has {} classes", classes.len()),
-            )
-            .help("`positive` is for two classes; leave it out"),
-        );
     }
 }

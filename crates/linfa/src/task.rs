@@ -11,7 +11,7 @@ use taktline_core::{
 
 use crate::{
     class_weight::ClassWeight,
-    labels::{Labels, check_positive},
+    labels::Labels,
     records::{is_learned, target_numbers},
 };
 
@@ -114,7 +114,7 @@ pub(crate) fn check_with(
         }
         _ => {
             let classes = target.and_then(classifier::known_classes);
-            check_positive(named.positive, classes.as_deref(), cx);
+            classifier::check_positive(named.positive, classes.as_deref(), cx);
             if let Some(weight) = named.class_weight {
                 weight.check(classes.as_deref(), cx);
             }

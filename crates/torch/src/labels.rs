@@ -6,10 +6,7 @@ use polars::prelude::{
     BooleanChunked, Column, DataType, Int64Chunked, IntoColumn, NewChunkedArray, StringChunked,
 };
 use serde::{Deserialize, Serialize};
-use taktline_core::{
-    CheckContext, Classes, Error, Label, Problem, Result, counted, path, quoted, type_name,
-    unknown_label,
-};
+use taktline_core::{Error, Result, counted, type_name};
 
 /// An integer type, by its name in messages and specs.
 const INTEGERS: [(&str, DataType); 8] = [
@@ -220,52 +217,6 @@ impl Labels {
     }
 }
 
-/// Of two classes, the place of the one that `score` is the probability of.
-///
-/// # Errors
-/// A positive label that is none of two.
-pub(crate) fn positive_class(
-    positive: Option<&Label>,
-    classes: &[String],
-) -> Result<Option<usize>> {
-    let name = match positive {
-        Some(label) if classes.len() == 2 && classes.contains(&label.0) => Some(label.0.as_str()),
-        Some(label) => {
-            return Err(Error::data(format!(
-                "`positive: {label}` needs a target of two labels of which it is one; the training rows have {}",
-                quoted(classes)
-            )));
-        }
-        None if classes.len() == 2 => Classes::positive(classes),
-        None => None,
-    };
-    Ok(name.and_then(|name| classes.iter().position(|class| class == name)))
-}
-
-/// Reports a positive label that the target does not have, or that is one of more than two.
-pub(crate) fn check_positive(
-    positive: Option<&Label>,
-    classes: Option<&[String]>,
-    cx: &mut CheckContext<'_>,
-) {
-    let (Some(positive), Some(classes)) = (positive, classes) else {
-        return;
-    };
-    if !classes.contains(&positive.0) {
-        cx.report(unknown_label(positive, classes, path!["positive"]));
-    }
-    if classes.len() > 2 {
-        cx.report(
-            Problem::error(
-                "not-binary",
-                path!["positive"],
-                format!("the target has {} classes", classes.len()),
-            )
-            .help("`positive` is for two classes; leave it out"),
-        );
-    }
-}
-
 fn refuse_nulls(target: &Column) -> Result<()> {
     match target.null_count() {
         0 => Ok(()),
@@ -350,32 +301,6 @@ mod tests {
     }
 
     #[test]
-    fn the_positive_class_is_said_or_the_usual_one() {
-        let of = |positive: Option<&str>, classes: &[&str]| {
-            let positive = positive.map(|label| Label(label.to_owned()));
-            let classes: Vec<String> = classes.iter().map(|class| (*class).to_owned()).collect();
-            positive_class(positive.as_ref(), &classes)
-        };
-        assert_eq!(of(None, &["false", "true"]).expect("two"), Some(1));
-        assert_eq!(of(None, &["1", "2"]).expect("two"), Some(0));
-        assert_eq!(of(None, &["bad", "good"]).expect("two"), Some(1));
-        assert_eq!(of(Some("bad"), &["bad", "good"]).expect("two"), Some(0));
-        assert_eq!(of(None, &["a", "b", "c"]).expect("three"), None);
-        for (positive, classes) in [("a", &["a", "b", "c"][..]), ("c", &["a", "b"])] {
-            let error = of(Some(positive), classes).expect_err("none of two");
-            assert!(
-                error
-                    .to_string()
-                    .starts_with(&format!("`positive: {positive}` needs")),
-                "{error}"
-            );
-        }
-        assert!(Labels::Booleans.check(Some(1)).is_ok());
-        assert!(Labels::Booleans.check(None).is_ok());
-        assert!(Labels::Booleans.check(Some(2)).is_err());
-    }
-
-    #[test]
     fn refuses_what_cannot_be_learned() {
         let same = Column::new("label".into(), [1_i64, 1]);
         assert!(
@@ -398,5 +323,12 @@ mod tests {
                 .to_string()
                 .contains("f64")
         );
+    }
+
+    #[test]
+    fn a_positive_class_is_one_of_the_classes() {
+        assert!(Labels::Booleans.check(Some(1)).is_ok());
+        assert!(Labels::Booleans.check(None).is_ok());
+        assert!(Labels::Booleans.check(Some(2)).is_err());
     }
 }

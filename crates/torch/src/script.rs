@@ -19,7 +19,7 @@ use taktline_core::{
 use crate::{
     arrays::{Input, Table, array_column, image_shape},
     bridge,
-    labels::{Labels, can_label, check_positive, positive_class},
+    labels::{Labels, can_label},
     layers::Activation,
     lesson::{self, check_library},
     protocol::{Argument, Array, Device, Loading, Script},
@@ -411,7 +411,7 @@ impl TorchScript {
                 cx.report(Problem::error("duplicate", place.join(index), message));
             }
         }
-        check_positive(self.positive.as_ref(), Some(&classes), cx);
+        classifier::check_positive(self.positive.as_ref(), Some(&classes), cx);
         if self.activation() == Activation::Sigmoid && classes.len() != 2 {
             let message = format!(
                 "`sigmoid` tells two classes apart, and there are {}",
@@ -560,7 +560,7 @@ impl Model for TorchScript {
                 let target = self.target_column(&train.schema);
                 let dtype = target.map(|target| &target.dtype);
                 let classes = self.classes().unwrap_or_default();
-                positive = positive_class(self.positive.as_ref(), &classes)?;
+                positive = classifier::positive_class(self.positive.as_ref(), &classes)?;
                 Answer::Classes(Labels::declared(&classes, dtype).map_err(Error::data)?)
             }
         };

@@ -17,7 +17,7 @@ use taktline_core::{
 use crate::{
     arrays::Input,
     bridge, initial,
-    labels::{self, Labels, check_positive, positive_class},
+    labels::{self, Labels},
     layers::{Ending, ends, walk},
     lesson::{self, Rows, Truth, row_weights, with_tensors},
     protocol::{Augmentation, ClassLoss, Device, Draws, Epoch, Load, Loss, Network},
@@ -118,7 +118,7 @@ impl Asked<'_> {
                 }
             }
             _ => {
-                check_positive(self.positive, classes.as_deref(), cx);
+                classifier::check_positive(self.positive, classes.as_deref(), cx);
                 self.class_weight.check(classes.as_deref(), cx);
             }
         }
@@ -354,7 +354,7 @@ pub(crate) fn fit(
         }
     };
     let positive = match &aim {
-        Aim::Classes(labels) => positive_class(asked.positive, &labels.names())?,
+        Aim::Classes(labels) => classifier::positive_class(asked.positive, &labels.names())?,
         Aim::Numbers { .. } => None,
     };
     let truth = aim.truth(column)?;
