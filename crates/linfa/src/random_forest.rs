@@ -1,7 +1,5 @@
 //! `model.linfa.random_forest`
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use ndarray::Array2;
 use polars::prelude::{Column as PolarsColumn, DataFrame};
 use rand::{RngExt, SeedableRng};
@@ -17,6 +15,7 @@ use taktline_core::{
 use crate::{
     class_weight::ClassWeight,
     records::{Features, Missing, is_learned, row_weights},
+    steps::Steps,
     task::{self, Named, Target, Task, Truth},
     tree::{self, Binned, Goals, Grown, Growth, Tree, Walk},
 };
@@ -238,7 +237,7 @@ impl Model for RandomForest {
         };
         let goals = shares.goals();
         let seed = self.seed.unwrap_or(cx.seed);
-        let done = AtomicU64::new(0);
+        let steps = Steps::new(cx, self.trees, "trees");
         let grown = (0..self.trees)
             .into_par_iter()
             .map(|tree| {
@@ -252,11 +251,7 @@ impl Model for RandomForest {
                 // In the order of the rows, which the memory likes.
                 sample.sort_unstable();
                 let grown = tree::grow(&binned, &goals, sample, growth, &mut generator)?;
-                cx.progress.event(ProgressEvent::Step {
-                    done: done.fetch_add(1, Ordering::Relaxed) + 1,
-                    total: self.trees as u64,
-                    unit: "trees",
-                });
+                steps.add(1);
                 Ok(grown)
             })
             .collect::<Result<Vec<Grown>>>()?;

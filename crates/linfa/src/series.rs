@@ -10,15 +10,15 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use taktline_core::{
-    CheckContext, Column, Error, FitContext, Frame, ParamPath, Predictor, Problem, ProgressEvent,
-    Result, Role, Schema, State, TensorData,
+    CheckContext, Column, Error, FitContext, Frame, ParamPath, Predictor, Problem, Result, Role,
+    Schema, State, TensorData,
     classifier::{self, PREDICTION},
     counted, path,
     regressor::{self, LOWER, UPPER},
     type_name,
 };
 
-use crate::records::target_numbers;
+use crate::{records::target_numbers, steps::Steps};
 
 const VERSION: u32 = 1;
 
@@ -514,8 +514,7 @@ pub(crate) fn fit_known(
         Some(step) => step,
         None => shortest(&train.data, &over, rows_of.values(), &times)?,
     };
-    let done = std::sync::atomic::AtomicU64::new(0);
-    let total = rows_of.len() as u64;
+    let steps = Steps::new(cx, rows_of.len(), "series");
     let fitted = rows_of
         .par_iter()
         .map(|(key, rows)| {
@@ -547,12 +546,7 @@ pub(crate) fn fit_known(
                     counted(regular.len(), "step")
                 )));
             }
-            let done = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
-            cx.progress.event(ProgressEvent::Step {
-                done,
-                total,
-                unit: "series",
-            });
+            steps.add(1);
             let series = Series {
                 key: key.to_vec(),
                 last,
