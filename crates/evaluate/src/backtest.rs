@@ -19,7 +19,7 @@ use taktline_core::{
 use crate::{
     bootstrap::Bootstrap,
     forecast::{self, BY_SLICE, Baseline, Forecast, Rows, Season},
-    further::Further,
+    further::{Further, estimated},
     judged::{self, MetricList, Names, Parts, amount, figure_or_none},
     slices::{self, By},
 };
@@ -413,11 +413,7 @@ impl Evaluate for Backtest {
             .tables
             .extend(forecast::horizon_table(&all.rows, &judged));
         if let Some(bootstrap) = &bootstrap {
-            // A baseline is what the model is held against; it is not estimated.
-            let names = list.defined.iter().map(|(name, _)| name.clone());
-            let names: Vec<String> = names
-                .filter(|name| !name.starts_with("baseline_"))
-                .collect();
+            let names = estimated(&list.defined);
             let intervals = bootstrap.intervals(&all.frame, &judged, &names, seed, &measure)?;
             evaluation.intervals = Some(intervals);
         }

@@ -22,8 +22,8 @@ use crate::{
         self, CLUSTER, Lift, MetricList, Parts, amount, figure, figure_or_none, pick, target_name,
     },
     metrics::{
-        Points, adjusted_rand, calinski_harabasz, davies_bouldin, normalized_mutual_information,
-        silhouettes,
+        self, Points, adjusted_rand, calinski_harabasz, davies_bouldin,
+        normalized_mutual_information, silhouettes,
     },
     plots,
     slices::By,
@@ -230,7 +230,7 @@ struct Chance {
 }
 
 impl Chance {
-    fn lifts(self, found: &MetricList) -> Vec<Lift> {
+    fn lifts(self, found: &Evaluation) -> Vec<Lift> {
         let baselines = [
             ("silhouette", self.silhouette),
             ("adjusted_rand", Some(0.0)),
@@ -241,7 +241,7 @@ impl Chance {
             .filter_map(|(metric, baseline)| {
                 Some(Lift {
                     metric: metric.to_owned(),
-                    model: found.get(metric)?,
+                    model: found.metric(metric)?,
                     baseline: baseline?,
                     best: 1.0,
                 })
@@ -251,7 +251,7 @@ impl Chance {
 }
 
 fn mean(values: &[f64]) -> Option<f64> {
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    metrics::mean(values.len(), None, |place| values[place])
 }
 
 /// The target, where it holds labels.
@@ -378,14 +378,10 @@ impl Evaluate for Clustering {
         }
         let mut evaluation = parts.evaluation();
         let all = parts.judged.len();
-        let lifts = chance.lifts(&measure(&parts.judged));
-        evaluation
-            .tables
-            .extend(judged::lift_table("clusters by chance", &lifts));
-        evaluation.tables.extend([
+        evaluation.tables = vec![
             cluster_table(&rows, &clusters, all),
             centre_table(&rows, &clusters),
-        ]);
+        ];
         let names = clusters.iter().take(MOST_CLUSTERS);
         let sizes = names
             .clone()
@@ -404,6 +400,8 @@ impl Evaluate for Clustering {
         let by_slice = Self::by_slice(&frame.schema);
         self.further()
             .complete(&mut evaluation, frame, &parts, &by_slice, seed, &measure)?;
+        let lifts = judged::lift_table("clusters by chance", &chance.lifts(&evaluation));
+        evaluation.tables.splice(0..0, lifts);
         if let Some(train) = parts.beside() {
             let chance = rows.by_chance(train, self.sample, seed);
             evaluation.train_metrics = rows.measure(train, chance).defined;

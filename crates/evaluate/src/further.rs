@@ -61,14 +61,13 @@ impl Further<'_> {
             mut undefined,
         } = measure(&parts.judged);
         if let Some(bootstrap) = self.bootstrap {
-            // A baseline is what the model is held against; it is not estimated.
-            let names: Vec<String> = defined
-                .iter()
-                .map(|(name, _)| name.clone())
-                .filter(|name| !name.starts_with("baseline_") && name != "chosen_threshold")
-                .collect();
-            let intervals = bootstrap.intervals(frame, &parts.judged, &names, seed, measure)?;
-            evaluation.intervals = Some(intervals);
+            evaluation.intervals = Some(bootstrap.intervals(
+                frame,
+                &parts.judged,
+                &estimated(&defined),
+                seed,
+                measure,
+            )?);
         }
         evaluation.metrics = defined;
         if let Some(by) = self.by {
@@ -82,4 +81,13 @@ impl Further<'_> {
             .extend(judged::undefined_table(&undefined));
         Ok(())
     }
+}
+
+/// The metrics that have an interval. A baseline is what the model is held against; it is not estimated, and no threshold is.
+pub(crate) fn estimated(defined: &[(String, f64)]) -> Vec<String> {
+    let names = defined.iter().map(|(name, _)| name);
+    names
+        .filter(|name| !name.starts_with("baseline_") && *name != "chosen_threshold")
+        .cloned()
+        .collect()
 }
